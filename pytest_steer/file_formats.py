@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
 from . import registry
 from .errors import SteerError
-from .parameters import check_takes
+from .parameters import Keywords, Schema, check_takes, keywords_of
+from .validation import check_values
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -21,10 +22,11 @@ class FileFormat:
 
     Attributes:
         name: its name in messages and in ``pytest-steer list``.
-        suffixes: the suffixes of its files, with the dot and in lower case.
+        suffixes: the suffixes of its files, with the dot and in lower case. Of several that end a name the longest says the format.
         function: reads a file; of a report it makes the file's content.
         recognises: whether the first bytes of a file are those of this format; None where bytes do not tell.
         write: writes a file; None for formats that are read only, and for reports.
+        settings, required: the keywords of the function of a vector format; see :class:`~pytest_steer.parameters.Keywords`.
     """
 
     name: str
@@ -32,11 +34,35 @@ class FileFormat:
     function: Callable[..., Any]
     recognises: Callable[[bytes], bool] | None = None
     write: Callable[..., None] | None = None
+    settings: dict[str, Schema] = field(default_factory=dict)
+    required: list[str] = field(default_factory=list)
 
     @property
     def about(self) -> str:
         """The docstring of its function."""
         return self.function.__doc__ or ""
+
+    def check_settings(self, given: Mapping[str, Any]) -> None:
+        """Refuse settings that the format does not have, values that they cannot have, and a missing one.
+
+        Raises:
+            SteerError: the first of them.
+        """
+        what = f"the format {self.name!r}"
+        check_values(what, given, self.settings, required=self.required)
+        for name in self.required:
+            if name not in given:
+                about, examples = self.settings[name]["description"], self.settings[name].get("examples", ["..."])
+                raise SteerError(
+                    f"{what} needs {name!r}. {about} Write `{name}: {examples[0]}` beside `file` (in Python {name}={examples[0]!r})"
+                )
+
+
+# Keys that stand beside ``file`` in a claim file, whatever the format.
+_TAKEN = (
+    "file", "extract", "layer", "rows", "positions", "include_first", "allow_mismatch", "kind", "site", "condition", "multiplier",
+    "multipliers",
+)  # fmt: skip
 
 
 def format_decorator(kind: str, name: str, suffixes: Sequence[str], **more: Any) -> Callable[[Function], Function]:
@@ -55,6 +81,9 @@ def format_decorator(kind: str, name: str, suffixes: Sequence[str], **more: Any)
         if isinstance(suffixes, str) or not suffixes:
             raise SteerError(f"{home}: the {kind} {name!r} needs a list of suffixes, such as suffixes=['.{name}']")
         check_takes(function, ("report" if kind == "report format" else "path",), f"the {kind} {name!r}")
+        own = Keywords({}, [], frozenset())
+        if kind == "vector format":
+            own = keywords_of(function, positional=("path",), fillable=(), taken=_TAKEN)
         for suffix in suffixes:
             if not suffix.startswith(".") or suffix != suffix.lower():
                 raise SteerError(f"{home}: {suffix!r} is no suffix of a {kind}: write it in lower case, with its dot")
@@ -62,20 +91,23 @@ def format_decorator(kind: str, name: str, suffixes: Sequence[str], **more: Any)
             if taken is not None and taken.name != name:
                 raise SteerError(
                     f"{home}: the suffix {suffix} already belongs to the {kind} {taken.name!r}, which "
-                    f"{registry.home_of(kind, taken.name)} registers: choose another suffix"
+                    f"{registry.home_of(kind, taken.name)} registers: choose another suffix, such as .{name}{suffix}"
                 )
-        registry.register(kind, name, FileFormat(name, tuple(suffixes), function, **more), home=home)
+        made = FileFormat(name, tuple(suffixes), function, settings=own.settings, required=own.required, **more)
+        registry.register(kind, name, made, home=home)
         return function
 
     return decorate
 
 
 def format_of(kind: str, path: Path) -> FileFormat | None:
-    """The format whose suffix a file has, or None. Extensions are loaded if none of the known formats has it."""
-    suffix = path.suffix.lower()
-    if suffix not in _by_suffix(kind):
+    """The format whose suffix a file has, or None: of ``.npz`` and ``.sae.npz`` the longer one. Extensions are loaded if none of the known
+    formats has it, or the name has a longer suffix."""
+    if path.suffix.lower() not in _by_suffix(kind) or len(path.suffixes) > 1:
         registry.load_extensions()
-    return _by_suffix(kind).get(suffix)
+    name = path.name.lower()
+    known = {suffix: found for suffix, found in _by_suffix(kind).items() if name.endswith(suffix)}
+    return known[max(known, key=len)] if known else None
 
 
 def suffixes_of(kind: str) -> list[str]:

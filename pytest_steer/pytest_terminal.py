@@ -115,12 +115,13 @@ def summarize(reporter: pytest.TerminalReporter, claims: list[dict[str, Any]], s
             deployed_moves,
             entanglement_map,
             expected_false,
+            fitting,
             noted_lines,
             texts_left_out,
             verdict_counts,
         )
 
-        records = [record_of(claim) for claim in claims]
+        records = [record_of(claim) for claim in fitting(claims)[0]]
         reporter.section("steering claims")
         # Colours are put in last: all that others wrote in the table is written out as visible text.
         reporter.write_line(f"{claim_table(records, width=width, paint=paint)}\n")
@@ -242,7 +243,7 @@ def write_reports(
             reason = error.strerror if isinstance(error, OSError) else error
             before = "; the report that was there before is untouched" if path.is_file() else ""
             lines.append(f"--steer-report: {path} cannot be written: {reason}{before}")
-            if partials is not None:
+            if partials is not None and isinstance(error, OSError):
                 lines.append(partials.kept(path))
             code = int(pytest.ExitCode.USAGE_ERROR)
         else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import importlib
 import json
 import os
@@ -10,19 +11,38 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Annotated
 
 import builders
+import numpy as np
 import pytest
 from forked import run_module
 
-from pytest_steer import Context, Items, Model, SteeringVector, registry, wrap_model
+from pytest_steer import (
+    Axis,
+    Context,
+    ContrastItem,
+    Items,
+    Model,
+    SteeringVector,
+    contexts,
+    load_model,
+    read_items,
+    registry,
+    wrap_model,
+)
+from pytest_steer.cli.main import main
 from pytest_steer.data import as_items
-from pytest_steer.errors import SteerError
+from pytest_steer.errors import DataError, SteerError, VectorError
+from pytest_steer.extend import AboutItems, Ask, Mean, Measurement, Param, Promise, assertion, claim
 from pytest_steer.extract import method
 from pytest_steer.extract.kinds import method_kind
 from pytest_steer.extract.training import Training
+from pytest_steer.files import read_suite
+from pytest_steer.files.make import make_steering
+from pytest_steer.prompting.options import find_options
 
 ROOT = Path(__file__).parent.parent
 DATA = ROOT / "example_suites" / "builtin" / "data"
@@ -114,41 +134,31 @@ def test_the_page_runs_and_mistakes_in_it_are_named(folder: Path) -> None:
 
 
 ODD = """\
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
 import numpy as np
 
-from pytest_steer import Items
-from pytest_steer.claims import claim, measure_items
-from pytest_steer.evidence import Direction
-from pytest_steer.measures import Subject
-from pytest_steer.parameters import Param
-from pytest_steer.stats import mean_t
+from pytest_steer.extend import Ask, Mean, Measurement, OverItems, Param, Promise, claim
 
 
 @claim("odd", title="Odd", main="least")
-@dataclass(frozen=True, kw_only=True)
-class Odd:
+class Odd(OverItems):
     \"\"\"The mean effect is at least `least`.\"\"\"
 
-    subject: Subject
-    items: Items
-    least: Annotated[float, Param("The least effect.", example=0.1)]
+    least: Annotated[Promise, Param("The least effect.", example=0.1)]
     words: Annotated[tuple[str, ...], Param("Words.", example=["a"])] = ()
     file: Annotated[Path | None, Param("A file.", example="x.txt")] = None
-    weights: Annotated[dict[str, float] | None, Param("Weights.", example={"a": 1.0})] = None
-    name: str = "odd"
+    weights: Annotated[Mapping[str, float] | None, Param("Weights.", example={"a": 1.0})] = None
 
-    def measure(self, model):
+    def measure(self, ask: Ask) -> Measurement:
         assert (self.words, self.file.name, self.weights) == (("a", "b"), "test.json", {"a": 2})
-        Odd(subject=self.subject, items=self.items, least=np.float32(0.5), words=("a",), file=Path("x"))
-        _, _, evidence = measure_items(
-            model, self.subject, self.items, [0.0, 1.0], check="odd", name=self.name, statistic="effect",
-            direction=Direction.AT_LEAST, threshold=self.least, values=lambda curve: curve.effects(1.0), infer=mean_t, by_effect=True,
+        Odd(self.vector, self.items, least=np.float32(0.5), words=("a",), file=Path("x"))
+        curve = ask.propensity(self.sampled_items.units, [0.0, 1.0])
+        return Measurement(
+            sample=self.sampled_items, values=curve.effects(1.0), estimator=Mean(), statistic="effect", probes=curve.probes, curve=curve,
         )
-        return evidence
 """
 
 
@@ -171,7 +181,7 @@ def strange(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[str
     (made / "exits.py").write_text("raise SystemExit(3)\n")
     (made / "odd.py").write_text(ODD)
     (made / "unfilled.py").write_text(
-        ODD.replace('"odd"', '"unfilled"').replace("    items: Items\n", "    items: Items\n    things: Items\n")
+        ODD.replace('"odd"', '"unfilled"').replace("    least:", "    things: Mapping[str, str]\n    least:")
     )
     with (made / "conftest.py").open("a") as file:
         file.write("import odd\nimport unfilled\n")
@@ -203,7 +213,7 @@ def test_parameters_of_every_type_reach_the_claim_and_a_missing_file_is_an_error
 
 def test_a_declaration_without_an_example_is_an_error_of_its_own_module(tmp_path: Path, monkeypatch) -> None:
     (tmp_path / "bare.py").write_text(
-        ODD.replace('float, Param("The least effect.", example=0.1)', 'str, Param("The least effect.")').replace(
+        ODD.replace('Promise, Param("The least effect.", example=0.1)', 'str, Param("The least effect.")').replace(
             '"odd"', '"bare"'
         )
     )
@@ -298,8 +308,15 @@ def test_a_report_format_that_fails_is_named_and_the_other_reports_are_written(t
     )
     (tmp_path / "test_a.py").write_text("def test_a():\n    pass\n")
     done, _ = run(tmp_path, "--steer-report=out.odd", "--steer-report=out.number", "--steer-report=two.json")
-    assert "out.odd cannot be written: the report format 'odd' of conftest failed: KeyError: 'claims'" in done
-    assert "out.number cannot be written: the report format 'number' of conftest gave int, not text or bytes" in done
+    assert (
+        "out.odd cannot be written: the report format 'odd' of conftest failed: KeyError: 'claims' (raised in odd, conftest.py:7). Correct it there, or write another format too, such as out.json"
+        in done
+    )
+    assert (
+        "out.number cannot be written: the report format 'number' of conftest gave int, not text or bytes. Let it return"
+        in done
+    )
+    assert "in a folder that has room" not in done
     assert not (tmp_path / "out.odd").exists()
     assert [line.rpartition("/")[2] for line in done.splitlines() if line.startswith("report: ")] == ["out.json", "two.json"]
     assert json.loads((tmp_path / "two.json").read_text())["claims"] == []
@@ -328,27 +345,24 @@ def test_a_format_that_cannot_be_registered_says_why(tmp_path: Path, monkeypatch
 
 FAULTY = """\
 import math
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import field
 from typing import Annotated
 
-from pytest_steer import Items
-from pytest_steer.claims import claim
-from pytest_steer.evidence import Direction, Evidence, Verdict
-from pytest_steer.measures import Subject
-from pytest_steer.parameters import Param
+from pytest_steer.claims.base import Steering
+from pytest_steer.evidence import Evidence, Verdict
+from pytest_steer.extend import Direction, Param, Promise, claim
 
 
 def faulty(kind, measure, **said):
     @claim(kind, title="Faulty", main="x")
-    @dataclass(frozen=True, kw_only=True)
-    class Faulty:
+    class Faulty(Steering):
         \"\"\"Faulty.\"\"\"
 
-        subject: Subject
-        items: Items
-        x: Annotated[float, Param("X.", example=0.1)]
+        items: Iterable = field(kw_only=False)
+        x: Annotated[Promise, Param("X.", example=0.1)]
 
-        def measure(self, model):
+        def conclude(self, model):
             return measure()
 
     for part, value in said.items():
@@ -356,7 +370,8 @@ def faulty(kind, measure, **said):
 
 
 def made(**values):
-    usual = {"verdict": Verdict.PASS, "threshold": 0.3, "n": 5, "model": {}, "vector": {}, "data": {}, "interval": (0.5, 0.7)}
+    vector = {"method": "x", "layer": 3, "positions": "all", "norm": None, "relative_dose": None}
+    usual = {"verdict": Verdict.PASS, "threshold": 0.3, "n": 5, "model": {}, "vector": vector, "data": {"source": "x"}, "interval": (0.5, 0.7)}
     return Evidence(check="another", name="n", estimate=0.6, **{**usual, **values})
 
 
@@ -365,10 +380,9 @@ faulty("leaves", lambda: exit(0))
 faulty("gives_none", lambda: None)
 faulty("gives_text", lambda: made(verdict="pass"))
 faulty("gives_nan", lambda: made(threshold=math.nan))
-faulty("says_none", made, headline=None)
+faulty("says_number", made, headline=7)
 faulty("adds_none", made, extra=None)
 faulty("lies", made, extra={"verdict": "pass", "estimate": 0.9})
-faulty("boasts", made, headline="boasts: it is fine")
 faulty("turns_round", lambda: made(interval=(0.9, 0.1), threshold=0.0))
 faulty("hides", lambda: made(details={"x": object()}))
 faulty("is_bare", lambda: made(vector=None))
@@ -381,13 +395,12 @@ faulty("errs", lambda: made(verdict=Verdict.ERROR))
 FAULTS = {
     "raises": "ZeroDivisionError: division by zero (raised in <lambda>, faulty.py:",
     "leaves": "SystemExit: 0 (raised in",
-    "gives_none": "measure of the claim 'gives_none' gave NoneType, not Evidence",
+    "gives_none": "conclude of the claim 'gives_none' gave NoneType, not Evidence",
     "gives_text": "the evidence of the claim 'gives_text' has no Verdict, but 'pass'",
     "gives_nan": "says pass, and has the estimate 0.6 [0.5, 0.7] where at least nan is promised",
-    "says_none": "headline of the claim 'says_none' gave NoneType",
-    "adds_none": "extra of the claim 'adds_none' gave NoneType",
-    "lies": "extra of the claim 'lies' gives 'estimate', which evidence has itself",
-    "boasts": "headline of the claim 'boasts' lacks the verdict, PASS",
+    "says_number": "headline of the claim 'says_number' gave int, not text",
+    "adds_none": "extra of the claim 'adds_none' gave NoneType, not a dictionary",
+    "lies": "extra of the claim 'lies' gave 'estimate', which evidence has itself",
     "turns_round": "has the interval [0.9, 0.1], whose ends are the wrong way round",
     "hides": "details.x is a object: a report holds numbers, texts, lists and mappings only",
     "is_bare": "the evidence of the claim 'is_bare' has no vector",
@@ -400,8 +413,11 @@ FAULTS = {
 
 
 WRONG_DECLARATIONS = {
-    "@claim('c', title='C')\nclass Bare:\n    def measure(self, model): ...": "the claim 'c' is declared by a dataclass: write",
-    "@claim('c', title='C')\n@dataclass\nclass C:\n    subject: Subject": "the claim 'c' needs a method measure",
+    "@claim('c', title='C')\nclass Bare:\n    def measure(self, ask): ...": "the claim 'c' is declared by a subclass of",
+    "@claim('c', title='C')\nclass C(OverItems):\n    'C.'": "the claim 'c' needs a method: def measure",
+    "@claim('c', title='C', main='shar')\nclass C(OverItems):\n    share: Annotated[Promise, Param('S.', example=1.0)]\n    def measure(self, ask): ...": "the claim 'c': main names 'shar', which is no parameter of C: did you mean 'share'",
+    "@claim('c', title='C', only_with={'window': 'text'})\nclass C(OverTexts):\n    window: Annotated[int, Param('W.')]\n    def measure(self, ask): ...": "the claim 'c': only_with names 'text', which is no parameter of C: did you mean 'texts'",
+    "@claim('c', title='C', either=('texts', 'item'))\nclass C(OverTexts):\n    window: Annotated[int, Param('W.')]\n    def measure(self, ask): ...": "the claim 'c': either names 'item', which is no field with data of C",
     "@method('m', takes='items')\ndef m(model) -> SteeringVector: ...": r"m\(\) is called with \(model, data\), and its function takes \(model\)",
     "@method('m', takes='items')\ndef m(model, data): ...": "say what the method 'm' gives",
     "@intervention('i', does='x')\ndef i() -> Intervention: ...": r"i\(\) is called with \(vector\), and its function takes no argument",
@@ -418,12 +434,11 @@ def test_a_wrong_declaration_is_an_error_of_its_own_module(
     text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lines = [
-        "from dataclasses import dataclass",
         "from pytest_steer import Intervention, SteeringVector, axis",
-        "from pytest_steer.claims import claim",
+        "from typing import Annotated",
+        "from pytest_steer.extend import OverItems, OverTexts, Param, Promise, claim",
         "from pytest_steer.data import data_format",
         "from pytest_steer.extract import method",
-        "from pytest_steer.measures import Subject",
         "from pytest_steer.report import report_format",
         "from pytest_steer.steering import intervention",
         text,
@@ -499,3 +514,229 @@ def test_a_faulty_claim_is_one_error_in_table_and_report_and_the_rest_runs(folde
         assert kind == "is_odd" or f"faulty.steer.yaml:{line}: " in found[kind]["error"]
     assert "Traceback" not in said
     assert "INTERNALERROR" not in said
+
+
+@pytest.fixture
+def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
+    """Makes modules that a package installs and names in its entry points; what they register is forgotten afterwards."""
+    before = {kind: registry.things(kind) for kind in registry.KINDS}
+    written: list[str] = []
+
+    def install(**modules: str) -> None:
+        info = tmp_path / "installed-1.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text("Metadata-Version: 2.1\nName: installed\nVersion: 1\n")
+        (info / "entry_points.txt").write_text("[pytest_steer]\n" + "".join(f"{name} = {name}\n" for name in modules))
+        for name, text in modules.items():
+            (tmp_path / f"{name}.py").write_text(text)
+        written.extend(modules)
+        monkeypatch.syspath_prepend(tmp_path)
+        monkeypatch.setattr(registry, "_loaded", False)
+
+    yield install
+    for kind in registry.KINDS:
+        for name in registry.things(kind).keys() - before[kind].keys():
+            registry.forget(kind, name)
+    for name in written:
+        sys.modules.pop(name, None)
+
+
+LANGUAGE = """\
+from dataclasses import replace
+
+from pytest_steer import axis
+
+
+@axis("language", ["German", "French"], about="The language of the answer.")
+def language(item, value):
+    return replace(item, question=f"{item.question} Answer in {value}.")
+"""
+
+
+@pytest.mark.parametrize("first", ["Context(language='German')", "contexts(language=['German'])", "Context().language"])
+def test_contexts_know_an_installed_axis_before_anything_else_loads_it(installed: Callable[..., None], first: str) -> None:
+    installed(language_mine=LANGUAGE)
+    assert "language_mine" not in sys.modules
+    eval(first, {"Context": Context, "contexts": contexts})
+    put = Context(language="German").put(ContrastItem("Is it?", ("Yes",), ("No",), "0"))
+    assert put.question == "Is it? Answer in German."
+    with pytest.raises(DataError, match="unknown context axis 'langage': did you mean 'language'"):
+        Context(langage="German")
+
+
+SHIFTED = """\
+from typing import Annotated
+
+from pytest_steer import Model, SteeringVector
+from pytest_steer.extract import Data, method, read_contrast
+from pytest_steer.parameters import Param
+
+
+@method("shifted", takes="contrast")
+def shifted(model: Model, data: Data, *, layer: int, scale: Annotated[float, Param("Its length.", example=2.0, above=0)]) -> SteeringVector:
+    "The difference of the means, made longer; without a record of its own."
+    found = read_contrast(model, data, layer=layer)
+    return SteeringVector({at: scale * (found.positive[at].mean(0) - found.negative[at].mean(0)) for at in found.layers})
+"""
+
+
+def test_a_sweep_and_a_comparison_pass_the_settings_of_a_method(
+    installed: Callable[..., None], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    installed(shifted_mine=SHIFTED)
+    train, test, out = str(DATA / "cheer_train.json"), str(DATA / "cheer_test.json"), tmp_path / "out.json"
+    made = ["sweep", "--data", test, "--train", train, "--method", "shifted", "--layers", "3", "--multipliers", "0.5,1"]
+    assert main(made) == 4
+    assert "the method shifted needs its setting 'scale': Its length. Write --set scale=2.0" in capsys.readouterr().err
+    assert main([*made, "--set", "scale=0"]) == 4
+    assert "the method shifted: scale must be greater than 0, but is 0" in capsys.readouterr().err
+    assert main([*made, "--set", "scal=3"]) == 4
+    assert "has no parameter 'scal': did you mean 'scale'?" in capsys.readouterr().err
+    assert main([*made, "--set", "scale"]) == 4
+    assert "Write a setting of the method and its value, such as scale=2.0" in capsys.readouterr().err
+    norms = []
+    for scale in (1, 3):
+        assert main([*made, "--pairs", "8", "--draws", "1", "--set", f"scale={scale}", "--out", str(out)]) in (0, 1)
+        assert "shifted from 100 texts" in capsys.readouterr().out
+        norms.append(json.loads(out.read_text()))
+    assert norms[1]["settings"] == {"scale": 3}
+    (tmp_path / "c.steer.yaml").write_text(
+        f"model: builtin:tiny\nmatrix: {{method: {{short: {{extract: {{scale: 1}}}}, long: {{extract: {{scale: 3}}}}}}}}\n"
+        f"vector: {{extract: {{method: shifted, data: {train}}}, layer: 3}}\ndata: {{test: {test}}}\nclaims:\n  - steers: 0\n"
+    )
+    assert main(["compare-methods", str(tmp_path / "c.steer.yaml"), "--max-items", "6", "--out", str(out)]) == 0
+    short, long = json.loads(out.read_text())["models"][0]["rows"]
+    assert long["steerability"] > short["steerability"]
+
+
+SAE = """\
+from typing import Annotated
+
+import numpy as np
+import torch
+
+from pytest_steer.data import data_format
+from pytest_steer.parameters import Param
+from pytest_steer.steering import Stored, source, vector_format
+
+
+@vector_format("sae", suffixes=[".sae.npz", ".decoder"])
+def read(file, *, row: Annotated[int, Param("Which feature of the decoder.", example=17, at_least=0)], scale: float = 1.0):
+    "A row of an SAE's decoder, [features, width]."
+    with np.load(file) as arrays:
+        return Stored({int(arrays["layer"]): torch.from_numpy(arrays["decoder"][row])}, source("sae", "as the array 'layer' says", row=row))
+
+
+@data_format("chats", suffixes=[".chat.jsonl"])
+def read_chats(file):
+    "One question a line, in capitals."
+    for number, line in enumerate(file.read_text().splitlines()):
+        yield f"line {number + 1}", {"question": line.upper(), "matching": "Yes", "not_matching": "No"}
+"""
+
+
+def test_a_longer_suffix_wins_and_a_vector_format_takes_settings(
+    installed: Callable[..., None], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    installed(sae_mine=SAE)
+    decoder = np.random.default_rng(0).normal(size=(20, 96)).astype(np.float32)
+    for name in ("a.sae.npz", "b.npz"):
+        np.savez(tmp_path / name, layer=3, decoder=decoder)
+    shutil.copy(tmp_path / "b.npz", tmp_path / "c.decoder")  # whose bytes are those of an .npz
+    (tmp_path / "q.chat.jsonl").write_text("Is it?\nWas it?\n")
+    assert [item.question for item in read_items(tmp_path / "q.chat.jsonl")] == ["IS IT?", "WAS IT?"]
+    for name in ("a.sae.npz", "c.decoder"):
+        vector = SteeringVector.load(tmp_path / name, row=17)
+        assert np.array_equal(vector.directions[3].numpy(), decoder[17])
+    for given, message in [
+        ({}, "needs 'row'. Which feature of the decoder. Write `row: 17` beside `file` (in Python row=17)"),
+        ({"row": -1}, "row must be at least 0, but is -1"),
+        ({"row": 17, "rwo": 1}, "has no parameter 'rwo': did you mean 'row'?"),
+    ]:
+        with pytest.raises(VectorError, match=re.escape(message)):
+            SteeringVector.load(tmp_path / "a.sae.npz", **given)
+    with pytest.raises(VectorError, match="the format 'npz' has no parameter 'row'"):
+        SteeringVector.load(tmp_path / "b.npz", row=17)
+    file = tmp_path / "a.steer.yaml"
+    head = f"model: builtin:tiny\ndata: {{test: {DATA / 'cheer_test.json'}}}\n"
+    file.write_text(
+        f"{head}vector: {{file: a.sae.npz, row: 17}}\nclaims:\n  - steers: 0\n"
+        "  - steers: {name: b, steerability: 0, intervention: {kind: ablate, file: c.decoder, row: 2}}\n"
+    )
+    first, second = read_suite(str(file)).entries
+    model = load_model("builtin:tiny")
+    assert np.array_equal(make_steering(model, first.vector, 0).directions[3].numpy(), decoder[17])
+    assert second.vector.reading == {"row": 2}
+    assert first.vector.key != dataclasses.replace(first.vector, reading={"row": 18}).key
+    assert make_steering(model, second.vector, 0).layers == (3,)
+    for entry, message in {
+        "{file: a.sae.npz}": "vector: 'row' is missing\n  Add `row: 17`. Which feature of the decoder.",
+        "{file: a.sae.npz, row: -1}": "vector.row: must be at least 0, but is -1",
+        "{file: b.npz, layer: 3, row: 1}": "vector.row: unknown key 'row'",
+    }.items():
+        file.write_text(f"{head}vector: {entry}\nclaims:\n  - steers: 0\n")
+        assert main(["validate", str(file)]) == 4
+        assert message in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("order", ["as_given", "swapped"])
+def test_words_that_an_axis_puts_around_a_question_are_no_part_of_its_options(order: str) -> None:
+    def around(item: ContrastItem, value: str) -> ContrastItem:
+        return dataclasses.replace(item, question=f"{value} {item.question} {value}")
+
+    words = Axis("words", ["Be brief."], around)
+    question = "(A) Stay\n(B) Go\n"
+    for given in (question.strip(), f"Stay or go?\n{question.strip()}"):
+        item = ContrastItem(given, (" (A)",), (" (B)",), "0")
+        put = Context({words: "Be brief."}, option_order=order).put(item)
+        texts = ["Stay", "Go"] if order == "as_given" else ["Go", "Stay"]
+        assert [(one["label"], one["text"]) for one in find_options(put.question)] == [*zip("AB", texts, strict=True)]
+        assert put.question.endswith(f"(B) {texts[1]}\nBe brief.")
+        assert put.question.startswith("Be brief. \n(A)" if given.startswith("(A)") else "Be brief. Stay or go?")
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        (
+            "direction",
+            "at_most",
+            "has the direction 'at_most': write `direction=Direction.AT_LEAST` or `direction=Direction.AT_MOST`",
+        ),
+        ("estimator", "mean", "has the estimator 'mean': write `estimator=Mean()`"),
+        ("estimator", Mean, "write `estimator=Mean()`"),
+        ("values", [1.0], "has the values [1.0]: write `values=numpy.array(...)`, one row per unit"),
+        (
+            "values",
+            np.zeros(3),
+            "has 3 values for 2 items: give one row of `values` for each, or say with `units=Counted(...)`",
+        ),
+        ("moved", 0.1, "has moved=0.1: write a function of the noise floor"),
+        ("findings", ["weak"], "has the finding 'weak': make it of a code"),
+    ],
+)
+def test_a_wrong_field_of_a_measurement_is_named_with_what_to_write(field: str, value: object, message: str) -> None:
+    @claim("mistaken", title="Mistaken", main="least")
+    class Mistaken(AboutItems):
+        """The mean effect is at least `least`."""
+
+        least: Annotated[Promise, Param("The least effect.", example=0.1)]
+
+        def measure(self, ask: Ask) -> Measurement:
+            curve = ask.propensity(self.sampled_items.units, [0.0, 1.0])
+            made = Measurement(
+                sample=self.sampled_items,
+                values=curve.effects(1.0),
+                estimator=Mean(),
+                statistic="effect",
+                probes=curve.probes,
+            )
+            return dataclasses.replace(made, **{field: value})
+
+    items = [("Is it?", "Yes", "No"), ("Was it?", "Yes", "No")]
+    try:
+        with pytest.raises(SteerError, match=r"^test_extending: the measurement of the claim 'mistaken' ") as caught:
+            assertion(Mistaken)(builders.random_model("llama"), builders.random_vector(1), items, least=0.1)
+    finally:
+        registry.forget("claim", "mistaken")
+    assert message in str(caught.value)

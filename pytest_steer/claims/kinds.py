@@ -16,6 +16,7 @@ from ..errors import Fault, SteerError, at_key
 from ..evidence import Evidence
 from ..parameters import Form, Param, Schema, hints_of, names_of, param_of, properties_of, required_of
 from ..promises import Promised, promise_schema, promised
+from ..registry import did_you_mean
 from ..run_context import Effort
 from ..validation import check_values
 from .base import AnyClaim, Claim
@@ -393,6 +394,8 @@ class ClaimKind:
                 raise SteerError(f"{where} {type(wrong).__name__}, not blocks such as Line(...)")
             return blocks
         if part == "extra":
+            if not isinstance(said, dict):
+                raise SteerError(f"{where} {type(said).__name__}, not a dictionary")
             if taken := sorted(said.keys() & evidence.record().keys()):
                 raise SteerError(f"{where} {taken[0]!r}, which evidence has itself")
         elif said is not None and not isinstance(said, str):
@@ -436,9 +439,13 @@ def claim(
                 f"{declared.__module__}: the claim {name!r} is declared by a subclass of OverItems, OverTexts, OverReplies or Claim "
                 f"(pytest_steer.extend): write `class {declared.__name__}(OverItems):`"
             )
+        own, signature = ("measure", "(self, ask: Ask) -> Measurement") if issubclass(declared, Claim) else _CONCLUDES
+        if getattr(declared, own) in (Claim.measure, AnyClaim.conclude):
+            raise SteerError(f"{declared.__module__}: the claim {name!r} needs a method: def {own}{signature}")
         of_one = (tuple(one_of), tuple(any_of), tuple(either))
         beside = (dict(only_with or {}), dict(not_with or {}), schema or {})
         kind = ClaimKind(name, declared, title, main, *of_one, directed, *beside, starter)
+        _check_names(kind)
         declared.kind = kind
         _reading(kind)
         _ = kind.schema  # a declaration that makes no schema is an error of its own module, not of the first claim file
@@ -448,6 +455,30 @@ def claim(
     return decorate
 
 
+def _check_names(kind: ClaimKind) -> None:
+    """Refuse names in a declaration that are no parameter and no field of the class."""
+    home = f"{kind.declared.__module__}: the claim {kind.name!r}"
+    own, data = list(kind.field_of), [*kind.fields]
+    promised = [] if kind.main is None else [kind.main]
+    given: dict[str, tuple[Iterable[str], list[str]]] = {
+        "main": (promised, own),
+        "one_of": (kind.one_of, own),
+        "any_of": (kind.any_of, [*own, *EVERY, *data]),
+        "either": (kind.either, [name for name in data if name in _FROM_DATA]),
+        "only_with": ([*kind.only_with, *kind.only_with.values()], [*own, *data]),
+        "not_with": ([*kind.not_with, *kind.not_with.values()], [*own, *data]),
+    }
+    for argument, (names, known) in given.items():
+        for name in names:
+            if name not in known:
+                what = "field with data" if argument == "either" else "parameter"
+                raise SteerError(
+                    f"{home}: {argument} names {name!r}, which is no {what} of {kind.declared.__name__}: "
+                    f"{did_you_mean(name, dict.fromkeys(known))}"
+                )
+
+
+_CONCLUDES = ("conclude", "(self, model: Model) -> Evidence")
 _READ: dict[str, Callable[[Any], Any]] = {"items": as_items, "prompts": as_dialogues}
 
 

@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import numpy as np
+
 from ..core.finding import Finding
 from ..core.record import Compared
 from ..data import Sample, TextLike
@@ -200,5 +202,33 @@ class Measurement:
         """The questions of a claim in the context in which this was measured."""
         return ask if self.context is None else ask.within(self.context)
 
+    @property
+    def fault(self) -> str | None:
+        """What is wrong with a field, and what to write, as the end of a sentence; None if nothing is."""
+        for field_, kind, cure in _KINDS:
+            value = getattr(self, field_)
+            if not isinstance(value, kind) or isinstance(value, type):
+                return f"has the {field_} {value!r:.60}: {cure}"
+        if self.moved is not None and not callable(self.moved):
+            return f"has moved={self.moved!r:.60}: write a function of the noise floor, `moved=lambda floor: ...`, or leave it out"
+        if wrong := next((one for one in self.findings if not isinstance(one, Finding)), None):
+            return f"has the finding {wrong!r:.60}: make it of a code, `weak = code(...)`, then `findings=[weak('what was seen')]`"
+        if len(self.values) != len(self.entries.names):
+            return (
+                f"has {len(self.values)} values for {len(self.entries.names)} {self.entries.called}: give one row of `values` for each, or say "
+                "with `units=Counted(...)` what they are of"
+            )
+        return None
+
     def but(self, **changes: Any) -> Measurement:
         return replace(self, **changes)
+
+
+_KINDS: tuple[tuple[str, Any, str], ...] = (
+    ("direction", Direction, "write `direction=Direction.AT_LEAST` or `direction=Direction.AT_MOST` (pytest_steer.extend)"),
+    ("sample", Sample, "write `sample=self.sampled_items`, `self.sampled_texts` or `self.sampled_prompts`"),
+    ("values", np.ndarray, "write `values=numpy.array(...)`, one row per unit"),
+    ("estimator", Estimator, "write `estimator=Mean()`, or another one of pytest_steer.extend"),
+    ("statistic", str, "write what the number is, as text"),
+    ("probes", Sequence, "write `probes=curve.probes`: the steered questions"),
+)

@@ -56,6 +56,8 @@ def _measured(claim: Claim, model: Model) -> Evidence:
         raise SteerError(
             f"{type(claim).__module__}: measure of the claim {claim.kind.name!r} gave {type(measured).__name__}, not a Measurement"
         )
+    if measured.fault is not None:
+        raise SteerError(f"{type(claim).__module__}: the measurement of the claim {claim.kind.name!r} {measured.fault}")
     if measured.curve is not None:
         measured = _with_curve(ask, measured)
     ask.check_moved()

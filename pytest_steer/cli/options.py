@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import functools
+import json
 import math
 import re
 import sys
@@ -153,6 +154,16 @@ def _split(*counts: int) -> Callable[[str], tuple[float, ...]]:
     return read
 
 
+def _setting(text: str) -> tuple[str, Any]:
+    name, equals, value = text.partition("=")
+    if not equals or not name.strip() or not value.strip():
+        raise ValueError
+    try:
+        return name.strip(), json.loads(value)
+    except json.JSONDecodeError:
+        return name.strip(), value.strip()  # a text without quotes
+
+
 def _names(text: str) -> tuple[str, ...]:
     found = tuple(name.strip() for name in text.split(",") if name.strip())
     if not found:
@@ -214,6 +225,7 @@ SPLIT = Parsed(
     "split", _split(2, 3), "three numbers above 0 such as 40/20/40, or two with --train or --vector, such as 30/70"
 )
 NAMES = Parsed("names", _names, "names such as caa,icv, or leave the option out for all")
+SETTING = Parsed("setting", _setting, "a setting of the method and its value, such as scale=2.0")
 SAVED_VECTOR = Parsed("vector", _saved_vector, "a file and the layers at which it steers, such as v.safetensors@14")
 
 

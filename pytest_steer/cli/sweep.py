@@ -20,6 +20,7 @@ from .options import (
     FILE,
     LAYERS,
     NUMBERS,
+    SETTING,
     SHARE,
     SPLIT,
     TEXTS,
@@ -57,6 +58,7 @@ SPLIT_IN_THREE, SPLIT_IN_TWO = (40.0, 20.0, 40.0), (30.0, 70.0)
 @click.option("--data", type=FILE, required=True, metavar="ITEMS", help="Contrast items, which are split.")
 @click.option("--train", type=FILE, metavar="FILE", help="Make the vector from this file.")
 @click.option("--method", metavar="NAME", show_default="caa", help="How it is made.")
+@click.option("--set", "given", type=SETTING, multiple=True, metavar="NAME=VALUE", help="A setting of the method.")
 @click.option("--vector", "saved", type=VECTOR, metavar="FILE", help="Or sweep this saved vector.")
 @click.option("--cluster", metavar="KEY", help="Key of the items that belong together.")
 @click.option("--split", type=SPLIT, metavar="40/20/40", help="Parts of --data; 30/70 with --train, --vector.")
@@ -95,6 +97,7 @@ def command(
     data: Path,
     train: Path | None,
     method: str | None,
+    given: tuple[tuple[str, Any], ...],
     saved: Path | None,
     cluster: str | None,
     split: tuple[float, ...] | None,
@@ -126,7 +129,7 @@ def command(
     from ..model.loading import Models
     from ..steering import SteeringVector
     from ..studies.data_efficiency import check_sizes, data_efficiency
-    from ..studies.sweep import Limits, Neutral, find_method, read_parts, sweep, vector_at
+    from ..studies.sweep import Limits, Neutral, check_settings, find_method, read_parts, sweep, vector_at
     from .claim_file import check_new, files_of, show_and_write
 
     if keep is not None and top is not None:
@@ -136,8 +139,8 @@ def command(
             raise SteerError(
                 f"{option} is about neutral texts, and there are none. Write --neutral TEXTS too, or delete {option}"
             )
-    if saved is not None and (train is not None or method is not None):
-        raise SteerError("--vector is a vector that is made already. Delete --train and --method, or delete --vector")
+    if saved is not None and (train is not None or method is not None or given):
+        raise SteerError("--vector is a vector that is made already. Delete --train, --method and --set, or delete --vector")
     if draws is not None and sizes is None:
         raise SteerError("--draws goes with --pairs. Write --pairs 8,16,32 too, or delete --draws")
     if sizes is not None and saved is not None:
@@ -149,7 +152,9 @@ def command(
     limits = Limits(anti_steerable_share, budget)
     if claims is not None:
         check_new(files_of(claims, has_texts=neutral is not None))
-    kind = find_method(method or "caa")
+    kind, settings = find_method(method or "caa"), dict(given)
+    if saved is None:
+        check_settings(kind, settings)
     read = SteeringVector.load(saved).at("all") if saved is not None else None
     windows = {name: value for name, value in (("window", window), ("stride", stride)) if value is not None}
     parts = read_parts(
@@ -171,7 +176,8 @@ def command(
             vector = _at(model, read, layers)
         else:
             assert parts.train is not None  # without a saved vector there is a part or a file to train on
-            vector = vector_at(kind, model, parts.train, check_layers(model, layers or range(model.n_layers)), run.seed)
+            layers = check_layers(model, layers or range(model.n_layers))
+            vector = vector_at(kind, model, parts.train, layers, run.seed, settings)
         # Before the long part, so that weak training data can be a reason to stop.
         weak = unreliable(vector.metadata)
         if weak is not None:
@@ -187,16 +193,20 @@ def command(
         )
         at, fewer = found.choice or found.nearest, []
         if sizes is not None and parts.train is not None:
-            fewer = data_efficiency(model, kind, parts.train, found, at, sizes=sizes, draws=draws or 3, seed=run.seed)
+            fewer = data_efficiency(
+                model, kind, parts.train, found, at, sizes=sizes, draws=draws or 3, seed=run.seed, settings=settings
+            )
         for text in cache_warnings(model):
             warn(text)
     name = run.model_name()
-    source = str(saved) if saved is not None else _made_from(vector, parts)
+    source = str(saved) if saved is not None else _made_from(kind.name, vector, parts)
     click.echo(sweep_text(found, parts, model=visible(model.id), vector=visible(source)), color=colours())
     if fewer:
         click.echo("\n" + efficiency_table(fewer, at))
     if out is not None:
         content = found.to_dict() | {"model": name, "seed": run.seed, "data": str(data)}
+        if settings:
+            content["settings"] = settings
         if fewer:
             place = {"layer": at.layer, "multiplier": at.multiplier}
             content["data_efficiency"] = place | {"sizes": [one.to_dict() for one in fewer]}
@@ -259,11 +269,13 @@ def _at(model: Model, vector: SteeringVector, layers: tuple[int, ...] | None) ->
     return vector.at(layers) if layers is not None else vector
 
 
-def _made_from(vector: SteeringVector, parts: Parts) -> str:
-    record: dict[str, Any] = dict(vector.metadata)
-    data = parts.train
-    noun = "texts" if data is not None and data.texts is not None else "items" if data is None or data.given else "pairs"
-    return f"{record['method']} from {record['n']} {noun}"
+def _made_from(method: str, vector: SteeringVector, parts: Parts) -> str:
+    from ..studies.data_efficiency import pairs_in
+
+    data, record = parts.train, vector.metadata  # a method of others may leave no record
+    assert data is not None
+    noun = "texts" if data.texts is not None else "items" if data.given else "pairs"
+    return f"{record.get('method', method)} from {record.get('n', pairs_in(data))} {noun}"
 
 
 def sweep_text(sweep: Sweep, parts: Parts, *, model: str, vector: str) -> str:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal
 
 from ..errors import DataError, SteerError, VectorError, at_key
@@ -57,12 +59,12 @@ def _from_file(model: Model, spec: VectorSpec, file: Path) -> Steering:
     if spec.shape is not None and "kind" in spec.shape and "layers" in intervention_kind(spec.shape["kind"]).filled:
         # A single direction whose layer is known is applied at whichever layers are named.
         try:
-            vector = _load(model, file, rows=spec.rows)
+            vector = _load(model, file, rows=spec.rows, settings=spec.reading)
         except VectorError:
-            return _load(model, file, spec.layers, spec.rows)
+            return _load(model, file, spec.layers, spec.rows, spec.reading)
         if len(vector.layers) == 1:
             return vector
-    vector = _load(model, file, spec.layers, spec.rows)
+    vector = _load(model, file, spec.layers, spec.rows, spec.reading)
     vector.check_settled()
     return vector
 
@@ -72,9 +74,10 @@ def _load(
     file: Path,
     layer: int | tuple[int, ...] | Literal["all"] | None = None,
     rows: Literal["blocks", "hidden_states"] | None = None,
+    settings: Mapping[str, Any] = MappingProxyType({}),
 ) -> SteeringVector:
     """A saved vector whose rows are blocks of this model."""
-    vector = SteeringVector.load(file, layer=layer, rows=rows)
+    vector = SteeringVector.load(file, layer=layer, rows=rows, **settings)
     try:
         check_depth(vector.metadata, model.n_layers, model.id)
     except VectorError as error:

@@ -16,6 +16,7 @@ from pytest_steer.files.messages import faults_under, to_error, where
 from pytest_steer.files.schema import (
     SCHEMA,
     as_declared,
+    format_settings_of,
     frame,
     kinds,
     main_of,
@@ -234,6 +235,11 @@ class _SuiteReader:
             way: absolute(value, self.folder) if schema.get("x-file") else as_declared(value, schema)
             for way, (schema, value) in settings_of(entry).items()
         }
+        reading = {
+            key: absolute(entry[key], self.folder) if schema.get("x-file") else as_declared(entry[key], schema)
+            for key, schema in format_settings_of(entry).items()
+            if key in entry
+        }
         return VectorSpec(
             file=absolute(values["file"], self.folder) if "file" in values else None,
             method=extract.get("method"),
@@ -247,6 +253,7 @@ class _SuiteReader:
             shape=self._shape(values, settings) if claim.section == "intervention" else None,
             rows=values.get("rows"),
             columns=extract.get("columns", columns) if extract else {},
+            reading=reading,
             asked={key: self.values[key] for key in _ASKED_FOR_VECTORS if key in self.values},
         )
 

@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterable
 from functools import lru_cache
 from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 import pytest_steer.claims
@@ -14,6 +15,7 @@ import pytest_steer.extract
 import pytest_steer.steering  # noqa: F401  (these register ours)
 from pytest_steer import registry
 from pytest_steer.extract import MethodKind
+from pytest_steer.file_formats import FileFormat, format_of
 from pytest_steer.measures.judges import judges_schema
 from pytest_steer.prompting import known_axes
 from pytest_steer.validation import Checks
@@ -85,6 +87,8 @@ def _made(version: int) -> Schema:
     }
     _add_settings(found, "#/$defs/vector/properties/extract", "#/$defs/method/properties/extract", methods)
     _add_settings(found, "#/$defs/intervention", "#/$defs/method", ways)
+    for section in ("intervention", "method"):
+        _add_settings(found, "#/$defs/vector", f"#/$defs/{section}", registry.things("vector format"))
     defs["judge"] = judges_schema()
     axes = known_axes()
     value_of = {name: {"$ref": f"#/$defs/axes/properties/{name}"} for name in axes}
@@ -105,11 +109,11 @@ def _claim_or_number(name: str, kind: Any) -> Schema:
 
 
 def _add_settings(schema: Schema, place: str, other: str, declared: dict[str, Any]) -> None:
-    """Put the settings of all methods, or all kinds of interventions, into the section ``place``, and references in ``other``."""
+    """Put the settings of all methods, kinds of interventions, or formats of vectors, into the section ``place``, and references in ``other``."""
     for name in dict.fromkeys(name for kind in declared.values() for name in kind.settings):
         about = [kind.settings[name] for kind in declared.values() if name in kind.settings]
         _pointed_to(schema, place)["properties"][name] = _joint(about)
-        _pointed_to(schema, other)["properties"][name] = {"$ref": f"{place}/properties/{name}"}
+        _pointed_to(schema, other)["properties"].setdefault(name, {"$ref": f"{place}/properties/{name}"})
 
 
 def _joint(declared: list[Schema]) -> Schema:
@@ -223,6 +227,18 @@ def settings_of(entry: dict[str, Any]) -> dict[tuple[str, ...], tuple[Schema, An
     return {way: (schema, holder[way[-1]]) for way, (schema, holder) in declared.items() if way[-1] in holder}
 
 
+def format_of_file(entry: dict[str, Any]) -> FileFormat | None:
+    """The vector format of the file that an entry names, or None."""
+    file = entry.get("file")
+    return format_of("vector format", Path(file)) if isinstance(file, str) and file else None
+
+
+def format_settings_of(entry: dict[str, Any]) -> dict[str, Schema]:
+    """The settings of the format of the file that an entry names."""
+    known = format_of_file(entry)
+    return known.settings if known is not None else {}
+
+
 def schema_of_entry(entry: Any, section: str) -> Schema:
     """The JSON Schema of a whole ``vector`` or ``intervention``: with the settings of what it names, and no others.
 
@@ -237,6 +253,10 @@ def schema_of_entry(entry: Any, section: str) -> Schema:
     kind = thing("intervention", entry.get("kind")) if isinstance(entry, dict) and section == "intervention" else None
     properties = {key: whole["properties"][key] for key in SCHEMA["$defs"][section]["properties"]}
     required = []
+    known = format_of_file(entry) if isinstance(entry, dict) else None
+    if known is not None:
+        properties |= known.settings
+        required += known.required
     if method is not None:
         properties["extract"] = _extract_schema(resolved(properties["extract"]), method)
         required += ["layer"] if method.needs_layer else []

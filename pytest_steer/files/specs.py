@@ -35,6 +35,7 @@ class VectorSpec:
         options: further settings of the method.
         asked: how items are asked to make it: ``thinking``, ``date``, as the file (not a claim) says.
         columns: what the columns of the training data are called, where they have other names.
+        reading: settings of the file's format.
         shape: what an ``intervention:`` says beyond a vector: ``kind``, ``site``, ``value``, ``keep``, ``angle``, and with paths made
             absolute ``toward`` and ``condition``. None for a ``vector:``.
     """
@@ -52,6 +53,7 @@ class VectorSpec:
     asked: dict[str, str] = field(default_factory=dict)
     rows: Literal["blocks", "hidden_states"] | None = None
     columns: dict[str, str] = field(default_factory=dict)
+    reading: dict[str, Any] = field(default_factory=dict)
 
     @property
     def section(self) -> str:
@@ -63,7 +65,7 @@ class VectorSpec:
         """The same for two entries that make the same vector or intervention, wherever they stand and whichever tokens they steer."""
         return (
             self.file, self.method, self.data, self.layers, repr(self.options), repr(self.shape), self.rows, repr(self.columns),
-            repr(self.asked),
+            repr(self.asked), repr(self.reading),
         )  # fmt: skip
 
 

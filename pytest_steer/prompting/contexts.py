@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from .. import registry
 from ..data import ContrastItem, Items, as_items
 from ..errors import DataError
 from .conversation import Turn
@@ -44,11 +45,10 @@ class Context:
         examples: Iterable[ContrastItem] | None = None,
         **named: Any,
     ) -> None:
-        known = known_axes()
         if not isinstance(values, (Mapping, tuple)):
             raise DataError(f"values is a mapping of Axis objects to values, not {values!r}")
-        given = {**dict(values), **{axis_of(name, known): value for name, value in named.items()}}
-        _check_axes(list(given), known)
+        given = {**dict(values), **{axis_of(name, known_axes()): value for name, value in named.items()}}
+        _check_axes(list(given), known_axes())
         checked = [(axis, axis.checked(value)) for axis, value in given.items()]
         changed = [(axis, value) for axis, value in checked if value != axis.as_given]
         drawing = next((f"{axis.name}={value!r}" for axis, value in changed if axis.draws_examples), None)
@@ -65,6 +65,8 @@ class Context:
             for axis, value in self.values:
                 if axis.name == name:
                     return value
+            if name not in known_axes():
+                registry.load_extensions()
             if name in known_axes():
                 return known_axes()[name].as_given
         raise AttributeError(f"a Context has no {name!r}")

@@ -14,6 +14,7 @@ from ..errors import DataError, SteerError
 from ..parameters import Schema, check_takes
 from ..screen import message_of
 from ..validation import check_values
+from .options import apart
 
 AS_GIVEN_WORD = "as_given"
 OURS = __name__.partition(".")[0]
@@ -177,7 +178,7 @@ class Axis:
         return value
 
     def put(self, item: ContrastItem, value: Any) -> ContrastItem:
-        """Apply a value of an axis that acts on items, and return the changed item.
+        """Apply a value of an axis that acts on items, and return the changed item. What it puts after labelled options begins a new line.
 
         Raises:
             DataError: ``apply`` raised an error, or returned something other than an item.
@@ -198,7 +199,7 @@ class Axis:
             raise DataError(
                 f"item {item.id}: axis {self.name} at {value!r} gives another item each time, so nothing could be shown again: seed what is random"
             )
-        return changed
+        return apart(item, changed)
 
     def _usable(self, value: Any) -> Any:
         try:
@@ -245,11 +246,14 @@ def _in_order(version: int) -> dict[str, Axis]:
 
 
 def axis_of(name: Any, known: Mapping[str, Axis]) -> Axis:
-    """The axis with this name.
+    """The axis with this name. Extensions are loaded if none of the known axes has it.
 
     Raises:
         DataError: there is none; says which one was probably meant.
     """
+    if name not in known:
+        registry.load_extensions()
+        known = {**known_axes(), **known}
     if name in known:
         return known[name]
     raise DataError(f"unknown context axis {name!r}: {registry.did_you_mean(str(name), known)}")

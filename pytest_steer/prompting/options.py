@@ -56,9 +56,22 @@ def _exchanged(question: str, part: str) -> str:
 def within(item: ContrastItem, text: str) -> ContrastItem:
     """The item with its question put into a text. Options at the ends of the question stay on separate lines."""
     before, after = text.split(QUESTION)
-    lines = item.question.split("\n")
+    return replace(item, question=_between(before, item.question, after))
+
+
+def apart(item: ContrastItem, changed: ContrastItem) -> ContrastItem:
+    """A changed item whose options stay on separate lines from what was put before or after the question of ``item``."""
+    before, found, after = changed.question.partition(item.question)
+    if not found or not item.is_lettered or changed.question == item.question:
+        return changed
+    return replace(changed, question=_between(before, item.question, after))
+
+
+def _between(before: str, question: str, after: str) -> str:
+    """A question between two texts. Options at its ends stay on separate lines."""
+    lines = question.split("\n")
     if before.strip() and not before.endswith("\n") and OPTION.match(lines[0]):
         before += "\n"
     if after.strip() and not after.startswith("\n") and OPTION.match(lines[-1]):
         after = f"\n{after.lstrip(' ')}"
-    return replace(item, question=f"{before}{item.question}{after}")
+    return f"{before}{question}{after}"

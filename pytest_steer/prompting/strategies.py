@@ -44,11 +44,12 @@ def contexts(
     Raises:
         DataError: an unknown axis, an axis without values, a value that its axis does not have, ``few_shot`` without examples.
     """
-    known, user_defined = known_axes(), tuple(axes)
+    user_defined = tuple(axes)
     for axis in user_defined:
         if not isinstance(axis, Axis):
             raise DataError(f"contexts: axes takes Axis objects, not {axis!r}")
-    named = {axis_of(name, known): given for name, given in values.items()}
+    named = {axis_of(name, known_axes()): given for name, given in values.items()}
+    known = known_axes()
     Context(dict.fromkeys((*user_defined, *named)))  # refuses two axes of one name
     pool = None if examples is None else as_items(examples)
     # All of ours are drawn, so that the draws do not depend on which of them are named. Others are drawn if they are named.

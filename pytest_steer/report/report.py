@@ -13,10 +13,9 @@ from typing import Any
 
 from .. import registry
 from ..core.record import SCHEMA_NAME, ClaimRecord, Commit, Comparison, Provenance, record_of
-from ..errors import SteerError
+from ..errors import SteerError, exceptions_named
 from ..evidence import SCORING, error_evidence, plain
 from ..file_formats import format_of
-from ..screen import message_of
 from ..whole_file import write_whole
 from .entanglement import entanglement_rows
 from .matrix_rows import matrix_rows
@@ -117,15 +116,16 @@ def write_report(path: Path, report: dict[str, Any]) -> None:
     known = format_of("report format", path)
     assert known is not None  # the option --steer-report was checked at start-up
     home = registry.home_of("report format", known.name)
+    what, instead = f"the report format {known.name!r} of {home}", f"write another format too, such as {path.stem}.json"
     try:
-        content = known.function(copy.deepcopy(report))
-    except (
-        Exception,
-        SystemExit,
-    ) as error:  # another package's function raises what it likes, and the other reports are to be written
-        raise SteerError(f"the report format {known.name!r} of {home} failed: {message_of(error)}") from error
+        with exceptions_named():  # another package's function raises what it likes, and the other reports are to be written
+            content = known.function(copy.deepcopy(report))
+    except SteerError as error:
+        raise SteerError(f"{what} failed: {error}. Correct it there, or {instead}") from error
     if not isinstance(content, (str, bytes)):
-        raise SteerError(f"the report format {known.name!r} of {home} gave {type(content).__name__}, not text or bytes")
+        raise SteerError(
+            f"{what} gave {type(content).__name__}, not text or bytes. Let it return one of these, or {instead}"
+        )
     # Half a character, which a model can write, has no UTF-8; in JSON its escape means the same.
     data = content.encode(errors="backslashreplace") if isinstance(content, str) else content
     write_whole(path, data)

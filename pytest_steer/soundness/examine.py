@@ -152,13 +152,15 @@ class Trial:
                     return
 
     def nothing_steered(self) -> str | None:
-        """What to say if no example moved at all, though nothing but a condition may keep an intervention from acting."""
+        """What to say if no example moved at all, of an intervention that does not say that it may rest."""
         if "moves" not in self.skipped or "moves" in self.held or {"runs", "output_type"} & self.first.keys():
             return None
-        change = self.target_at(None).change
-        if change.looks == "row" or (change.recipe is not None and change.recipe is not change.recipe.core):
+        if self.target_at(None).change.rests:
             return None
-        return f"nothing was steered: no hidden state changes in any of {self.examples} batch{'es' if self.examples > 1 else ''}"
+        return (
+            f"nothing was steered: no hidden state changes in any of {self.examples} batch{'es' if self.examples > 1 else ''}. If it is "
+            "meant to leave some as they are, declare that: custom(..., rests=True)"
+        )
 
     def ask(self, name: str, example: HookExample) -> str | None:
         """What breaks the property on this example, or None."""

@@ -254,13 +254,14 @@ def dose(case: Case) -> str | None:
 
 @_promises("The first position, an attention sink, is steered only if that is declared (include_first).")
 def first_position(case: Case) -> str | None:
-    base, steered = case.base, case.steered
+    base, steered, due = case.base, case.steered, case.reference or case.steered
     for row, line in enumerate(case.lines):
         start = case.target.start(line)
         moved = not case.bench.same(base.row(row, case.low)[0], steered.row(row, case.low)[0])
+        rests = case.target.change.rests and case.bench.same(base.row(row, case.low)[0], due.row(row, case.low)[0])
         if moved and start > 0:
             return f"row {row}: the first token moves, but steering is to begin at token {start}"
-        if start == 0 and not moved and rows_due(case):
+        if start == 0 and not moved and not rests and rows_due(case):
             return f"row {row}: the first token does not move, but include_first is declared"
     return None
 

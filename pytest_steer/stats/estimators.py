@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -35,6 +35,7 @@ MIN_N = 8
 """Units below which a mean is not judged: see docs/verdicts.md for the error rates there."""
 
 
+@runtime_checkable
 class Estimator(Protocol):
     """What a claim's statistic is, as a function of one row of values per unit.
 

@@ -171,6 +171,8 @@ class Intervention:
     Attributes:
         layers: the blocks in which something is changed (or looked at), ascending.
         reads: those of them in which something is only looked at.
+        rests: whether it may leave hidden states as they are where it is on, such as a cap below which nothing happens. Else it is a fault if
+            nothing moves.
         transform: (hidden [rows, positions, width], strength [rows, positions or 1, 1], layer) -> changed hidden of the
             same shape. Which positions are steered is decided by the scope, not by it. With ``looks="row"`` it gets
             :class:`Rows` as a fourth argument.
@@ -199,6 +201,7 @@ class Intervention:
     site: Site = "block"
     looks: Literal["position", "row"] = "position"
     reads: tuple[int, ...] = ()
+    rests: bool = False
     durable: bool = False
     width: int | None = None
     vector: SteeringVector | None = field(default=None, repr=False)
@@ -299,13 +302,20 @@ def method_name(kind: str, metadata: Mapping[str, Any]) -> str:
 
 
 def custom(
-    transform: Transform, *, layers: int | Iterable[int], strength: StrengthMeaning, name: str, site: Site = "block"
+    transform: Transform,
+    *,
+    layers: int | Iterable[int],
+    strength: StrengthMeaning,
+    name: str,
+    site: Site = "block",
+    rests: bool = False,
 ) -> Intervention:
     """An intervention from any function of (hidden, strength, layer); see :class:`Intervention` for the shapes.
 
     Args:
         name: what the function does, for messages and the report. Every call makes an intervention of its own: the
             memo of scores never takes two functions for the same.
+        rests: it may leave hidden states as they are, see :class:`Intervention`.
 
     The function has to act on each position by itself.
 
@@ -317,7 +327,13 @@ def custom(
         raise VectorError(f"strength is linear, interpolated, angle or ignored; not {strength!r}")
     identity = hashlib.sha256(f"custom:{name}:{blocks}:{strength}:{site}:{next(_made)}".encode()).hexdigest()
     return Intervention(
-        layers=blocks, transform=transform, strength=strength, hash=identity, method=name, site=check_site(site)
+        layers=blocks,
+        transform=transform,
+        strength=strength,
+        hash=identity,
+        method=name,
+        site=check_site(site),
+        rests=rests,
     )
 
 
@@ -334,6 +350,7 @@ def applied(
         made,
         looks=declared.looks,
         reads=declared.reads,
+        rests=declared.rests,
         width=declared.width,
         vector=declared.vector,
         metadata=declared.metadata,

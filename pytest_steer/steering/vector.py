@@ -120,6 +120,7 @@ class SteeringVector:
         *,
         layer: int | Iterable[int] | Literal["all"] | None = None,
         rows: Literal["blocks", "hidden_states"] | None = None,
+        **settings: Any,
     ) -> SteeringVector:
         """Reads a vector; the suffix says the format.
 
@@ -136,13 +137,14 @@ class SteeringVector:
                 record has ``together: True``.
             rows: what the rows of a stack are: ``"blocks"``, one for each decoder block, or ``"hidden_states"``, one more, with the
                 embedding as row 0; row k + 1 is then layer k. Without it they are blocks, and a model of another depth refuses them.
+            settings: of the format, where it has any: an installed one may ask for the row of an SAE's decoder.
 
         Raises:
             VectorError: no such file, not such a format, damaged or cut off, anything that would need unpickling,
                 unusable values, or the layer is not settled by the file and ``layer``. The message says what to do.
         """
         file = Path(path)
-        found = read_vector(file, layer, rows)
+        found = read_vector(file, layer, rows, settings)
         open_question = layer is None and len(found.directions) > 1 and found.metadata.get("together") is not True
         try:
             return cls(

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -75,6 +76,7 @@ def data_efficiency(
     sizes: Sequence[int],
     draws: int = 3,
     seed: int = 0,
+    settings: Mapping[str, Any] = MappingProxyType({}),
 ) -> list[PairsResult]:
     """Measure the effect on the validation items at one layer and multiplier, by how many training pairs the vector is made from.
 
@@ -85,6 +87,7 @@ def data_efficiency(
         swept / at: a sweep of the vector of all pairs, and the layer and multiplier at which the effect is measured.
         sizes: numbers of pairs, such as 8, 16, 32, 64.
         draws: how many random parts of each size.
+        settings: of the method.
 
     Raises:
         SteerError: a size is below 1 or above the number of training pairs, or there are no draws.
@@ -94,13 +97,13 @@ def data_efficiency(
     if draws < 1 or not sizes:
         raise SteerError("data efficiency needs at least one number of pairs and one draw")
     available = pairs_in(training)
-    whole = vector_at(kind, model, training, (at.layer,), seed)
+    whole = vector_at(kind, model, training, (at.layer,), seed, settings)
     made: dict[tuple[int, int], SteeringVector] = {}
     for size in sorted(set(sizes)):
         for draw in range(1 if size == available else draws):
             part = training if size == available else part_of(training, size, seed=seed + draw)
             try:
-                made[size, draw] = vector_at(kind, model, part, (at.layer,), seed)
+                made[size, draw] = vector_at(kind, model, part, (at.layer,), seed, settings)
             except DataError as error:
                 raise DataError(f"a vector from {size} pairs: {error}") from None
     sample = swept.sample

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal
 
 from .. import progress, registry
@@ -21,6 +22,7 @@ from ..model import Model
 from ..registry import did_you_mean
 from ..stats import Inference, mean_t
 from ..steering import Positions, SteeringVector
+from ..validation import check_values
 from .split import split_sample, split_texts
 
 _NAMES = ("train", "validation", "test")
@@ -144,26 +146,50 @@ def find_method(name: str) -> MethodKind:
     return methods[name]
 
 
-def vector_at(kind: MethodKind, model: Model, training: Training, layers: tuple[int, ...], seed: int) -> SteeringVector:
-    """The vector of a method at each of these layers."""
+def check_settings(kind: MethodKind, settings: Mapping[str, Any]) -> None:
+    """Refuse settings that a method does not have, or values that they cannot have.
+
+    Raises:
+        SteerError: that, or a setting without a default is not given.
+    """
+    check_values(f"the method {kind.name}", settings, kind.settings, required=kind.required)
+    for name in kind.required:
+        if name not in settings:
+            example = (kind.settings[name].get("examples") or ["..."])[0]
+            raise SteerError(
+                f"the method {kind.name} needs its setting {name!r}: {kind.settings[name].get('description', '')} Write --set {name}={example}"
+            )
+
+
+def vector_at(
+    kind: MethodKind,
+    model: Model,
+    training: Training,
+    layers: tuple[int, ...],
+    seed: int,
+    settings: Mapping[str, Any] = MappingProxyType({}),
+) -> SteeringVector:
+    """The vector of a method with its settings at each of these layers."""
     if kind.layers == "several":
-        return _made(kind, model, training, layers, seed)
+        return _made(kind, model, training, layers, seed, settings)
     if not kind.needs_layer:  # where such a vector is added does not change what it is
-        made = _made(kind, model, training, layers[:1], seed)
+        made = _made(kind, model, training, layers[:1], seed, settings)
         return SteeringVector(dict.fromkeys(layers, made.directions[layers[0]]), made.metadata)
     directions: dict[int, Any] = {}
     metadata: dict[str, Any] = {}
     reliability: dict[str, Any] = {}
     for number, layer in enumerate(layers, 1):
         progress.report(f"{kind.name} at layer {layer} ({number} of {len(layers)})")
-        made = _made(kind, model, training, (layer,), seed)
+        made = _made(kind, model, training, (layer,), seed, settings)
         directions[layer], metadata = made.directions[layer], dict(made.metadata)
         reliability |= metadata.get("reliability", {})
     return SteeringVector(directions, {**metadata, "reliability": reliability})
 
 
-def _made(kind: MethodKind, model: Model, training: Training, layers: tuple[int, ...], seed: int) -> SteeringVector:
-    made = kind.extract(model, training, layers=layers, context=training.context, seed=seed, settings={})
+def _made(
+    kind: MethodKind, model: Model, training: Training, layers: tuple[int, ...], seed: int, settings: Mapping[str, Any]
+) -> SteeringVector:
+    made = kind.extract(model, training, layers=layers, context=training.context, seed=seed, settings=settings)
     assert isinstance(made, SteeringVector)  # as its return type says
     return made
 

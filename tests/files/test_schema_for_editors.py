@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 import pytest
 from jsonschema import Draft202012Validator
 
-from pytest_steer import Items, Model, registry
-from pytest_steer.claims import claim
-from pytest_steer.evidence import Evidence
+from pytest_steer import registry
+from pytest_steer.extend import AboutItems, Ask, Measurement, Param, claim
 from pytest_steer.files.schema import full_schema, resolved
-from pytest_steer.measures import Subject
-from pytest_steer.parameters import Param
 
 # Below these stand no schemas of keys: conditions, and values.
 NO_KEYS = {"if", "not", "const", "enum", "examples", "default", "required"}
@@ -57,20 +53,16 @@ def extension() -> Iterator[None]:
     """A claim of somebody else, whose parameters say no example."""
 
     @claim("calm", title="Steering is calm", main="share")
-    @dataclass(frozen=True, kw_only=True)
-    class Calm:
+    class Calm(AboutItems):
         """At least the share `share` of items stay calm."""
 
-        subject: Subject
-        items: Items
         share: Annotated[float, Param("The least share of items.", above=0, below=1)]
         least: Annotated[int | None, Param("The least number of them.", at_least=3)] = None
         by: Annotated[Literal["slope", "effect"] | None, Param("What moves.")] = None
         strictly: Annotated[bool | None, Param("All of them.")] = None
         under: Annotated[float | None, Param("The most that one moves.", below=-2)] = None
-        name: str = "calm"
 
-        def measure(self, model: Model) -> Evidence:
+        def measure(self, ask: Ask) -> Measurement:
             raise NotImplementedError
 
     yield

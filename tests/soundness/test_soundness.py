@@ -438,6 +438,30 @@ def test_steering_that_changes_nothing_is_not_sound():
     assert "moves" in check_before(model, Subject(vector=never)).skipped
 
 
+def capped(direction, cap, **declared):
+    """What exceeds the cap of the projection is taken away; nothing happens below it."""
+    unit = direction / direction.norm()
+
+    def transform(hidden, strength, layer):
+        return hidden - strength * torch.relu(hidden @ unit - cap)[..., None] * unit
+
+    return custom(transform, layers=[1], strength="interpolated", name="capped", **declared)
+
+
+@pytest.mark.parametrize("include_first", [False, True])
+@pytest.mark.parametrize("cap", [0.0, 1e9])
+def test_what_may_rest_says_so_and_is_sound(cap, include_first):
+    model, direction = builders.random_model("llama"), builders.random_vector(1).directions[1]
+    capping, scope = capped(direction, cap, rests=True), {"positions": "all", "include_first": include_first}
+    broken, evidence = broken_by(model, None, vector=capping, **scope)
+    assert broken == set()
+    assert evidence.verdict is (Verdict.INCONCLUSIVE if cap else Verdict.PASS)  # what never acts proves nothing
+    assert check_before(model, Subject(vector=capping, **scope))["broken"] == []
+    if cap:
+        with pytest.raises(SoundnessError, match=r"moves: nothing was steered.*declare that: custom\(\.\.\., rests=True\)"):
+            check_before(model, Subject(vector=capped(direction, cap)))
+
+
 # --- evidence, and the check before claims -----------------------------------------------------------------------------------
 
 

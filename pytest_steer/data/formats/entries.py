@@ -114,7 +114,8 @@ def data_format(name: str, *, suffixes: Sequence[str]) -> Callable[[Reader], Rea
     entry is a text, a list or a dictionary, as JSON has them. Whatever the function raises becomes an error with the file's name.
 
     Args:
-        suffixes: those of its files, such as ``[".jsonl"]``.
+        suffixes: those of its files, such as ``[".jsonl"]``. One that is longer than that of another format, such as ``.chat.jsonl``, wins
+            over it.
 
     Raises:
         SteerError: the name or a suffix is taken.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from ... import registry
@@ -24,18 +25,23 @@ __all__ = ["Stored", "read_vector", "source", "vector_format", "write_vector"]
 discover(__name__, __path__)
 
 
-def read_vector(path: Path, layer: Layer, rows: str | None = None) -> Stored:
+def read_vector(
+    path: Path, layer: Layer, rows: str | None = None, settings: Mapping[str, Any] = MappingProxyType({})
+) -> Stored:
     """What a file, or a folder of per-layer ``.pt`` files, holds at the layers that are asked for.
 
     Args:
         layer: a block, several, or "all" (as None: all that the file has).
         rows: ``blocks`` or ``hidden_states``, what the rows of a stack are.
+        settings: of the format.
 
     Raises:
         VectorError: no such file, another format, damaged, or ``layer`` does not settle what the file leaves open.
     """
     wanted, said = wanted_layers(layer), check_rows(rows)
     if path.is_dir():
+        if settings:
+            raise VectorError(f"{path}: is a folder, which takes no {next(iter(settings))!r}: delete it")
         with reading(path, "folder", VectorError):
             return place(numbered(read_folder(path, wanted), said), wanted)
     if not path.is_file():
@@ -43,7 +49,8 @@ def read_vector(path: Path, layer: Layer, rows: str | None = None) -> Stored:
     found = _format_of(path)
     home = registry.home_of("vector format", found.name)
     with reading(path, found.name, VectorError, home=home):
-        stored = found.function(path)
+        found.check_settings(settings)
+        stored = found.function(path, **settings)
         if not isinstance(stored, Stored):
             raise VectorError(f"the vector format {found.name!r} of {home} gave {type(stored).__name__}, not Stored")
         return place(numbered(stored, said), wanted)
@@ -83,9 +90,15 @@ def _format_of(path: Path) -> FileFormat:
             f"{path}: a steering vector is read from {', '.join(suffixes_of('vector format'))}, or from a folder of per-layer .pt "
             "files. Make such a file of a tensor: SteeringVector({layer: tensor}).save('vector.safetensors')"
         )
-    if known is not None and fitting and known not in fitting:
+    # A format of others may be made of one of ours, such as an archive with a suffix of its own.
+    tells = known is not None and (known.recognises is not None or _is_ours(known))
+    if known is not None and tells and fitting and known not in fitting:
         right = fitting[0].suffixes[0]
         raise VectorError(
             f"{path}: is not a readable {known.name} file: its content is that of a {right} file. Give it the suffix {right}"
         )
     return known or fitting[0]
+
+
+def _is_ours(known: FileFormat) -> bool:
+    return registry.home_of("vector format", known.name).startswith(f"{__name__}.")

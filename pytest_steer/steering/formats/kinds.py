@@ -107,7 +107,7 @@ def layer_number(text: str) -> int | None:
     return None
 
 
-Reader = TypeVar("Reader", bound=Callable[[Path], Stored])
+Reader = TypeVar("Reader", bound=Callable[..., Stored])
 Writer = Callable[[Directions, Mapping[str, Any], Path], None]
 
 
@@ -121,10 +121,11 @@ def vector_format(
     """Register a function that reads a file as a format of steering vectors.
 
     The function gets the path and returns what the file says, as :class:`Stored`. Whatever it raises becomes an error with the
-    file's name.
+    file's name. Its keywords with a ``Param`` are its settings: they stand beside ``file`` in a claim file, and are keywords of
+    ``SteeringVector.load``.
 
     Args:
-        suffixes: those of its files, such as ``[".gguf"]``.
+        suffixes: those of its files, such as ``[".gguf"]``. One that is longer than that of another format, such as ``.sae.npz``, wins over it.
         recognises: whether the first 512 bytes of a file are those of this format, for files whose suffix says nothing or the wrong thing.
         write: writes directions and metadata to a path, for ``SteeringVector.save``.
 

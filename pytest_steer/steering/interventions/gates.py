@@ -93,7 +93,7 @@ def gated_by_condition(
     made = from_recipe(
         recipe, transform, layers=layers, strength=inner.strength, width=vector.width, metadata=inner.metadata
     )
-    return replace(made, looks="row", reads=reads, durable=inner.durable)
+    return replace(made, looks="row", reads=reads, rests=True, durable=inner.durable)
 
 
 @restores("gated_by_condition", does="where a condition is met")
@@ -137,7 +137,7 @@ def gated_by_probe(
 
     recipe = Recipe("gated_by_probe", {"inner": option}, tensors | by_layer("weight", weights) | by_layer("bias", biases))
     made = from_recipe(recipe, transform, layers=inner.layers, strength=inner.strength, width=width, metadata=inner.metadata)
-    return replace(made, site=inner.site, looks=inner.looks, reads=inner.reads, durable=inner.durable)
+    return replace(made, site=inner.site, looks=inner.looks, reads=inner.reads, rests=True, durable=inner.durable)
 
 
 @restores("gated_by_probe", does="where a probe says so")
