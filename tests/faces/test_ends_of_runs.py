@@ -12,6 +12,7 @@ from xml.etree import ElementTree
 import jsonschema
 import pytest
 from forked import runpytest
+from reports import noted
 
 import pytest_steer.pytest_progress
 from pytest_steer.report import report_schema
@@ -97,7 +98,7 @@ def test_the_table_and_its_warnings_are_there_however_little_is_asked_for(suite:
         result.stdout.fnmatch_lines(["  pass     steers *", "warning: c: steers: *", "1 pass"])
     result = pytester.runpytest("-p", "no:terminal", "-p", "no:cacheprovider", "--steer-report=r.json")
     assert result.ret == 0
-    assert report_of(suite)["claims"][0]["warnings"]
+    assert report_of(suite)["claims"][0]["findings"]
 
 
 def test_controls_of_a_claim_that_passes_stand_below_the_table(suite: Path, pytester: pytest.Pytester) -> None:
@@ -206,7 +207,7 @@ def test_a_warning_that_is_given_while_a_claim_is_measured_is_in_its_record(suit
     result = pytester.runpytest("-q", "--disable-warnings", "-p", "no:cacheprovider", "--steer-report=r.json", "test_it.py")
     result.assert_outcomes(passed=1)
     result.stdout.fnmatch_lines(["warning: test_it: steers: *memory ran low*"])
-    assert report_of(suite)["claims"][0]["warnings"].count("memory ran low") == 1
+    assert noted(report_of(suite)["claims"][0], "noted-while-measuring") == ["memory ran low"]
 
 
 TWICE = """

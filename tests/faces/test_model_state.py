@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from reports import codes_of, noted
 from safetensors.torch import load_file, save_file
 
 import pytest_steer
@@ -78,7 +79,8 @@ def test_unexpected_weights_are_an_error_until_each_face_allows_them(
     ).assert_outcomes(passed=3)
     for claim in json.loads(report.read_text())["claims"]:
         assert claim["model"]["unexpected"] == ["mtp.norm.weight"]
-        assert any("leaves out 1 weight of its files" in line and "mtp.norm.weight" in line for line in claim["warnings"])
+        (said,) = noted(claim, "another-model")
+        assert "mtp.norm.weight" in said
 
 
 def test_the_option_and_the_ini_key_allow_them_for_the_fixture_of_the_model_under_test(
@@ -179,7 +181,8 @@ def test_assertion(steer_model):
     assert len(claims) == 2
     for claim in claims:
         assert claim["model"]["hooks"] == ["model.layers.0: forward hook look_on"]
-        assert any("look_on" in line for line in claim["warnings"])
+        (said,) = noted(claim, "another-model")
+        assert "look_on" in said
     result.stdout.fnmatch_lines(["*warning: *has hooks of others on it*look_on*"])
 
 
@@ -203,8 +206,6 @@ def test_weights_that_a_test_left_changed_are_said_beside_later_verdicts(
     options = ["--steer-report=out.json", "--steer-model=builtin:tiny", "-p", "no:cacheprovider"]
     pytester.runpytest_inprocess("a.steer.yaml", "test_b.py", "c.steer.yaml", *options)
     claims = json.loads((suite / "out.json").read_text())["claims"]
-    said = {
-        claim["name"]: any("have changed since this run loaded it" in text for text in claim["warnings"]) for claim in claims
-    }
+    said = {claim["name"]: "another-model" in codes_of(claim) for claim in claims}
     changed = not puts_back
     assert said == {"before": False, "assertion": changed, "after": changed}

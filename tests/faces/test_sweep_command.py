@@ -93,7 +93,7 @@ def test_a_sweep_from_options_to_a_claim_file_that_passes(folder, capsys, pytest
     result.assert_outcomes(passed=3)
     claims = json.loads((folder / "r.json").read_text())["claims"]
     assert claims[0]["data"]["n"] == 21
-    assert not any(claim["warnings"] for claim in claims)
+    assert not any(claim["findings"] for claim in claims)
 
 
 def test_caa_takes_its_items_from_the_same_file(folder, capsys, pytester):

@@ -172,7 +172,7 @@ def test_a_known_failure_that_passes_says_what_to_delete(suite: Path, pytester: 
         ]
     )
     better, *_ = json.loads((suite / "r.json").read_text())["claims"]
-    assert told in better["warnings"]
+    assert [f"{one['text']}: {one['cure']}" for one in better["findings"] if one["code"] == "known-failure"] == [told]
 
 
 def test_a_command_that_is_broken_can_be_copied(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from msgspec import convert
@@ -37,6 +37,16 @@ def a_claim(name: str = "steers", **given: Any) -> dict[str, Any]:
 
 def a_report(*claims: dict[str, Any]) -> dict[str, Any]:
     return build_report(claims, seed=3, profile="ci", started=time.time())
+
+
+def codes_of(claim: Mapping[str, Any]) -> list[str]:
+    """The codes of a claim's findings in a report."""
+    return [one["code"] for one in claim["findings"]]
+
+
+def noted(claim: Mapping[str, Any], code: str) -> list[str]:
+    """What a claim of a report says under this code."""
+    return [one["text"] for one in claim["findings"] if one["code"] == code]
 
 
 def records(claims: Iterable[dict[str, Any]]) -> list[ClaimRecord]:
