@@ -12,8 +12,8 @@ import jsonschema
 import numpy as np
 import plain
 import pytest
-from reports import codes_of
 from forked import run_module
+from reports import codes_of
 
 from pytest_steer import (
     Context,

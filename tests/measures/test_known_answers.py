@@ -158,7 +158,7 @@ def test_the_dose_of_every_layer_is_in_evidence_and_message(linear):
     assert "  dose by layer: 0: 50% of the median hidden norm, 1: 150% of the median hidden norm\n" in str(failed.value)
     there = builders.Linear(WORDS, A | {"<unk>": 1.0}, B, C)  # else the texts of the check of hooks have no norm to keep
     kept = add_keeping_norm(there.vector())
-    with pytest.raises(SteeringFailure, match=r"norm 1; deployed multiplier -1 \(moves hidden states by 46%\)"):
+    with pytest.raises(SteeringFailure, match=r"norm 1; multiplier -1 \(moves hidden states by 46%\)"):
         assert_steers(there.model, kept, items, steerability=50, multipliers=[0.0, 1.0], multiplier=-1.0)
 
 
