@@ -137,7 +137,7 @@ class PplDeltaBelow(OverTexts):
                 )
                 for text in worst
             ),
-            title="worst texts (negative log-likelihood per token)",
+            title="worst texts (nats per token, unsteered and steered)",
             value="rise",
         )
 
