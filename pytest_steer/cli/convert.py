@@ -7,9 +7,10 @@ from pathlib import Path
 import click
 
 from ..errors import VectorError
+from .extensions import load_extensions
 from .main import OK
 from .options import LAYERS, VECTOR, Command, Number, load_vector
-from .terminal import load_extensions, measuring, say
+from .terminal import measuring, say
 
 _LM_EVAL = "lm-eval"
 

@@ -11,9 +11,10 @@ from typing import Any
 import click
 
 from ..errors import SteerError, exceptions_named
+from .extensions import load_extensions
 from .main import FAILED, OK
 from .options import Command, as_json
-from .terminal import load_extensions, measuring, say
+from .terminal import measuring, say
 
 _PACKAGES = (
     "pytest-steer", "pytest", "torch", "transformers", "tokenizers", "safetensors", "numpy", "scipy", "hypothesis", "gguf",

@@ -16,9 +16,10 @@ from ..errors import DataError, SteerError
 from ..run_context import RunContext, running
 from ..screen import visible
 from ..sources import shown
+from .extensions import load_extensions
 from .main import OK, USAGE_ERROR
 from .options import FOLDER, Command, as_json, device, dtype, meant, model
-from .terminal import clear_line, load_extensions, measuring, progress_line, say
+from .terminal import clear_line, measuring, progress_line, say
 
 if TYPE_CHECKING:
     from ..files import BrokenClaim, ClaimSpec
@@ -65,7 +66,7 @@ def command(
     if not Path(file).is_file():
         fault = "is a folder" if Path(file).is_dir() else f"there is no such file{meant(Path(file))}"
         raise DataError(f"{file}: {fault}. Write FILE.steer.yaml or FILE.steer.yaml::CLAIM")
-    load_extensions()
+    load_extensions(Path(file))
     run = RunContext(
         model=model,
         device=device,

@@ -14,9 +14,10 @@ import click
 from ..errors import DataError, SteerError
 from ..run_context import DTYPES, Effort, RunContext, running
 from ..sources import DEFAULT_MODEL, shown
+from .extensions import load_extensions
 from .main import OK
 from .options import FILE, LAYERS, TEXTS, VECTOR, Command, output
-from .terminal import clear_line, load_extensions, measuring, progress_line, say, write_text
+from .terminal import clear_line, measuring, progress_line, say, write_text
 
 if TYPE_CHECKING:
     from ..evidence import Evidence

@@ -15,8 +15,9 @@ from .. import registry
 from ..columns import beside, stream_columns
 from ..core.finding import CODES
 from ..parameters import Schema
+from .extensions import load_extensions
 from .options import Command
-from .terminal import load_extensions, say
+from .terminal import say
 
 
 @click.command(

@@ -13,9 +13,10 @@ from ..columns import columns_of, current_columns, in_columns, stream_columns, w
 from ..errors import SteerError, exceptions_named
 from ..run_context import RunContext
 from ..screen import visible
+from .extensions import load_extensions
 from .main import OK, USAGE_ERROR
 from .options import COUNT, Command, claim_file, run_options
-from .terminal import load_extensions, measuring, say
+from .terminal import measuring, say
 
 if TYPE_CHECKING:
     from ..files import BrokenClaim, ClaimSpec, Suite
@@ -45,7 +46,7 @@ def command(file: Path, claim: str | None, run: RunContext) -> int:
     from ..model.loading import Models
     from .claim_file import suite_with
 
-    load_extensions()
+    load_extensions(file)
     suite = suite_with(file, claim)
     models = Models(run)
     first: dict[str, str] = {}  # a text to the claim that it was printed for

@@ -14,6 +14,7 @@ import click
 from ..errors import SteerError
 from ..run_context import RunContext
 from ..screen import visible
+from .extensions import load_extensions
 from .options import (
     COUNT,
     COUNTS,
@@ -35,7 +36,7 @@ from .options import (
     window,
     write,
 )
-from .terminal import colours, load_extensions, measuring, write_text
+from .terminal import colours, measuring, write_text
 
 if TYPE_CHECKING:
     from ..data import Items, Sample

@@ -12,7 +12,6 @@ from typing import Any, TextIO
 
 import click
 
-from .. import registry
 from ..columns import stream_columns, wrapped
 from ..errors import DataError, SteerWarning
 from ..screen import visible
@@ -53,14 +52,6 @@ def measuring() -> Iterator[Warnings]:
             yield warn
         finally:
             clear_line(sys.stderr)
-
-
-def load_extensions() -> bool:
-    """Import the extensions of other packages. Prints those that fail on stderr, and returns whether all succeeded."""
-    broken = registry.load_extensions()
-    for name, reason in broken.items():
-        say(f"broken extension: {name}: {reason}", err=True)
-    return not broken
 
 
 def progress_line(stream: TextIO) -> Callable[[str], None] | None:
