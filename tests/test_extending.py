@@ -30,12 +30,12 @@ from pytest_steer import (
     contexts,
     load_model,
     read_items,
-    registry,
     wrap_model,
 )
 from pytest_steer.cli.main import main
+from pytest_steer.core import registry
+from pytest_steer.core.errors import DataError, SteerError, VectorError
 from pytest_steer.data import as_items
-from pytest_steer.errors import DataError, SteerError, VectorError
 from pytest_steer.extend import AboutItems, Ask, Mean, Measurement, Param, Promise, assertion, claim
 from pytest_steer.extract import method
 from pytest_steer.extract.kinds import method_kind
@@ -350,7 +350,7 @@ from dataclasses import field
 from typing import Annotated
 
 from pytest_steer.claims.base import Steering
-from pytest_steer.evidence import Evidence, Verdict
+from pytest_steer.core.evidence import Evidence, Verdict
 from pytest_steer.extend import Direction, Param, Promise, claim
 
 
@@ -569,7 +569,7 @@ from typing import Annotated
 
 from pytest_steer import Model, SteeringVector
 from pytest_steer.extract import Data, method, read_contrast
-from pytest_steer.parameters import Param
+from pytest_steer.core.parameters import Param
 
 
 @method("shifted", takes="contrast")
@@ -616,7 +616,7 @@ import numpy as np
 import torch
 
 from pytest_steer.data import data_format
-from pytest_steer.parameters import Param
+from pytest_steer.core.parameters import Param
 from pytest_steer.steering import Stored, source, vector_format
 
 

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from ..columns import current_columns, in_columns, shortened, stream_columns, table, wrapped
-from ..errors import DataError, SteerError
-from ..evidence import plain
-from ..run_context import RunContext
-from ..sources import find_model, shown
+from ..core.columns import current_columns, in_columns, shortened, stream_columns, table, wrapped
+from ..core.errors import DataError, SteerError
+from ..core.evidence import plain
+from ..core.run_context import RunContext
+from ..core.sources import find_model, shown
 from .extensions import load_extensions
 from .options import FILE, Command, max_items, no_soundness, out, run_options, tolerance
 from .terminal import measuring, say, write_text

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..columns import columns_of, current_columns, in_columns, stream_columns, wrapped
-from ..errors import SteerError, exceptions_named
-from ..run_context import RunContext
-from ..screen import visible
+from ..core.columns import columns_of, current_columns, in_columns, stream_columns, wrapped
+from ..core.errors import SteerError, exceptions_named
+from ..core.run_context import RunContext
+from ..core.screen import visible
 from .extensions import load_extensions
 from .main import OK, USAGE_ERROR
 from .options import COUNT, Command, claim_file, run_options
@@ -137,7 +137,7 @@ def shown_claim(model: Model, claim: ClaimSpec, folder: Path) -> list[str]:
 def promise_lines(claim: ClaimSpec) -> list[str]:
     """One line per promise: its threshold and the threshold's source."""
     from ..claims import kind_of
-    from ..promises import promised
+    from ..core.promises import promised
 
     lines = []
     for name in kind_of(claim.kind).promises:

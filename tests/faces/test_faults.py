@@ -8,10 +8,9 @@ from pathlib import Path
 import jsonschema
 import pytest
 from support import builders
+from x.conftest import HEAD, steering_items
 
 from pytest_steer.report import report_schema
-
-from .conftest import HEAD, steering_items
 
 RAISED = """
 import torch
@@ -86,7 +85,7 @@ from typing import Annotated
 
 from raising import fail
 from pytest_steer.claims import claim
-from pytest_steer.parameters import Param
+from pytest_steer.core.parameters import Param
 
 @claim("raises", title="It raises", main="how")
 @dataclass(frozen=True, kw_only=True)
@@ -244,9 +243,9 @@ from dataclasses import dataclass
 from typing import Annotated
 from pytest_steer import Items, Model
 from pytest_steer.claims import claim, judged, measure_items
-from pytest_steer.evidence import Direction
+from pytest_steer.core.evidence import Direction
 from pytest_steer.measures import Subject
-from pytest_steer.parameters import Param
+from pytest_steer.core.parameters import Param
 
 @claim("tuples", title="A tuple", main="least")
 @dataclass(frozen=True, kw_only=True)

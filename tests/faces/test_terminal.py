@@ -9,8 +9,7 @@ from pathlib import Path
 
 import pytest
 from terminal import run_in_terminal, too_long, width
-
-from .conftest import HEAD
+from x.conftest import HEAD
 
 EVERY_KIND = (
     HEAD

@@ -11,13 +11,12 @@ from typing import Any
 import pytest
 import torch
 from reports import codes_of, noted
+from x.conftest import HEAD, lettered, steering_items
 
 from pytest_steer import Context, SteeringVector, assert_steers, load_model
-from pytest_steer.errors import SteerError
+from pytest_steer.core.errors import SteerError
 from pytest_steer.fuzzing.trials import Trials
 from pytest_steer.stats import Direction
-
-from .conftest import HEAD, lettered, steering_items
 
 # Kind, the arguments of its assertion, its promise, a number that nothing here comes near, what else it takes.
 KINDS: dict[str, tuple[str, str, float, dict[str, Any]]] = {
@@ -45,9 +44,9 @@ from pytest_steer import Items, Model
 from pytest_steer.claims import claim, measure_items
 from pytest_steer.claims.common import OverItems
 from pytest_steer.claims.holding import hold
-from pytest_steer.evidence import Direction, Evidence
+from pytest_steer.core.evidence import Direction, Evidence
 from pytest_steer.measures import Subject
-from pytest_steer.parameters import Param
+from pytest_steer.core.parameters import Param
 from pytest_steer.stats import share
 
 

@@ -10,8 +10,9 @@ import builders
 import pytest
 import torch
 
-from pytest_steer import extract, read_items, registry
-from pytest_steer.errors import ClaimFileError, SteerError
+from pytest_steer import extract, read_items
+from pytest_steer.core import registry
+from pytest_steer.core.errors import ClaimFileError, SteerError
 from pytest_steer.files import BrokenClaim, read_suite
 from pytest_steer.files.build import Builder
 from pytest_steer.files.make import make_steering
@@ -30,7 +31,7 @@ import torch
 
 from pytest_steer import Context, Model, SteeringVector
 from pytest_steer.extract import Data, method, read_contrast
-from pytest_steer.parameters import Param
+from pytest_steer.core.parameters import Param
 from pytest_steer.steering import SAVED_VECTOR, Intervention, add, intervention
 
 
