@@ -14,14 +14,14 @@ import click
 import pytest
 
 import pytest_steer.measures.judges  # noqa: F401  (registers ours)
-from pytest_steer import registry
 from pytest_steer.cli.main import COMMANDS, _root
 from pytest_steer.cli.options import Parsed, Texts
 from pytest_steer.cli.validate import _checked
-from pytest_steer.errors import ModelError
+from pytest_steer.core import registry
+from pytest_steer.core.errors import ModelError
+from pytest_steer.core.sources import find_model
 from pytest_steer.prompting import known_axes
-from pytest_steer.pytest_options import FLAGS, OPTIONS
-from pytest_steer.sources import find_model
+from pytest_steer.pytest_plugin.options import FLAGS, OPTIONS
 
 ROOT = Path(__file__).parent.parent
 PAGES = [
@@ -99,19 +99,6 @@ def test_claim_files_are_valid(page: Path, tmp_path: Path, monkeypatch: pytest.M
         for kind, names in before.items():
             for name in set(registry.names(kind)) - names:
                 registry.forget(kind, name)
-
-
-def test_an_invalid_claim_file_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    assert faults_of("claims:\n  - steers: 0.3\n", tmp_path) == []
-    wrong = {
-        "- steer: 0.3": "unknown claim 'steer'",
-        "vector: {fil: v.safetensors}": "unknown key 'fil'",
-        "model: ./another-model": "no such folder",
-        "contexts: {sistem: [as_given, Hello]}": "'sistem'",
-    }
-    for part, said in wrong.items():
-        assert any(said in fault for fault in faults_of(f"{part}\n", tmp_path)), part
 
 
 def commands_in(page: Path) -> Iterator[tuple[list[str], bool]]:
@@ -204,23 +191,6 @@ def of_a_file(parameter: click.Parameter) -> bool:
 def test_commands_have_these_options(page: Path, pytestconfig: pytest.Config) -> None:
     said = [(" ".join(words), wrong_with(words, whole, pytestconfig)) for words, whole in commands_in(page)]
     assert [(line, wrong) for line, wrong in said if wrong] == []
-
-
-def test_wrong_commands_are_found(tmp_path: Path, pytestconfig: pytest.Config) -> None:
-    """And there is something to look at."""
-    page = tmp_path / "page.md"
-    page.write_text(
-        "Run `pytest-steer shov x.steer.yaml` or `pytest --steer-modle=x`.\n\n    pytest-steer validate   # all of them\n\n"
-        "1. Indented:\n\n   ```sh\n   pytest --steer-dtype float65 && pytest-steer sweep --data d.json \\\n     --tpo 4\n   ```\n\n"
-        "```\n$ pytest-steer plot a.steer.yaml --cost love | cat\npytest-steer: this is output\n```\n\n"
-        "```sh\n.venv/bin/pytest --steer-model ./folder\npytest --steer-model=./folder -q -k a --steer-report out.json\n```\n"
-    )
-    said = [wrong_with(words, whole, pytestconfig) for words, whole in commands_in(page)]
-    wanted = ["love", "--steer-model=", None, "float65", "--tpo", "needs files", "shov", "--steer-modle=x"]
-    assert len(said) == len(wanted)
-    for found, part in zip(said, wanted, strict=True):
-        assert found is None if part is None else part in (found or ""), (part, found)
-    assert sum(len(list(commands_in(page))) for page in PAGES) > 60
 
 
 def test_options_that_pages_name_exist() -> None:

@@ -13,6 +13,7 @@ import numpy as np
 import plain
 import pytest
 from forked import run_module
+from reports import codes_of
 
 from pytest_steer import (
     Context,
@@ -212,4 +213,4 @@ def test_the_suite_of_costs_as_a_user_runs_it(tmp_path: Path, chosen: str) -> No
     if not chosen:
         assert verdicts["fiftieth-beats-asking"] == ("fail", True)
         assert claims["fiftieth-beats-asking"]["interval"][1] < 0
-    assert any("degradation" in warning for warning in claims["collapse-suppresses"]["warnings"])
+    assert "both-sides-fall" in codes_of(claims["collapse-suppresses"])

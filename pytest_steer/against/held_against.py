@@ -166,7 +166,7 @@ def _of_both(entry: AgainstClaim, old: ClaimRecord, new: ClaimRecord, versions: 
     before, after = old.verdict, new.verdict
     # The record of an error has no conditions.
     blocking, noted = ([], []) if "error" in (before, after) else conditions(old, new)
-    if (old.is_comparison and new.is_comparison):
+    if old.is_comparison and new.is_comparison:
         # What it compares is in the entries of those claims; of itself the promise counts.
         blocking, noted = [], [one for one in noted if one.partition(":")[0] in _PROMISE]
     blocking = [*versions, *blocking]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..evidence import Verdict
+from ..core.evidence import Verdict
 from ..measures import can_have_controls, random_controls
 from ..measures.ask import Ask
 from .curves import moves_of_deployed
@@ -24,7 +24,7 @@ def controls_of_no_effect(
     Vector and controls are compared on the same items, at most 32, spread evenly over the claim's own, at the deployed multiplier alone.
     """
     assert measured.deployed is not None
-    clusters = measured.curve_sample.clusters
+    clusters = measured.sample_of_entries.clusters
     found = moves or moves_of_deployed(ask.subject, measured.deployed, judgement.found.confidence, clusters)
     if judgement.verdict is Verdict.PASS or found != "neither way" or not can_have_controls(ask.subject):
         return {}

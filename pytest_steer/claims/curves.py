@@ -6,15 +6,16 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+from ..core.errors import SteerError
+from ..core.numbers import number
 from ..core.record import Compared
-from ..errors import SteerError
 from ..measures import PropensityCurve, check_dose, check_multipliers, check_slope_grid, explained
 from ..measures.ask import Ask
 from ..measures.at_cost import spread
 from ..measures.compared import bounds_of, strength_of
 from ..measures.subject import Subject
 from ..stats import Inference, mean_t
-from .judging import Interval
+from .judging import Interval, Judgement, Reason, contradiction, withhold
 
 
 def with_deployed(ask: Ask, curve: PropensityCurve) -> PropensityCurve:
@@ -32,6 +33,31 @@ def moves_of_deployed(subject: Subject, deployed: PropensityCurve, confidence: f
     """Which way the mean effect at the deployed multiplier is proven to be: ``up``, ``down`` or ``neither way``."""
     effects = deployed.effects(float(subject.multiplier))
     return moves_of(mean_t(effects, confidence=confidence, clusters=clusters))
+
+
+def contradicted(
+    judgement: Judgement, curve: PropensityCurve, clusters: Sequence[int] | None, at: dict[str, Any]
+) -> Judgement:
+    """Withhold a pass if the effect at the deployed multiplier contradicts the slope that it rests on.
+
+    It does if the mean effect has another sign than the slope gives it, provided that one of the two is significant.
+
+    Args:
+        at: the record of the effect, of the items of the curve. clusters: of these.
+    """
+    slope = mean_t(curve.slopes, confidence=judgement.found.confidence, clusters=clusters)
+    sign = 1 if at["multiplier"] > 0 else -1
+    expected = "up" if slope.estimate * sign > 0 else "down"
+    is_opposite = at["moves"] == {"up": "down", "down": "up"}[expected]
+    is_significant, same_sign = slope.low > 0 or slope.high < 0, slope.estimate * at["mean_effect"] * sign > 0
+    if not slope.estimate or not (is_opposite or (is_significant and not same_sign)):
+        return judgement
+    text = (
+        f"the slope over the multipliers says {expected} for the deployed multiplier {at['multiplier']:g}, and there the mean effect is "
+        f"{number(at['mean_effect'])}"
+    )
+    cure = "choose a smaller deployed multiplier, or multipliers that reach it"
+    return withhold(judgement, Reason(contradiction.name, text, cure))
 
 
 def compared_by_items(

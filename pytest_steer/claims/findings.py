@@ -2,30 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
+from ..core.errors import SteerError
+from ..core.evidence import Direction, Verdict
 from ..core.finding import CODES, Finding, Weight, code, ordered
+from ..core.numbers import number
+from ..core.registry import did_you_mean
 from ..data import Items, Sample
-from ..errors import SteerError
-from ..evidence import Direction, Verdict
 from ..extract import letter_imbalance, unreliable
 from ..measures import Array, chance_warnings, unreached
 from ..measures.ask import Ask
 from ..measures.subject import Subject
 from ..model import Model
 from ..model.sites import mismatch_warnings
-from ..registry import did_you_mean
 from ..stats import error_rate_of_t, is_clearly_skewed, judge, one_per_cluster, skewness_of
 from ..stats.estimators import MIN_N, Estimator, Mean, Share
-from .control_tokens import control_token_warnings
 from .judging import Judgement, few_units
 from .leaks import leaks, text_leaks
 from .measurement import Measurement
-from .numbers import number
 from .over_replies import Written
 
 
@@ -150,7 +149,7 @@ def _overlaps(found: Found) -> Iterator[Finding]:
     if asked:
         yield from map(
             overlap,
-            leaks(record, asked, sample.describe()["hash"], unit=sample.called if sample.called == "prompts" else "items"),
+            leaks(record, asked, sample.describe().hash, unit=sample.called if sample.called == "prompts" else "items"),
         )
     for texts in [one.texts for one in found.measured.reads if one.texts] or ([] if asked else [sample.units]):
         yield from map(overlap, text_leaks(record, texts))
@@ -253,14 +252,30 @@ def of_reading(found: Found) -> Iterator[Finding]:
 
 def of_asking(found: Found) -> Iterator[Finding]:
     asked, model = found.asked_texts, found.ask.model
-    if not asked or found.measured.sample.called not in ("items", "prompts"):
+    if not asked:
         return
-    said = (*map(at_chance, chance_warnings(model, asked)), *map(control_tokens, control_token_warnings(model, asked)))
+    # Of pairs and questions it is judged by what they are answered whether the model reads them.
+    read = chance_warnings(model, asked) if found.measured.sample.called in ("items", "prompts") else []
+    said = (*map(at_chance, read), *_of_control_tokens(model, asked))
     yield from (_named(found.measured.of, one) for one in said)
     record = found.measured.asked
     if record is not None:
         yield from map(template_note, record["notes"])
         yield from _of_thinking(model, found.subject, record["thinking"])
+
+
+def _of_control_tokens(model: Model, asked: Sequence[str]) -> Iterator[Finding]:
+    """That questions hold a special token, such as ``<|im_end|>``: rendered with a template before, or closing their turn themselves."""
+    known = getattr(model.tokenizer, "added_tokens_decoder", {}).values()
+    marks = sorted(str(token) for token in known if token.special and str(token).strip())
+    holding = [question for question in asked if any(mark in question for mark in marks)]
+    if holding:
+        first = next(mark for mark in marks if mark in holding[0])
+        yield control_tokens(
+            f"{len(holding)} of these {len(asked)} questions hold control tokens of the tokenizer (such as {first!r}), which the model reads as "
+            "marks of turns and not as text",
+            "give the question alone, without a chat template's marks",
+        )
 
 
 def _of_thinking(model: Model, subject: Subject, thinking: str | None) -> Iterator[Finding]:
@@ -343,12 +358,12 @@ def below_floor(n: int, least: int, unit: str) -> Finding:
 
 def of_rounding(found: Found) -> Iterator[Finding]:
     noise, measured = found.judgement.noise, found.measured
-    if noise is None or not noise["interval_is_narrower"]:
+    if noise is None or not noise.interval_is_narrower:
         return
     dtype = found.ask.model.dtype
     yield narrow(
-        f"the interval is narrower than the rounding: in {dtype} a score is known to {number(noise['score'])} {noise['unit']}, which "
-        f"is {number(noise['statistic'], measured.percent)} of {measured.statistic}; for the last word measure in float32 "
+        f"the interval is narrower than the rounding: in {dtype} a score is known to {number(noise.score)} {noise.unit}, which "
+        f"is {number(noise.statistic, measured.percent)} of {measured.statistic}; for the last word measure in float32 "
         "(--steer-dtype float32)"
     )
 

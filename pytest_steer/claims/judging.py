@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass, replace
-from typing import Any
 
+from ..core.errors import SteerError
+from ..core.evidence import Direction, Verdict
 from ..core.finding import Weight, code
-from ..errors import SteerError
-from ..evidence import Direction, Verdict
-from ..measures import NoiseFloor, Receipt, noise_floor, steering_receipt
+from ..core.numbers import number
+from ..core.record import Noise, Receipt
+from ..measures import NoiseFloor, noise_floor, steering_receipt
 from ..measures.ask import Ask
 from ..measures.compared import bounds_of
 from ..model import engine_of
@@ -17,7 +18,6 @@ from ..model.noise import eps_of
 from ..stats import Inference, judge
 from ..stats.estimators import floor_of
 from .measurement import Measurement
-from .numbers import number
 
 Interval = tuple[float | None, float | None]
 
@@ -64,7 +64,7 @@ class Judgement:
     p_pass: float | None
     p_fail: float | None
     items_needed: int | None
-    noise: dict[str, Any] | None
+    noise: Noise | None
     receipt: Receipt
     withheld: Reason | None = None
 
@@ -216,16 +216,16 @@ def exceeding_nothing(at: float, direction: Direction) -> float:
     return math.ulp(0.0) if at == 0 and direction is Direction.AT_LEAST else at
 
 
-def _noise(floor: NoiseFloor, room: float, interval: Interval) -> dict[str, Any]:
+def _noise(floor: NoiseFloor, room: float, interval: Interval) -> Noise:
     low, high = interval
-    return {
-        "score": floor.score,
-        "between_batches": floor.between_batches,
-        "rounding": floor.rounding,
-        "unit": floor.unit,
-        "statistic": room,
-        "interval_is_narrower": bool(floor.coarse and low is not None and high is not None and high - low < room),
-    }
+    return Noise(
+        score=floor.score,
+        between_batches=floor.between_batches,
+        rounding=floor.rounding,
+        unit=floor.unit,
+        statistic=room,
+        interval_is_narrower=bool(floor.coarse and low is not None and high is not None and high - low < room),
+    )
 
 
 _SMALL = 0.01
@@ -246,7 +246,7 @@ def _check_above_noise(ask: Ask, measured: Measurement, judgement: Judgement) ->
     dose = engine_of(model).doses.relative(measured.probes, subject.intervention, max(grid) - min(grid))
     if dose is None or dose >= max(_SMALL, _COARSE * eps_of(model.dtype)):
         return
-    room = noise["statistic"]
+    room = noise.statistic
     if abs(estimate - threshold) < room:
         raise SteerError(
             f"the verdict would rest on rounding: from the least multiplier to the largest the hidden states move by {dose:.2g} of their norm, "

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from ..core.evidence import Direction
 from ..core.finding import Finding
 from ..core.record import Compared
 from ..data import Sample, TextLike
 from ..data.likeness import content_hash
-from ..evidence import Direction
 from ..measures import Array, NoiseFloor, PropensityCurve, Reading
 from ..measures.ask import Ask
 from ..measures.compared import bounds_of
@@ -194,8 +194,8 @@ class Measurement:
         return counted(self.sample) if self.units is None else self.units
 
     @property
-    def curve_sample(self) -> Sample[Any]:
-        """The sample whose items the curve has, and which the evidence shows."""
+    def sample_of_entries(self) -> Sample[Any]:
+        """The sample that the entries, and the items of the curve, come from."""
         return self.entries.of or self.sample
 
     def where(self, ask: Ask) -> Ask:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..evidence import Evidence
+from ..core.evidence import Evidence
+from ..core.record import Holm
 from ..stats import Verdict, holm
 
 
@@ -33,5 +34,5 @@ def _adjusted(evidence: Evidence, claims: int, p_pass: float, p_fail: float) -> 
         verdict=verdict,
         # It was worked out at the level of a claim by itself.
         items_needed=None if verdict is Verdict.INCONCLUSIVE else evidence.items_needed,
-        holm={"claims": claims, "p_pass_adjusted": p_pass, "p_fail_adjusted": p_fail, "verdict_alone": alone.value},
+        holm=Holm(claims=claims, p_pass_adjusted=p_pass, p_fail_adjusted=p_fail, verdict_alone=alone.value),
     )

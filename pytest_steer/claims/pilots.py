@@ -7,20 +7,20 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from ..core.errors import DataError, SteerError
+from ..core.evidence import Evidence
 from ..core.finding import Finding, Weight, code
-from ..core.record import SCHEMA_NAME
+from ..core.promises import Promised
+from ..core.record import SCHEMA_NAME, ThresholdSet
+from ..core.sources import shown
 from ..data import ContrastItem, read_items, read_questions, read_tasks, read_texts
 from ..data.likeness import content_hash
 from ..data.texts import form_of
-from ..errors import DataError, SteerError
-from ..evidence import Evidence
-from ..promises import Promised
-from ..sources import shown
 
 _REPORT, _, _VERSION = SCHEMA_NAME.rpartition("/")
 _ONE_DAY = datetime.timedelta(days=1)  # two places on earth can be a day apart
@@ -142,7 +142,7 @@ odd_day = code(
 )
 
 
-def note_threshold(evidence: Evidence, given: Promised | None, claim: Any) -> tuple[dict[str, Any] | None, list[Finding]]:
+def note_threshold(evidence: Evidence, given: Promised | None, claim: Any) -> tuple[ThresholdSet | None, list[Finding]]:
     """Where the threshold of evidence comes from, with findings where that says against a pass.
 
     Args:
@@ -151,21 +151,20 @@ def note_threshold(evidence: Evidence, given: Promised | None, claim: Any) -> tu
     if given is None or given.value is None or (given.set_on is None and given.source is None):
         return None, []
     pilot = None if given.source is None else read_pilot(given.source)
-    record: dict[str, Any] = {
-        "date": None if given.set_on is None else given.set_on.isoformat(),
-        "file": None if pilot is None else pilot.path,
-        "sha256": None if pilot is None else pilot.sha256,
-        "measured": None if pilot is None or pilot.measured is None else pilot.measured.isoformat(),
-        "seen": None,
-        "of": None,
-        "before_data": None,
-    }
     unit, own = _judged_on(evidence, claim)
-    if pilot is not None and own:
-        record |= {"seen": len(own & pilot.ids), "of": len(own)}
+    is_known = pilot is not None and bool(own)
+    record = ThresholdSet(
+        date=None if given.set_on is None else given.set_on.isoformat(),
+        file=None if pilot is None else pilot.path,
+        sha256=None if pilot is None else pilot.sha256,
+        measured=None if pilot is None or pilot.measured is None else pilot.measured.isoformat(),
+        seen=len(own & pilot.ids) if pilot is not None and own else None,
+        of=len(own) if is_known else None,
+        before_data=None,
+    )
     doubts = _doubts(unit, record, given, pilot)
-    if record["of"] is not None and (record["seen"] or given.set_on is not None):
-        record["before_data"] = not doubts
+    if is_known and (record.seen or given.set_on is not None):
+        record = replace(record, before_data=not doubts)
     return record, doubts
 
 
@@ -184,12 +183,12 @@ def _form(one: Any) -> Sequence[str]:
     return form
 
 
-def _doubts(unit: str, record: dict[str, Any], given: Promised, pilot: Pilot | None) -> list[Finding]:
+def _doubts(unit: str, record: ThresholdSet, given: Promised, pilot: Pilot | None) -> list[Finding]:
     found: list[Finding] = []
-    if record["seen"]:
-        what = "these" if record["seen"] == record["of"] else f"{record['seen']} of these {record['of']}"
+    if record.seen:
+        what = "these" if record.seen == record.of else f"{record.seen} of these {record.of}"
         found.append(
-            seen_before(f"the threshold was set on {what} {unit} ({record['file']}): a pass says little. Judge it on others")
+            seen_before(f"the threshold was set on {what} {unit} ({record.file}): a pass says little. Judge it on others")
         )
     if given.set_on is not None and given.set_on > datetime.date.today() + _ONE_DAY:
         found.append(odd_day(f"the threshold is said to be set on {given.set_on}, which is in the future"))
@@ -213,14 +212,14 @@ def threshold_line(evidence: Evidence) -> list[str]:
     record = evidence.threshold_set
     if record is None:
         return []
-    when = f"set on {record['date']}" if record["date"] else "set on a day that is not said"
-    if record["file"] is None:
+    when = f"set on {record.date}" if record.date else "set on a day that is not said"
+    if record.file is None:
         return [f"  threshold {when}; `from` does not say on which data"]
-    of = f" of {record['measured']}" if record["measured"] else ""
-    source = f"from {record['file']}{of} (sha256 {record['sha256'][:12]})"
-    if record["of"] is None:
+    of = f" of {record.measured}" if record.measured else ""
+    source = f"from {record.file}{of} (sha256 {(record.sha256 or '')[:12]})"
+    if record.of is None:
         return [f"  threshold {when} {source}; what this claim is judged on has no hashes to compare"]
-    known = "none" if not record["seen"] else "all" if record["seen"] == record["of"] else str(record["seen"])
+    known = "none" if not record.seen else "all" if record.seen == record.of else str(record.seen)
     return [
-        f"  threshold {when} {source}: {known} of the {record['of']} judged here {'is' if known in ('none', '1') else 'are'} in it"
+        f"  threshold {when} {source}: {known} of the {record.of} judged here {'is' if known in ('none', '1') else 'are'} in it"
     ]

@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 import time
-from dataclasses import asdict
 from typing import Any
 
+from ..core.errors import SteerError
+from ..core.evidence import Evidence, fault_of
 from ..core.finding import ordered
-from ..errors import SteerError
-from ..evidence import Evidence, fault_of
+from ..core.numbers import number
 from ..measures import asked_record, strata
 from ..measures.ask import Ask
 from ..measures.subject import describe_model
 from ..model import Model
 from ..soundness import check_before
-from ..stats import mean_t
 from .base import AnyClaim, Claim
-from .curves import compared_by_items, curve_fields, deployed_record, with_deployed
+from .curves import compared_by_items, contradicted, curve_fields, deployed_record, with_deployed
 from .findings import Found, check_silence, findings_of, on_promised_side, weak_promise
-from .judging import Judgement, Reason, contradiction, unread, withhold
+from .judging import Judgement, Reason, unread, withhold
 from .measurement import Measurement, Read
-from .numbers import number
 from .pilots import note_threshold
 
 
@@ -83,13 +81,13 @@ def _with_curve(ask: Ask, measured: Measurement) -> Measurement:
 
 def _doubted(claim: Claim, ask: Ask, measured: Measurement, judgement: Judgement) -> tuple[Judgement, dict[str, Any]]:
     """The judgement after every reason to withhold it, and what was found on the way, for the evidence's details."""
-    details = {**measured.curve_sample.details(), **measured.details}
+    sample = measured.sample_of_entries
+    details = {**sample.details(), **measured.details}
     if measured.deployed is not None and "deployed" not in details:
-        details["deployed"] = deployed_record(
-            ask.subject, measured.deployed, claim.confidence, measured.curve_sample.clusters
-        )
+        details["deployed"] = deployed_record(ask.subject, measured.deployed, claim.confidence, sample.clusters)
         if measured.is_slope and claim.kind.directed:
-            judgement = _contradicted(judgement, measured, details["deployed"])
+            assert measured.curve is not None
+            judgement = contradicted(judgement, measured.curve, sample.clusters, details["deployed"])
     judgement = claim.doubt(ask, measured, judgement)
     for one in measured.reads:
         record = one.record(claim.confidence)
@@ -97,27 +95,6 @@ def _doubted(claim: Claim, ask: Ask, measured: Measurement, judgement: Judgement
         if not one.of:
             details["reading"] = record
     return judgement, details
-
-
-def _contradicted(judgement: Judgement, measured: Measurement, at: dict[str, Any]) -> Judgement:
-    """Withhold a pass if the effect at the deployed multiplier contradicts the slope that it rests on.
-
-    It does if the mean effect has another sign than the slope gives it, provided that one of the two is significant.
-    """
-    assert measured.curve is not None
-    slope = mean_t(measured.curve.slopes, confidence=judgement.found.confidence, clusters=measured.curve_sample.clusters)
-    sign = 1 if at["multiplier"] > 0 else -1
-    expected = "up" if slope.estimate * sign > 0 else "down"
-    is_opposite = at["moves"] == {"up": "down", "down": "up"}[expected]
-    is_significant, same_sign = slope.low > 0 or slope.high < 0, slope.estimate * at["mean_effect"] * sign > 0
-    if not slope.estimate or not (is_opposite or (is_significant and not same_sign)):
-        return judgement
-    text = (
-        f"the slope over the multipliers says {expected} for the deployed multiplier {at['multiplier']:g}, and there the mean effect is "
-        f"{number(at['mean_effect'])}"
-    )
-    cure = "choose a smaller deployed multiplier, or multipliers that reach it"
-    return withhold(judgement, Reason(contradiction.name, text, cure))
 
 
 def _unread(judgement: Judgement, read: Read, record: dict[str, Any] | None) -> Judgement:
@@ -139,7 +116,7 @@ def _recorded(claim: Claim, ask: Ask, found: Found) -> Evidence:
     fields: dict[str, Any] = {"n": entries.count, "unit": entries.counted, "data": measured.sample.describe()}
     compared = measured.compared
     if measured.curve is not None:
-        fields = {**curve_fields(measured.curve, subject, claim.confidence, measured.curve_sample.clusters), **fields}
+        fields = {**curve_fields(measured.curve, subject, claim.confidence, measured.sample_of_entries.clusters), **fields}
         for item, more in zip(fields["items"], measured.of_items, strict=bool(measured.of_items)):
             item |= more
         of_slopes = fields.pop("details")
@@ -154,7 +131,7 @@ def _recorded(claim: Claim, ask: Ask, found: Found) -> Evidence:
                 measured.deployed,
                 ask.subject,
                 claim.confidence,
-                measured.curve_sample.clusters,
+                measured.sample_of_entries.clusters,
                 judged_slope=judged_slope,
             )
     units = None if measured.unpaired is not None else _units(claim, measured, judgement)
@@ -179,7 +156,7 @@ def _recorded(claim: Claim, ask: Ask, found: Found) -> Evidence:
             "multiplier": subject.multiplier,
             "model": describe_model(ask.model),
             "vector": subject.describe(judgement.receipt),
-            "receipt": asdict(judgement.receipt),
+            "receipt": judgement.receipt,
             "noise": judgement.noise,
             "soundness": ask.soundness,
             "asked": measured.asked,

@@ -8,8 +8,9 @@ from statistics import fmean, stdev
 from typing import Any
 
 from ..core.block import Block, Curve, Distribution, Entry, Estimate, Excerpt, Items, Line, Series, Table, items_of
-from ..evidence import Evidence, Verdict
-from .numbers import number, promised
+from ..core.evidence import Evidence, Verdict
+from ..core.numbers import number, promised
+from ..core.record import Data, Dose, Vector
 
 # Properties of hooks that only a model can keep from being checked; the others are left out for what an intervention is.
 OF_THE_MODEL = ("all", "batch_size", "padding_side", "cached_decoding")
@@ -54,10 +55,8 @@ def _why(evidence: Evidence, own: str | None) -> str:
     withheld = evidence.withheld["text"] if evidence.withheld else None
     if evidence.threshold is None:
         return f"no threshold yet{f'; {own or withheld}' if own or withheld else ''}"
-    if evidence.holm is not None and evidence.holm["verdict_alone"] != evidence.verdict.value:
-        return (
-            f"{evidence.holm['verdict_alone']} by itself, not after Holm's adjustment over {evidence.holm['claims']} claims"
-        )
+    if evidence.holm is not None and evidence.holm.verdict_alone != evidence.verdict.value:
+        return f"{evidence.holm.verdict_alone} by itself, not after Holm's adjustment over {evidence.holm.claims} claims"
     return (
         own
         or withheld
@@ -91,7 +90,7 @@ def what_next(evidence: Evidence, own: str | None = None) -> list[Block]:
 
 
 def _advice(evidence: Evidence) -> str:
-    if evidence.holm is not None and evidence.holm["verdict_alone"] != evidence.verdict.value:
+    if evidence.holm is not None and evidence.holm.verdict_alone != evidence.verdict.value:
         return "the evidence is enough for this claim alone, and not for all claims of its file together: measure more items"
     if evidence.withheld:
         return evidence.withheld["cure"]
@@ -164,7 +163,7 @@ def _not_looked_at(evidence: Evidence) -> list[str]:
     """What the check of the hooks could not look at on this model, a line each."""
     if evidence.soundness is None or evidence.details.get("not_looked_at"):  # then the verdict is about that
         return []
-    skipped = evidence.soundness.get("skipped", {})
+    skipped = evidence.soundness.skipped
     return [f"hooks not checked ({name.replace('_', ' ')}): {why}" for name, why in skipped.items() if name in OF_THE_MODEL]
 
 
@@ -190,21 +189,19 @@ def controls_wanted(evidence: Evidence) -> list[Block]:
     """How to find out whether there is an effect, where none can be told from 0 and no controls were measured."""
     slopes = [item["slope"] for item in evidence.items or ()]
     has = "controls" in evidence.details or evidence.passed
-    if has or len(slopes) < 2 or (evidence.vector or {}).get("operation") not in _ADDED:
+    if has or len(slopes) < 2 or (evidence.vector and evidence.vector.operation) not in _ADDED:
         return []
     if abs(fmean(slopes)) > 2 * stdev(slopes) / len(slopes) ** 0.5:
         return []
     return [Line("no effect can be told from 0: `controls: 19` measures as many random directions of equal norm beside it")]
 
 
-def texts_chosen(data: Mapping[str, Any] | None) -> list[str]:
-    """How the texts of a ``data`` record were chosen from more, and what was left out by which rule."""
-    found = data or {}
-    lines = [f"texts: {found['chosen']}"] if found.get("chosen") else []
-    return lines + [
-        f"texts: {one['n']} of {one['of']} left out, {one['rule']}{_first_ids(one['ids'])}"
-        for one in found.get("left_out", ())
-    ]
+def texts_chosen(data: Data | None) -> list[str]:
+    """How the texts were chosen from more, and what was left out by which rule."""
+    if data is None:
+        return []
+    lines = [f"texts: {data.chosen}"] if data.chosen else []
+    return lines + [f"texts: {one.n} of {one.of} left out, {one.rule}{_first_ids(one.ids)}" for one in data.left_out]
 
 
 def _first_ids(ids: Sequence[str]) -> str:
@@ -219,31 +216,32 @@ def where(evidence: Evidence) -> list[Block]:
     lines = []
     if evidence.vector is not None:
         vector = evidence.vector
-        norm = f", norm {number(vector['norm'])}" if vector["norm"] is not None else ""
-        doses = (evidence.receipt or {}).get("doses", ())
-        relative = f" ({_dose(vector, vector)})" if _dose(vector, vector) and len(doses) < 2 else ""
+        norm = f", norm {number(vector.norm)}" if vector.norm is not None else ""
+        doses = () if evidence.receipt is None else evidence.receipt.doses
+        moved = _dose(vector.operation, vector)
+        relative = f" ({moved})" if moved and len(doses) < 2 else ""
+        layer = list(vector.layer) if isinstance(vector.layer, tuple) else vector.layer
         lines.append(
-            f"steered: {vector['method']} at layer {vector['layer']}, positions {vector['positions']}{norm}; multiplier "
+            f"steered: {vector.method} at layer {layer}, positions {vector.positions}{norm}; multiplier "
             f"{number(evidence.multiplier)}{relative}"
         )
         if len(doses) > 1:
-            each = [f"{one['layer']}: {_dose(vector, one) or 'not known'}" for one in doses]
+            each = [f"{one.layer}: {_dose(vector.operation, one) or 'not known'}" for one in doses]
             lines.append(f"dose by layer: {', '.join(each)}")
-        source = vector.get("source")
-        if source:
-            done = f"; here it is {vector['operation']}" if vector.get("operation") else ""
+        if source := vector.source:
+            done = f"; here it is {vector.operation}" if vector.operation else ""
             lines.append(f"vector from {source.get('format')}: {source.get('layers')}; norm {source.get('norm')}{done}")
     if evidence.data is not None:
-        lines.append(f"data: {evidence.data['source']}")
+        lines.append(f"data: {evidence.data.source}")
     return [Line(words) for words in lines]
 
 
-def _dose(vector: Mapping[str, Any], dose: Mapping[str, Any]) -> str:
+def _dose(operation: str, dose: Vector | Dose) -> str:
     """How far steering moves: the vector's norm where it is added as it is, else by how much it really moves."""
-    as_it_is = vector.get("operation") in ("added", "changed by a custom function") or dose.get("displacement") is None
-    if as_it_is and dose["relative_dose"] is not None:
-        return f"{dose['relative_dose']:.0%} of the median hidden norm"
-    return f"moves hidden states by {dose['displacement']:.0%}" if dose.get("displacement") is not None else ""
+    as_it_is = operation in ("added", "changed by a custom function") or dose.displacement is None
+    if as_it_is and dose.relative_dose is not None:
+        return f"{dose.relative_dose:.0%} of the median hidden norm"
+    return f"moves hidden states by {dose.displacement:.0%}" if dose.displacement is not None else ""
 
 
 def of_items(evidence: Evidence) -> list[Block]:

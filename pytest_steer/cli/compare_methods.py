@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..columns import stream_columns
-from ..errors import SteerError
-from ..evidence import plain
-from ..run_context import RunContext
-from ..sources import shown
+from ..core.columns import stream_columns
+from ..core.errors import SteerError
+from ..core.evidence import plain
+from ..core.run_context import RunContext
+from ..core.sources import shown
 from .extensions import load_extensions
 from .options import (
     NAMES,

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from ..columns import current_columns, in_columns, shortened, stream_columns, table, wrapped
-from ..errors import DataError, SteerError
-from ..evidence import plain
-from ..run_context import RunContext
-from ..sources import find_model, shown
+from ..core.columns import current_columns, in_columns, shortened, stream_columns, table, wrapped
+from ..core.errors import DataError, SteerError
+from ..core.evidence import plain
+from ..core.run_context import RunContext
+from ..core.sources import find_model, shown
 from .extensions import load_extensions
 from .options import FILE, Command, max_items, no_soundness, out, run_options, tolerance
 from .terminal import measuring, say, write_text
@@ -116,7 +116,7 @@ class _Side:
 
 def _measured(run: RunContext, name: str, label: str, suites: Sequence[Suite], behaviours: Sequence[Behaviour]) -> _Side:
     """Load a model, measure on it, and free it."""
-    from ..files.measuring import Measuring
+    from ..files.build import Measuring
     from ..model.loading import free_memory
     from ..studies.compare_models import facts_of, measure_claims, measure_slopes
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from ..errors import VectorError
+from ..core.errors import VectorError
 from .extensions import load_extensions
 from .main import OK
 from .options import LAYERS, VECTOR, Command, Number, load_vector

@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from ..errors import SteerError, exceptions_named
+from ..core.errors import SteerError, exceptions_named
 from .extensions import load_extensions
 from .main import FAILED, OK
 from .options import Command, as_json
@@ -71,7 +71,7 @@ def _versions() -> dict[str, str]:
 def _devices() -> dict[str, str]:
     import torch
 
-    from ..processor import has_bfloat16
+    from ..core.processor import has_bfloat16
 
     devices = {"cpu": f"{torch.get_num_threads()} threads, bfloat16 {'in hardware' if has_bfloat16() else 'emulated'}"}
     for index in range(torch.cuda.device_count()):
@@ -82,7 +82,7 @@ def _devices() -> dict[str, str]:
 
 
 def _found(name: str) -> str:
-    from ..sources import find_model
+    from ..core.sources import find_model
 
     try:
         find_model(name)
@@ -106,6 +106,6 @@ def _hooks() -> dict[str, Any]:
             record = check_before(model, Subject(SteeringVector({model.n_layers // 2: torch.ones(model.width)})))
     except SteerError as error:
         return {"sound": "no", "why": str(error)}
-    if record is None or not record["sound"]:
+    if record is None or not record.sound:
         return {"sound": "no", "why": "nothing could be looked at"}
-    return {"sound": "yes", "holds": ", ".join(record["holds"])}
+    return {"sound": "yes", "holds": ", ".join(record.holds)}

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..columns import stream_columns, wrapped
-from ..errors import DataError, SteerError
-from ..run_context import RunContext, running
-from ..screen import visible
-from ..sources import shown
+from ..core.columns import stream_columns, wrapped
+from ..core.errors import DataError, SteerError
+from ..core.run_context import RunContext, running
+from ..core.screen import visible
+from ..core.sources import shown
 from .extensions import load_extensions
 from .main import OK, USAGE_ERROR
 from .options import FOLDER, Command, as_json, device, dtype, meant, model
@@ -23,7 +23,7 @@ from .terminal import clear_line, measuring, progress_line, say
 
 if TYPE_CHECKING:
     from ..files import BrokenClaim, ClaimSpec
-    from ..files.explaining import Counted, Explained
+    from ..studies.explain import Counted, Explained
 
 
 @click.command(
@@ -57,9 +57,9 @@ def command(
     with a search, its limits give the least and the most.
     The options are those of pytest, without `steer-`.
     """
-    from ..files.explaining import Explaining
-    from ..processor import has_bfloat16
-    from ..pytest_options import PROFILES
+    from ..core.processor import has_bfloat16
+    from ..pytest_plugin.options import PROFILES
+    from ..studies.explain import Explaining
     from .claim_file import suite_with
 
     file, _, name = claims.partition("::")

@@ -12,9 +12,9 @@ from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import Any
 
-from .. import registry
-from ..screen import message_of
-from ..sources import shown
+from ..core import registry
+from ..core.screen import message_of
+from ..core.sources import shown
 from .terminal import say
 
 _SECTIONS = {

@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..errors import DataError, SteerError
-from ..run_context import DTYPES, Effort, RunContext, running
-from ..sources import DEFAULT_MODEL, shown
+from ..core.errors import DataError, SteerError
+from ..core.run_context import DTYPES, Effort, RunContext, running
+from ..core.sources import DEFAULT_MODEL, shown
 from .extensions import load_extensions
 from .main import OK
 from .options import FILE, LAYERS, TEXTS, VECTOR, Command, output
 from .terminal import clear_line, measuring, progress_line, say, write_text
 
 if TYPE_CHECKING:
-    from ..evidence import Evidence
+    from ..core.evidence import Evidence
     from ..model import Model
 
 SCHEMA = "claim.schema.json"
@@ -181,7 +181,7 @@ def _layers_of(saved: Path, layer: tuple[int, ...] | None) -> list[int]:
 
 def _method_for(train: Path) -> str:
     """The usual method for the data of a file."""
-    from ..files.training import contrast_data, holds_tasks
+    from ..extract.training import contrast_data, holds_tasks
 
     if holds_tasks(train):
         return "fv"
@@ -195,7 +195,7 @@ def _measured(run: RunContext, file: Path) -> list[Evidence]:
         SteerError: a claim cannot be measured.
     """
     from ..files import read_suite
-    from ..files.measuring import Measuring
+    from ..files.build import Measuring
 
     suite, measuring_claims = read_suite(shown(file)), Measuring(run)
     found = []
@@ -210,7 +210,7 @@ def _measured(run: RunContext, file: Path) -> list[Evidence]:
 
 
 def _text(entries: dict[str, Any], seen: Sequence[Evidence]) -> str:
-    from ..claims.kinds import starters
+    from ..claims.kind import starters
     from .claim_file import flow
 
     lines = [
@@ -225,7 +225,7 @@ def _text(entries: dict[str, Any], seen: Sequence[Evidence]) -> str:
 
 
 def _seen(evidence: Evidence) -> str:
-    from ..claims.numbers import number
+    from ..core.numbers import number
 
     low, high = (number(bound, evidence.percent) for bound in evidence.interval)
     return f"seen: {number(evidence.estimate, evidence.percent)} [{low}, {high}] on {evidence.n} {evidence.unit}"

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 from click.core import ParameterSource
 
-from ..columns import in_columns, stream_columns, wrapped
-from ..errors import DataError, SteerError
-from ..registry import did_you_mean
-from ..run_context import RunContext
-from ..screen import visible
-from ..sources import shown
+from ..core.columns import in_columns, stream_columns, wrapped
+from ..core.errors import DataError, SteerError
+from ..core.registry import did_you_mean
+from ..core.run_context import RunContext
+from ..core.screen import visible
+from ..core.sources import shown
 from .extensions import load_extensions
 from .main import OK
 from .options import NAMES, NUMBERS, Command, claim_file, max_items, no_soundness, output, run_options, stride, window

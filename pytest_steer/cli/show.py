@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..columns import columns_of, current_columns, in_columns, stream_columns, wrapped
-from ..errors import SteerError, exceptions_named
-from ..run_context import RunContext
-from ..screen import visible
+from ..core.columns import columns_of, current_columns, in_columns, stream_columns, wrapped
+from ..core.errors import SteerError, exceptions_named
+from ..core.run_context import RunContext
+from ..core.screen import visible
 from .extensions import load_extensions
 from .main import OK, USAGE_ERROR
 from .options import COUNT, Command, claim_file, run_options
@@ -94,7 +94,6 @@ def shown_claim(model: Model, claim: ClaimSpec, folder: Path) -> list[str]:
         SteerError: its data cannot be used.
     """
     from ..claims import kind_of
-    from ..files.build import given_data
     from ..files.inputs import Inputs
     from ..measures.asking import asked_of
     from ..measures.asking_texts import ask_texts
@@ -105,7 +104,7 @@ def shown_claim(model: Model, claim: ClaimSpec, folder: Path) -> list[str]:
     lines = [f"  positions {positions}{', the first one included' if spec.include_first else ''}"]
     inputs = Inputs(model)
     kind = kind_of(claim.kind)
-    chosen = kind.chosen(claim.params.get("on"), given_data(claim))
+    chosen = kind.chosen(claim.params, claim.given_data)
     measured_on = {*kind.fields} - ({*kind.either} - {chosen})
     if "texts" in measured_on and "items" not in measured_on:
         texts, cut = inputs.texts(claim), {key: claim.params.get(key) for key in ("window", "stride")}
@@ -138,7 +137,7 @@ def shown_claim(model: Model, claim: ClaimSpec, folder: Path) -> list[str]:
 def promise_lines(claim: ClaimSpec) -> list[str]:
     """One line per promise: its threshold and the threshold's source."""
     from ..claims import kind_of
-    from ..promises import promised
+    from ..core.promises import promised
 
     lines = []
     for name in kind_of(claim.kind).promises:

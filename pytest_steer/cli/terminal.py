@@ -12,10 +12,10 @@ from typing import Any, TextIO
 
 import click
 
-from ..columns import stream_columns, wrapped
-from ..errors import DataError, SteerWarning
-from ..screen import visible
-from ..whole_file import write_whole
+from ..core.columns import stream_columns, wrapped
+from ..core.errors import DataError, SteerWarning
+from ..core.screen import visible
+from ..core.whole_file import write_whole
 
 
 def say(text: str = "", *, err: bool = False, nl: bool = True) -> None:

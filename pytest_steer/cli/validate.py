@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..columns import stream_columns, wrapped
-from ..errors import ClaimFileError, SteerError, exceptions_named
-from ..screen import visible
-from ..sources import find_model, shown
+from ..core.columns import stream_columns, wrapped
+from ..core.errors import ClaimFileError, SteerError, exceptions_named
+from ..core.screen import visible
+from ..core.sources import find_model, shown
 from .extensions import load_extensions
 from .main import OK, USAGE_ERROR
 from .options import Command

@@ -291,12 +291,12 @@ class Receipt:
         doses: one per layer
     """
 
+    operation: str = ""
     sequences: Count
     steered_tokens: Count
     path: str
     ways: Mapping[str, Positive]
     doses: tuple[Dose, ...]
-    operation: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

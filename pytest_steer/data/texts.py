@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
 import regex
 
+from ..core.errors import DataError
 from ..core.finding import Finding, Weight, code
-from ..errors import DataError
-from ..registry import nearest
+from ..core.record import Data
+from ..core.record import LeftOut as LeftOutRecord
+from ..core.registry import nearest
 from .items import check_text
 from .likeness import normal_form
 from .units import Units
@@ -132,10 +134,9 @@ class Texts(Units[TextLike]):
     def _with(self, texts: Iterable[TextLike], ids: Sequence[str], source: str, expression: str) -> Texts:
         return Texts(texts, ids, self.left_out, self.chosen, source=source, expression=expression)
 
-    def describe(self) -> dict[str, Any]:
-        left_out = [{"rule": one.rule, "n": len(one.ids), "of": one.of, "ids": list(one.ids)} for one in self.left_out]
-        chosen = {"chosen": self.chosen} if self.chosen else {}
-        return {**super().describe(), **chosen, **({"left_out": left_out} if left_out else {})}
+    def describe(self) -> Data:
+        left_out = tuple(LeftOutRecord(rule=one.rule, n=len(one.ids), of=one.of, ids=one.ids) for one in self.left_out)
+        return replace(super().describe(), chosen=self.chosen or None, left_out=left_out)
 
     def check(self) -> None:
         for own, text in zip(self.ids, self, strict=True):

@@ -13,9 +13,10 @@ from functools import cached_property
 from typing import Any, ClassVar, Generic, Self, TypeVar, overload
 
 from ..core.clusters import clusters_of
+from ..core.errors import DataError, at_key
 from ..core.finding import Finding, Weight, code
-from ..errors import DataError, at_key
-from ..registry import did_you_mean
+from ..core.record import Data
+from ..core.registry import did_you_mean
 from .likeness import TooManyPairs, Twins, case_twins, distinct, near_twins, normal_form, number_twins
 
 Entry = TypeVar("Entry")
@@ -67,9 +68,9 @@ class Units(Sequence[Entry]):
         content = [self.content_of(entry) for entry in self]
         return hashlib.sha256(json.dumps(content, ensure_ascii=False).encode()).hexdigest()
 
-    def describe(self) -> dict[str, Any]:
-        """The evidence's ``data`` record."""
-        return {"hash": self.hash, "n": len(self), "source": self.source}
+    def describe(self) -> Data:
+        """What they are, as the evidence has it."""
+        return Data(hash=self.hash, n=len(self), source=self.source)
 
     def part(self, places: Iterable[int], expression: str = "") -> Self:
         """Those at some places, in this order."""
@@ -219,8 +220,8 @@ class Sample(Generic[U]):
             labels = None
         return Sample(self.units.part(kept), labels, self.key, self.findings)
 
-    def describe(self) -> dict[str, Any]:
-        """The evidence's ``data`` record."""
+    def describe(self) -> Data:
+        """What the units are, as the evidence has it."""
         return self.units.describe()
 
     def counts(self) -> dict[str, Any]:

@@ -1,12 +1,12 @@
 """Steering vectors and interventions from a model: one module per method. Knows nothing of checks or pytest."""
 
-from ..registry import discover
+from ..core.registry import discover
 from .ablation import ablation
 from .caa import caa
 from .contrast import Contrast, Data, letter_imbalance, read_contrast, reliability, unreliable
 from .fv import fv
 from .icv import icv
-from .kinds import MethodKind, Training, method, method_kind
+from .kinds import MethodKind, method, method_kind
 from .leace import leace
 from .learned import learned
 from .mean_difference import mean_difference
@@ -15,6 +15,7 @@ from .mimic import mimic
 from .pca import pca
 from .probe import probe
 from .random_direction import random_direction
+from .training import Training
 
 discover(__name__, __path__)
 

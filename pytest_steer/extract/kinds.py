@@ -1,101 +1,20 @@
-"""Methods of extraction: what the decorator :func:`method` makes of a function, what others may ask about it, and the forms of training
-data that it takes.
-"""
+"""Methods of extraction: what the decorator :func:`method` makes of a function, and what others may ask about it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any, Literal, TypeVar, cast, get_args, get_origin
 
-from .. import registry
-from ..data import Items, TaskItem, Tasks, items_as_tasks, task_items
-from ..errors import DataError, SteerError
+from ..core import registry
+from ..core.errors import SteerError
+from ..core.parameters import Schema, hints_of, keywords_of
 from ..model import Model
 from ..model.arguments import checks_arguments
-from ..parameters import Schema, hints_of, keywords_of
-from ..prompting import AS_GIVEN, IN_TASK_FORM, Context
-from ..sources import shown
+from ..prompting import Context
 from ..steering import Intervention, SteeringVector
-
-Texts = tuple[list[str], list[str]]
-
-
-@dataclass(frozen=True)
-class Training:
-    """The training data of one extraction. One of the first three is there.
-
-    Attributes:
-        given: contrast items, as the file holds them.
-        texts: (positive texts, negative texts), as the file holds them.
-        tasks: pairs of a task, as the file holds them.
-        file: where they come from, for messages.
-        seed: of the wrong answers that pairs of a task get where contrast items are needed.
-    """
-
-    given: Items | None
-    texts: Texts | None
-    tasks: Tasks | None
-    file: Path
-    seed: int
-
-    @property
-    def held(self) -> Items | Texts | Tasks:
-        """The data as the file holds them."""
-        found = self.given or self.texts or self.tasks
-        assert found is not None  # an empty file is an error of its reader
-        return found
-
-    @property
-    def context(self) -> Context:
-        """How the items of :meth:`contrast` and :meth:`items` are to be asked."""
-        return AS_GIVEN if self.tasks is None else IN_TASK_FORM
-
-    def contrast(self, method: str) -> Items | Texts:
-        """Contrast items, also those of the pairs of a task, or (positive texts, negative texts).
-
-        Raises:
-            DataError: pairs that all have one output.
-        """
-        return self.texts if self.texts is not None else self.items(method)
-
-    def items(self, method: str) -> Items:
-        """Contrast items; of the pairs of a task, each with another pair's output as the answer that does not match.
-
-        Raises:
-            DataError: the file holds texts, or pairs that all have one output.
-        """
-        if self.given is not None:
-            return self.given
-        if self.tasks is not None:
-            return task_items(self.tasks, seed=self.seed, source=shown(self.file))
-        raise DataError(
-            f"{self.file}: holds texts, and {method} compares two answers to one question. To make a vector of texts, write "
-            f"method: mean_difference; {method} takes contrast items ({{question, answer_matching_behavior, "
-            "answer_not_matching_behavior}) or pairs of a task ({input, output})"
-        )
-
-    def demonstrations(self, method: str) -> Tasks:
-        """Pairs of input and output: of contrast items question -> matching answer, of texts negative -> positive, by place.
-
-        Raises:
-            DataError: texts that are not paired.
-        """
-        if self.tasks is not None:
-            return self.tasks
-        if self.texts is None:
-            return items_as_tasks(self.items(method))
-        positive, negative = self.texts
-        if len(positive) != len(negative):
-            raise DataError(
-                f"{self.file}: {method} takes texts as demonstrations, negative text i -> positive text i, but there are "
-                f"{len(negative)} negative and {len(positive)} positive ones: bring as many of each, or contrast items, or pairs of "
-                "a task ({input, output})"
-            )
-        return Tasks(TaskItem(before, after) for before, after in zip(negative, positive, strict=True))
-
+from .training import Training
 
 Function = TypeVar("Function", bound=Callable[..., SteeringVector | Intervention])
 Takes = Literal["items", "contrast", "demonstrations", "any"]
@@ -119,7 +38,7 @@ class MethodKind:
         function: takes the model and the data.
         takes: the form of its data. ``items``: contrast items. ``contrast``: contrast items, or (positive texts, negative texts).
             ``demonstrations``: pairs of input and output. ``any``: each of these, as the file holds it.
-        settings, required, filled: the keywords of the function; see :class:`~pytest_steer.parameters.Keywords`. ``layer``,
+        settings, required, filled: the keywords of the function; see :class:`~pytest_steer.core.parameters.Keywords`. ``layer``,
             ``context`` and ``seed`` are filled in.
     """
 

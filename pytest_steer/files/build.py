@@ -1,37 +1,48 @@
-"""From a claim as written to one that can be measured. Loads the data and makes the vector."""
+"""From a claim as written to its evidence: its data and its vector are read and made, each once, and it is measured."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from copy import copy
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
+from pathlib import Path
 from typing import Any
 
-from .. import registry
-from ..claims import Claim, ClaimKind, OtherData, evidence_of, kind_of
-from ..claims.no_regression import OtherClaim
-from ..claims.pilots import read_pilot
-from ..data import (
-    Dialogues,
-    Items,
-    Tasks,
-    Texts,
-)
-from ..errors import DataError, ModelError, SteerError, at_key
-from ..evidence import Evidence
+from ..claims import Claim, evidence_of, kind_of
+from ..claims.from_file import OtherClaim
+from ..claims.multiplicity import adjusted
+from ..core import progress
+from ..core.errors import DataError, ModelError, SteerError, at_key, exceptions_named, warnings_noted
+from ..core.evidence import Evidence
+from ..core.finding import Weight, code
+from ..core.run_context import RunContext
+from ..core.sources import shown
+from ..data import Dialogues, Items, Questions, Tasks, Texts
+from ..extract import Training
+from ..extract.training import read_training
 from ..fuzzing.trials import Search
-from ..measures.judges import make_judge
-from ..measures.subject import Subject
-from ..model import Model
+from ..measures.subject import Subject, model_findings, noted
+from ..model import Model, check_fits
 from ..model.loading import Models
+from ..model.model import looked_at_once
 from ..prompting import AS_GIVEN, Context
-from ..run_context import RunContext
-from ..sources import shown
-from .baselines import make_baseline
-from .files import absolute
+from ..steering import as_intervention
 from .inputs import Inputs
-from .schema import Schema
-from .specs import ClaimSpec, Suite
+from .make import Steering, extracted, make_steering
+from .specs import BrokenClaim, ClaimSpec, Suite, absolute
+
+MODELS_OVERRULED = (
+    "--steer-model (steer_model) replaces every model of `matrix.model` by {model}: items that differ only in their model are the same "
+    "measurement, whatever they are called"
+)
+models_overruled = code(
+    "model-option-wins",
+    signal="--steer-model names one model, and the file's matrix several.",
+    meaning="The rows of the matrix are all of one model.",
+    cure="Leave out --steer-model.",
+    weight=Weight.ANOTHER,
+)
 
 
 def load_for(models: Models, suite: Suite, name: str) -> Model:
@@ -69,126 +80,76 @@ class Builder:
     def build(self, suite: Suite, claim: ClaimSpec) -> Claim:
         """The claim of a file, with what it is measured on.
 
-        Its parameters are those of the file. Every other field is filled in by its name, as pytest fills in fixtures.
-
         Raises:
             SteerError: a data file or the vector cannot be used.
         """
-        kind = kind_of(claim.kind)
-        fillers = {name for name in vars(_Supply) if isinstance(vars(_Supply)[name], property)}
-        unfilled = next((name for name, needed in kind.fields.items() if needed and name not in fillers), None)
-        if unfilled is not None:
-            raise SteerError(
-                f"{registry.home_of('claim', kind.name)}: nothing fills in {unfilled!r} of the claim {kind.name!r}: annotate it with "
-                f"Param if it is a parameter, give it a default, or call it one of {', '.join(sorted(fillers - {'sequential'}))}"
-            )
-        supply = _Supply(self.inputs, self.measured, suite, claim)
-        parameters = {
-            name: supply.resolved(claim.params[name], schema, name)
-            for name, schema in kind.parameters.items()
-            if name in claim.params
-        }
-        if "sequential" in kind.parameters:
-            parameters["sequential"] = supply.sequential
-        left_out = _left_out(kind, claim)
-        # Properties: what is filled in is made only if the kind asks for it.
-        filled = {name: getattr(supply, name) for name in kind.fields if name in fillers and name not in left_out}
-        made: Claim = kind.declared(**filled, **parameters)
+        made: Claim = kind_of(claim.kind).from_file(_InFile(self.inputs, self.measured, suite, claim))
         return made
 
 
-def _left_out(kind: ClaimKind, claim: ClaimSpec) -> set[str]:
-    """The fields that are not filled in: data that may be missing and are, or what the claim is not measured on."""
-    if not kind.either:
-        lacks = {"texts": claim.neutral is None, "prompts": claim.prompts is None and claim.test is None}
-        missing = {name for name, needed in kind.fields.items() if lacks.get(name) and not needed}
-        return missing | kind.meaningless(claim.params).keys()
-    chosen = kind.chosen(claim.params.get("on"), given_data(claim))
-    return {*kind.either} - {chosen} | kind.meaningless({**claim.params, str(chosen): True}).keys()
+@dataclass
+class _InFile:
+    """A claim in its file, as its kind reads it (``claims.from_file.FromFile``)."""
 
-
-def given_data(claim: ClaimSpec) -> set[str]:
-    """The keys of ``data`` that a claim has of what claims are measured on."""
-    files = {"test": claim.test, "neutral": claim.neutral, "prompts": claim.prompts}
-    return {key for key, file in files.items() if file is not None}
-
-
-class _Supply:
-    """What a claim of a file can be measured on, each thing under the name of the field that takes it."""
-
-    def __init__(
-        self, inputs: Inputs, measured: Callable[[Suite, ClaimSpec], Evidence], suite: Suite, claim: ClaimSpec
-    ) -> None:
-        self._inputs, self._measured, self._suite, self._claim = inputs, measured, suite, claim
-
-    def resolved(self, value: Any, schema: Schema, where: str) -> Any:
-        """A parameter as its schema means it: contexts and data files read."""
-        if value is None:
-            return None
-        if schema.get("x-promise"):
-            return self._promise(value, where)
-        if schema.get("x-context"):
-            return self._context(value)
-        if schema.get("x-baseline"):
-            return make_baseline(self._inputs.model, self._inputs.run, self._claim, value, self._suite.path.parent)
-        if schema.get("x-judge"):
-            with at_key(where):
-                return make_judge(value, where=None, base=self._suite.path.parent, model=self._inputs.model)
-        if schema.get("x-items"):
-            with at_key(where):
-                return self._other_data(value, where)
-        if schema.get("x-questions"):
-            with at_key(where):
-                return self._inputs.questions(value, self._suite.path.parent)
-        if schema.get("x-file"):
-            return absolute(value, self._suite.path.parent)
-        inner = schema.get("additionalProperties")
-        if isinstance(value, dict) and isinstance(inner, dict):
-            left_out = self._claim.own_names if inner.get("x-others") else frozenset()
-            return {
-                name: self.resolved(one, inner, f"{where}.{name}") for name, one in value.items() if name not in left_out
-            }
-        return value
+    inputs: Inputs
+    measured: Callable[[Suite, ClaimSpec], Evidence]
+    suite: Suite
+    claim: ClaimSpec
+    key: str = ""
 
     @property
-    def sequential(self) -> bool:
-        return self._inputs.is_sequential(self._claim)
+    def model(self) -> Model:
+        return self.inputs.model
+
+    @property
+    def run(self) -> RunContext:
+        return self.inputs.run
+
+    @property
+    def params(self) -> Mapping[str, Any]:
+        return self.claim.params
+
+    @property
+    def frame(self) -> Mapping[str, Any]:
+        claim, entry = self.claim, self.claim.vector
+        keys = ("name", "multiplier", "multipliers", "direction", "confidence", "min_n", "cluster", "silence")
+        return {
+            **{key: getattr(claim, key) for key in keys},
+            **{key: getattr(entry, key) for key in ("positions", "include_first", "allow_mismatch")},
+            "seed": self.run.seed,
+        }
+
+    @property
+    def data(self) -> set[str]:
+        return self.claim.given_data
+
+    @property
+    def own_names(self) -> frozenset[str]:
+        return self.claim.own_names
+
+    @property
+    def has_method(self) -> bool:
+        return self.claim.vector.method is not None
 
     @cached_property
-    def _asked(self) -> tuple[Items | None, Context]:
-        fields = kind_of(self._claim.kind).fields
-        on_prompts = self._claim.prompts is not None and "prompts" in fields and "items" not in fields
-        if on_prompts or (self._claim.test is None and not fields.get("items", True)):
-            return None, replace(AS_GIVEN, **self._claim.asked)  # type: ignore[arg-type]
-        return self._inputs.test_items(self._claim, sequential=self.sequential)
+    def in_rounds(self) -> bool:
+        return self.inputs.in_rounds(self.claim)
+
+    # --- what it is measured on ---
 
     @property
     def subject(self) -> Subject:
-        return self._inputs.subject(self._claim)
+        return self.inputs.subject(self.claim)
 
     @property
-    def vector(self) -> Any:
+    def vector(self) -> Steering:
         return self.subject.vector
 
-    @property
-    def multiplier(self) -> float:
-        return self.subject.multiplier
-
-    @property
-    def positions(self) -> str:
-        return self.subject.positions
-
-    @property
-    def include_first(self) -> bool:
-        return self.subject.include_first
-
-    @property
-    def allow_mismatch(self) -> tuple[str, ...]:
-        return self.subject.allow_mismatch
-
-    @property
-    def direction(self) -> str:
-        return self.subject.direction
+    @cached_property
+    def _asked(self) -> tuple[Items | None, Context]:
+        if not kind_of(self.claim.kind).asks_items(self.data):
+            return None, replace(AS_GIVEN, **self.claim.asked)  # type: ignore[arg-type]
+        return self.inputs.test_items(self.claim, in_rounds=self.in_rounds)
 
     @property
     def items(self) -> Items | None:
@@ -200,129 +161,173 @@ class _Supply:
 
     @property
     def texts(self) -> Texts:
-        return self._inputs.texts(self._claim)
+        return self.inputs.texts(self.claim)
 
     @property
     def prompts(self) -> Dialogues:
-        return self._inputs.prompts(self._claim)
+        return self.inputs.prompts(self.claim)
 
     @property
     def tasks(self) -> Tasks:
-        return self._inputs.first_tasks(self._inputs.tasks(self._claim))
+        return self.inputs.tasks(self.claim).first(self.run.effort.max_items)
 
     @property
     def demonstrations(self) -> Tasks:
         # All pairs of the file, however many are asked about, so that every profile sees the same prompts.
-        return self._inputs.tasks(self._claim, self._claim.demonstrations or self._claim.test)
+        return self.inputs.tasks(self.claim, self.claim.demonstrations or self.claim.test)
 
     @property
     def source(self) -> str:
         """Where its texts, prompts or tasks come from."""
-        fields, files = kind_of(self._claim.kind).fields, {"texts": self._claim.neutral, "prompts": self._claim.prompts}
-        file = next((file for name, file in files.items() if name in fields and file is not None), self._claim.test)
+        fields, files = kind_of(self.claim.kind).fields, {"texts": self.claim.neutral, "prompts": self.claim.prompts}
+        file = next((file for name, file in files.items() if name in fields and file is not None), self.claim.test)
         return shown(file) if file is not None else "texts"
 
     @property
     def contexts(self) -> Search:
         from ..prompting.strategies import contexts, every_context
 
-        run = self._inputs.run
-        examples = self._inputs.demonstrations(self._claim)
+        run, axes = self.run, self.suite.contexts
+        examples = self.inputs.demonstrations(self.claim)
         return Search(
-            space=contexts(**self._suite.contexts, examples=examples),
+            space=contexts(**axes, examples=examples),
             free=True,
-            every=lambda most: every_context(self._suite.contexts, examples=examples, most=most),
-            read=self._read,
+            every=lambda most: every_context(axes, examples=examples, most=most),
+            read=self._context,
             max_contexts=run.effort.max_contexts,
             batch=run.effort.batch,
-            listed=tuple(map(self._read, self._suite.regressions)),
+            listed=tuple(map(self._context, self.suite.regressions)),
             memory=run.counterexamples(),
-            place=f"{self._suite.path.name}::{self._claim.name}",
-            only=self._read(run.context) if run.context is not None else None,
+            place=f"{self.suite.path.name}::{self.claim.name}",
+            only=self._context(run.context) if run.context is not None else None,
         )
 
     @property
-    def others(self) -> list[OtherClaim]:
+    def others(self) -> Sequence[OtherClaim]:
         """The other claims of the file under the same combination, but for those that ask for others themselves."""
-        own, suite = self._claim, self._suite
         return [
-            OtherClaim(one.name, suite.name, partial(self._measured, suite, one))
-            for one in suite.entries
-            if isinstance(one, ClaimSpec) and one.choice == own.choice and "others" not in kind_of(one.kind).fields
+            OtherClaim(one.name, self.suite.name, partial(self.measured, self.suite, one))
+            for one in self.suite.entries
+            if isinstance(one, ClaimSpec) and one.choice == self.claim.choice and not kind_of(one.kind).asks_others
         ]
 
-    @property
-    def multipliers(self) -> tuple[float, ...]:
-        return self._claim.multipliers
+    # --- what a parameter names ---
 
-    @property
-    def confidence(self) -> float:
-        return self._claim.confidence
+    def under(self, key: str) -> _InFile:
+        inner = copy(self)
+        inner.key = f"{self.key}.{key}" if self.key else key
+        return inner
 
-    @property
-    def cluster(self) -> str | None:
-        return self._claim.cluster
+    def path(self, text: str) -> Path:
+        return absolute(text, self.suite.path.parent)
 
-    @property
-    def min_n(self) -> int | None:
-        return self._claim.min_n
-
-    @property
-    def silence(self) -> dict[str, str]:
-        return self._claim.silence
-
-    @property
-    def seed(self) -> int:
-        return self._inputs.run.seed
-
-    @property
-    def name(self) -> str:
-        return self._claim.name
-
-    def _read(self, values: Mapping[str, Any]) -> Context:
-        return Context.from_dict(values, examples=self._inputs.demonstrations(self._claim))
-
-    def _promise(self, value: Any, where: str) -> Any:
-        """Resolve the paths of a promise, and read the file that its threshold was set on before anything is measured."""
-        if not isinstance(value, dict) or "from" not in value:
-            return value
-        file = absolute(value["from"], self._suite.path.parent)
-        with at_key(f"{where}.from"):
-            read_pilot(file)
-        return {**value, "from": str(file)}
-
-    def _context(self, values: Mapping[str, Any]) -> Context:
-        return self._read(values).over(self.context)
-
-    def _other_data(self, value: Any, where: str) -> Items | OtherData:
-        """Items of another data set, with its own vector where the file names what that is made from."""
-        if isinstance(value, str):
-            return self._other_items(value, where)
-        with at_key(f"{where}.test"):
-            items = self._other_items(value["test"], where)
-        if value.keys() == {"test"}:
-            return items
-        spec, folder = self._claim.vector, self._suite.path.parent
-        key = "vector" if "vector" in value else "train"
-        file = absolute(value[key], folder)
-        own = replace(spec, data=file) if key == "train" else replace(spec, file=file, method=None, data=None, options={})
-        try:
-            return OtherData(items, self._inputs.steering(own))
-        except SteerError as error:
-            error.key = f"{where}.{key}"  # rather than the key of the claim's own vector, which the same code makes
-            raise
-
-    def _other_items(self, path: str, where: str) -> Items:
-        found, own_form = self._inputs.read_items(absolute(path, self._suite.path.parent), self._claim)
+    def read_items(self, text: str) -> Items:
+        found, own_form = self.inputs.read_items(self.path(text), self.claim)
         if own_form.template != self.context.template:
-            held = ("pairs of a task", "contrast items")
-            if self._claim.test is None:
-                raise DataError(
-                    f"{self._claim.name}: {where} holds {held[0]}, which are asked in another form: bring {held[1]}"
-                )
+            held, name = ("pairs of a task", "contrast items"), self.claim.name
+            if self.claim.test is None:
+                raise DataError(f"{name}: {self.key} holds {held[0]}, which are asked in another form: bring {held[1]}")
             here, there = held if self.context.template is not None else held[::-1]
             raise DataError(
-                f"{self._claim.name}: data.test holds {here} and {where} {there}, which are asked in different forms, so "
+                f"{name}: data.test holds {here} and {self.key} {there}, which are asked in different forms, so "
                 "their steerabilities cannot be compared: bring the same of both"
             )
-        return self._inputs.first_items(found)
+        return found.first(self.run.effort.max_items)
+
+    def read_questions(self, text: str) -> Questions:
+        return self.inputs.questions(text, self.suite.path.parent)
+
+    def read_context(self, values: Mapping[str, Any]) -> Context:
+        return self._context(values).over(self.context)
+
+    def _context(self, values: Mapping[str, Any]) -> Context:
+        return Context.from_dict(values, examples=self.inputs.demonstrations(self.claim))
+
+    @property
+    def training(self) -> Training | None:
+        entry = self.claim.vector
+        return None if entry.data is None else read_training(entry.data, self.run.seed, entry.columns)
+
+    def read_training(self, text: str) -> Training:
+        return read_training(self.path(text), self.run.seed)
+
+    def made_of(self, training: Training) -> Steering:
+        return extracted(self.model, self.claim.vector, training, self.run.seed)
+
+    def trained_on(self, text: str) -> Steering:
+        return self._made(data=self.path(text))
+
+    def with_vector(self, text: str) -> Steering:
+        return self._made(file=self.path(text), method=None, data=None, options={})
+
+    def _made(self, **changes: Any) -> Steering:
+        try:
+            return self.inputs.steering(replace(self.claim.vector, **changes))
+        except SteerError as error:
+            error.key = self.key  # rather than the key of the claim's own vector, which the same code makes
+            raise
+
+    def saved_vector(self, text: str) -> Steering:
+        own = replace(self.claim.vector, file=self.path(text), method=None, data=None, options={}, shape=None)
+        try:
+            found = make_steering(self.model, own, self.run.seed)
+        except SteerError:
+            found = make_steering(self.model, replace(own, layers=None), self.run.seed)  # it knows its own layer
+        check_fits(self.model, as_intervention(found), own.allow_mismatch)
+        return found
+
+
+class Measuring:
+    """Measures the claims of claim files, in the run that it is given.
+
+    Attributes:
+        models: the models that were loaded so far.
+    """
+
+    def __init__(self, run: RunContext) -> None:
+        self.run = run
+        self.models = Models(run)
+        self._builders: dict[int, Builder] = {}
+        self._known: dict[tuple[int, str], Evidence] = {}
+
+    def evidence_of(self, suite: Suite, entry: ClaimSpec | BrokenClaim) -> Evidence:
+        """The evidence of one entry of a claim file: that of an error if it cannot be read or measured.
+
+        In a file with a claim that asks for others, each is measured once.
+        """
+        if isinstance(entry, BrokenClaim):
+            return entry.evidence
+        if not any(isinstance(one, ClaimSpec) and kind_of(one.kind).asks_others for one in suite.entries):
+            return self._evidence_of(suite, entry)
+        key = id(suite), entry.name
+        if key not in self._known:
+            self._known[key] = self._evidence_of(suite, entry)
+        return self._known[key]
+
+    def family_of(self, suite: Suite) -> dict[str, Evidence]:
+        """By name the evidence of every claim of a file, with Holm's adjustment over them."""
+        family = {entry.name: self.evidence_of(suite, entry) for entry in suite.entries}
+        return dict(zip(family, adjusted(list(family.values())), strict=True))
+
+    def _evidence_of(self, suite: Suite, entry: ClaimSpec) -> Evidence:
+        with warnings_noted() as said:
+            try:
+                with exceptions_named():
+                    evidence = self._measured(suite, entry)
+            except SteerError as error:
+                evidence = entry.failed(error, suite.path)
+        return evidence.noting(map(noted, said))
+
+    def _measured(self, suite: Suite, claim: ClaimSpec) -> Evidence:
+        run = self.run
+        progress.report("loading the model")
+        model = load_for(self.models, suite, run.model_name(claim.model, suite.model))
+        builder = self._builders.setdefault(id(model), Builder(model, run, self.evidence_of))
+        progress.report("preparing the vector")
+        with looked_at_once():
+            evidence = evidence_of(builder.build(suite, claim), model)
+        evidence.to_dict()  # which refuses what is not finite
+        findings = model_findings(model)
+        if claim.model is not None and run.model is not None:
+            findings.append(models_overruled(MODELS_OVERRULED.format(model=run.model)))
+        return evidence.noting(findings)

@@ -2,30 +2,30 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from pytest_steer.claims.baselines import nothing_to_choose_on
-from pytest_steer.claims.kinds import kind_of
+from pytest_steer.claims.kind import ClaimKind, kind_of
+from pytest_steer.core import registry
+from pytest_steer.core.errors import DataError, Fault
 from pytest_steer.core.finding import CODES
+from pytest_steer.core.promises import read_day
+from pytest_steer.core.registry import did_you_mean, nearest
+from pytest_steer.core.validation import example_of, shown
+from pytest_steer.data.formats.entries import builtin_file, is_builtin
 from pytest_steer.data.questions import is_hub
 from pytest_steer.data.texts import check_expression
-from pytest_steer.errors import DataError
-from pytest_steer.files.expand import Expanded
-from pytest_steer.files.files import absolute, missing_file
-from pytest_steer.files.messages import Fault, faults_under
-from pytest_steer.files.methods import joint_faults, name_faults, schema_of
-from pytest_steer.files.schema import SCHEMA, Schema, full_schema, kinds, resolved, valid_keys
+from pytest_steer.files.expand import Choice, Expanded
+from pytest_steer.files.messages import faults_under
+from pytest_steer.files.schema import SCHEMA, Schema, full_schema, kinds, resolved, schema_of_entry, thing, valid_keys
 from pytest_steer.files.source import DataPath
-from pytest_steer.files.specs import OWN_AXES
-from pytest_steer.files.training import holds_items
-from pytest_steer.promises import read_day
+from pytest_steer.files.specs import absolute
 from pytest_steer.prompting import known_axes
-from pytest_steer.registry import did_you_mean
-from pytest_steer.validation import example_of, flow, shown
+from pytest_steer.steering import InterventionKind
 
 _FILE_KEYS = valid_keys(SCHEMA)
 _DATA_KEYS = valid_keys(_FILE_KEYS["data"])
@@ -35,14 +35,14 @@ _ONE_VECTOR = {
     "this claim.",
     "oneOf": [{"required": ["vector"]}, {"required": ["intervention"]}],
 }
-_MARKS = {"x-file", "x-items", "x-questions", "x-axis", "x-regex", "x-day"}
+_MARKS = {"x-file", "x-axis", "x-regex", "x-day"}
 
 
-def faults_of(claim: Expanded, data: dict[str, Any], folder: Path) -> list[Fault]:
+def faults_of(claim: Expanded, data: dict[str, Any]) -> list[Fault]:
     """All that is wrong with a claim under its combination, each fault where it is written.
 
     Args:
-        data: the file. folder: where its paths begin.
+        data: the file.
     """
     entry = claim.values.get(claim.section)
     clashes = list(claim.clashes)
@@ -54,9 +54,9 @@ def faults_of(claim: Expanded, data: dict[str, Any], folder: Path) -> list[Fault
     found = faults_under(schema, claim.values, ())
     if isinstance(entry, dict) and not _touches(found, (claim.section,)):
         found += joint_faults(entry, (claim.section,))
-    found += [fault for fault in _hidden_faults(claim, schema, folder) if not _touches(found, fault.path)]
+    found += [fault for fault in _hidden_faults(claim, schema) if not _touches(found, fault.path)]
     contexts = data.get("contexts", {})
-    if kinds()[claim.kind].get("x-searches-contexts") and not contexts:
+    if kind_of(claim.kind).searches_contexts and not contexts:
         hint = f"Add `contexts:` at the top level of the file. {_FILE_KEYS['contexts']['description']}"
         found.append(Fault((), f"there are no contexts, and {claim.kind!r} searches them", hint))
     return [replace(fault, path=claim.at(fault.path)) for fault in found]
@@ -79,7 +79,7 @@ def _whole_schema(claim: Expanded) -> Schema:
     of_kind = kinds()[claim.kind]
     every = full_schema()["$defs"]["every_claim"]["properties"]
     whole: dict[str, Schema] = {
-        key: schema_of(claim.values[key], key) for key in ("vector", "intervention") if key in claim.values
+        key: schema_of_entry(claim.values[key], key) for key in ("vector", "intervention") if key in claim.values
     }
     has = claim.values.get("data")
     needs = kind_of(claim.kind).needed(has if isinstance(has, dict) else {})
@@ -100,15 +100,15 @@ def _touches(faults: list[Fault], path: DataPath) -> bool:
     return any(fault.path[: len(path)] == path for fault in faults)
 
 
-def _hidden_faults(claim: Expanded, schema: Schema, folder: Path) -> Iterator[Fault]:
+def _hidden_faults(claim: Expanded, schema: Schema) -> Iterator[Fault]:
     """Files that are not there, values that an axis refuses, and what parameters do not say together."""
-    of_kind, has = kinds()[claim.kind], claim.values.get("data", {})
-    used = {*kind_of(claim.kind).needed(has), *of_kind["x-uses"]}
-    chosen = kind_of(claim.kind).chosen(claim.values.get("on"), has)
+    kind, has = kind_of(claim.kind), claim.values.get("data", {})
+    used = {*kind.needed(has), *kind.uses}
+    chosen = kind.chosen(claim.values, has)
     if chosen is not None:
-        used.add(of_kind["x-either"][chosen])
-    elif "x-either" in of_kind:
-        yield from _nothing_chosen(claim, of_kind["x-either"])
+        used.add(kind.choices[chosen])
+    elif kind.either:
+        yield from _nothing_chosen(claim, kind)
     for inner, value, path in _marked(schema, claim.values, ()):
         if "x-day" in inner and isinstance(value, str) and read_day(value) is None:
             hint = f"Write it as year, month and day, such as {inner['examples'][0]}. {inner['description']}"
@@ -122,11 +122,9 @@ def _hidden_faults(claim: Expanded, schema: Schema, folder: Path) -> Iterator[Fa
             example = example_of("demonstrations", _DATA_KEYS["demonstrations"])
             hint = f"Add `data: {{{example}}}` at the top level of the file or to this claim."
             yield Fault(path, "there is nothing to draw demonstrations from", hint)
-    yield from _setting_faults(claim)
     yield from _silence_faults(claim)
     yield from _ignored(claim)
-    yield from _behaviour_faults(claim, folder)
-    yield from _prompt_faults(claim, folder)
+    yield from kind.faults(claim)
     for inner, value, path in _marked(schema, claim.values, ()):
         unused = path[0] == "data" and claim.at(path)[0] == "data" and path[1] not in used
         if "x-regex" in inner and isinstance(value, str):
@@ -134,10 +132,9 @@ def _hidden_faults(claim: Expanded, schema: Schema, folder: Path) -> Iterator[Fa
                 check_expression(value)
             except DataError as error:
                 yield Fault(path, str(error), inner["description"])
-        if inner.get("x-questions") and isinstance(value, str) and is_hub(value):
-            continue
-        if inner.keys() & {"x-file", "x-items", "x-questions"} and isinstance(value, str) and not unused:
-            fault = missing_file(value, folder, path, or_layers=bool(inner.get("x-vector")))
+        is_file = inner.get("x-file") and isinstance(value, str) and not (inner.get("x-hub") and is_hub(value))
+        if is_file and not unused:
+            fault = missing_file(value, claim.folder, path, or_layers=bool(inner.get("x-vector")))
             yield from [fault] if fault is not None else []
 
 
@@ -153,7 +150,7 @@ def _ignored(claim: Expanded) -> Iterator[Fault]:
     """Keys written at a claim that it makes no use of; at the top level of the file they are those of the claims that do."""
     kind, has = kind_of(claim.kind), claim.values.get("data")
     data = has if isinstance(has, dict) else {}
-    meaningless = kind.meaningless({**claim.values, str(kind.chosen(claim.values.get("on"), data)): True})
+    meaningless = kind.meaningless({**claim.values, str(kind.chosen(claim.values, data)): True})
     keys: dict[DataPath, Schema] = {(key,): schema for key, schema in _CLAIM_KEYS.items() if key in claim.values}
     keys |= {("data", key): schema for key, schema in _DATA_KEYS.items() if key in data}
     keys |= {
@@ -184,100 +181,14 @@ def _ignored(claim: Expanded) -> Iterator[Fault]:
             yield Fault(path, f"{claim.kind!r} makes no use of it", hint)
 
 
-def _nothing_chosen(claim: Expanded, either: dict[str, str]) -> Iterator[Fault]:
+def _nothing_chosen(claim: Expanded, kind: ClaimKind) -> Iterator[Fault]:
     """Of a claim that is measured on one of several things, when the data for it is not there."""
-    on = claim.values.get("on", "auto")
-    if on not in ("auto", *either):
-        return  # which the schema says
-    keys = list(either.values()) if on == "auto" else [either[on]]
-    example = example_of(keys[0], _DATA_KEYS[keys[0]])
-    reason = f"needs {' or '.join(f'data.{key}' for key in keys)}"
-    yield Fault(
-        () if on == "auto" else ("on",), reason, f"Add `data: {{{example}}}`, at the top level of the file or to this claim."
-    )
-
-
-def _setting_faults(claim: Expanded) -> Iterator[Fault]:
-    """Of the settings of ``generalizes``."""
-    values = claim.values
-    given = {key: values[key] for key in ("contexts", "data_sets") if isinstance(values.get(key), dict)}
-    contexts, data_sets = given.get("contexts", {}), given.get("data_sets", {})
-    if given and not (contexts or data_sets):
-        yield Fault((), "names no context and no data set", "Name one: `contexts: {swapped: {option_order: swapped}}`.")
-    for name in contexts.keys() & data_sets.keys():
-        reason = f"the name {name!r} is that of a context too"
-        yield Fault(("data_sets", name), reason, "Give one of them another name.")
-    own_vectors = "tan_relative" in values
-    if own_vectors and contexts:
-        reason = "tan_relative compares vectors on other data sets, and a context is none"
-        yield Fault(("contexts",), reason, "Move `contexts` to a claim that promises `retention`.")
-    for name, data in data_sets.items():
-        yield from _data_set_faults(claim, name, data, own_vectors)
-
-
-def _data_set_faults(claim: Expanded, name: str, data: Any, own_vector: bool) -> Iterator[Fault]:
-    """Of one data set of ``generalizes``, which has a vector of its own for ``tan_relative`` and none for ``retention``."""
-    given = data.keys() & {"train", "vector"} if isinstance(data, dict) else set()
-    path, test = ("data_sets", name), data.get("test", "FILE") if isinstance(data, dict) else data
-    if not own_vector and isinstance(data, dict):
-        reason = "retention needs no vector of the data set"
-        yield Fault(path, reason, f"Write `{flow({name: test})[1:-1]}`, or promise `tan_relative`.")
-    elif own_vector and len(given) != 1:
-        reason = "has both 'train' and 'vector'" if given else "tan_relative needs the data set's own vector"
-        hint = "Delete one of the two." if given else f"Write `{flow({name: {'test': test, 'train': 'FILE'}})[1:-1]}`."
-        yield Fault(path, reason, hint)
-    elif "train" in given and "extract" not in claim.values.get(claim.section, {}):
-        reason = "the claim's vector is a saved one, so no method is known that would make another from 'train'"
-        yield Fault((*path, "train"), reason, "Write `vector: FILE`, a saved vector of this data set.")
-
-
-def _behaviour_faults(claim: Expanded, folder: Path) -> Iterator[Fault]:
-    """Of other behaviours beside the claim's own."""
-    behaviours = claim.values.get("behaviours")
-    if not isinstance(behaviours, dict) or not behaviours:
-        return
-    left_out = {claim.combination[axis].label for axis in OWN_AXES if axis in claim.combination}
-    others = {name: data for name, data in behaviours.items() if name not in left_out}
-    if not others:
-        own = " and ".join(map(repr, behaviours))
-        reason = f"names no behaviour but {own}, which {'is' if len(behaviours) == 1 else 'are'} the combination's own"
-        yield Fault(("behaviours",), reason, "Name others too.")
-    tested = claim.values.get("data", {}).get("test")
-    for name, data in others.items():
-        path, given = ("behaviours", name), data.keys() & {"train", "vector"} if isinstance(data, dict) else set()
-        test = data.get("test") if isinstance(data, dict) else data
-        if isinstance(test, str) and isinstance(tested, str) and absolute(test, folder) == absolute(tested, folder):
-            reason = (
-                f"{test!r} is the file of data.test, so it is the claim's own behaviour, which steering is meant to move"
-            )
-            yield Fault((*path, "test") if isinstance(data, dict) else path, reason, "Name the items of another behaviour.")
-        if len(given) > 1:
-            yield Fault(path, "has both 'train' and 'vector'", "Delete one of the two.")
-        elif "train" in given and "extract" not in claim.values.get(claim.section, {}):
-            reason = "the claim's vector is a saved one, so no method is known that would make another from 'train'"
-            hint = "Delete 'train' to compare with the direction of the test items, or write `vector: FILE`, a saved vector of this behaviour."
-            yield Fault((*path, "train"), reason, hint)
-
-
-def _prompt_faults(claim: Expanded, folder: Path) -> Iterator[Fault]:
-    """Of the prompts that ``beats`` chooses from, without ``chosen_on``: the vector's own training data has to be contrast items."""
-    values = claim.values
-    baseline, entry = values.get("baseline"), values.get(claim.section)
-    prompts = baseline.get("prompt") if isinstance(baseline, dict) else None
-    if not isinstance(prompts, list) or len(prompts) < 2 or values.get("chosen_on") is not None:
-        return
-    extract = entry.get("extract") if isinstance(entry, dict) else None
-    named = extract.get("data") if isinstance(extract, dict) else None
-    why = "the claim's vector is made from no training file"
-    if isinstance(named, str):
-        file, why = absolute(named, folder), f"{named!r} has no contrast items"
-        try:
-            if not file.is_file() or holds_items(file, values.get("data", {}).get("columns")):
-                return
-        except DataError:
-            return  # what is wrong with it is said when it is read
-    hint = "Add `chosen_on: FILE`, contrast items on which the claim is not tested, or write one prompt."
-    yield Fault(("baseline", "prompt"), nothing_to_choose_on(len(prompts), why), hint)
+    because, keys = kind.lacks(claim.values)
+    if keys:  # else the schema says that there is no such choice
+        example = example_of(keys[0], _DATA_KEYS[keys[0]])
+        reason = f"needs {' or '.join(f'data.{key}' for key in keys)}"
+        hint = f"Add `data: {{{example}}}`, at the top level of the file or to this claim."
+        yield Fault(() if because is None else (because,), reason, hint)
 
 
 def _axis_faults(schema: Schema, value: Any, path: DataPath) -> Iterator[Fault]:
@@ -308,3 +219,149 @@ def _schema_below(schema: Schema, key: str) -> Any:
         return schema["properties"][key]
     patterns = schema.get("patternProperties", {}).items()
     return next((inner for pattern, inner in patterns if re.search(pattern, key)), schema.get("additionalProperties"))
+
+
+# --- keys of a vector that do not go together ---
+
+
+def joint_faults(entry: dict[str, Any], path: DataPath) -> Iterator[Fault]:
+    """Keys of a ``vector`` or ``intervention`` that do not go together, though each is right."""
+    method, kind = thing("method", entry.get("extract", {}).get("method")), thing("intervention", entry.get("kind"))
+    layer = entry.get("layer")
+    if method is not None:
+        if layer == "all":
+            hint = "Name the layers to extract at, such as `layer: 14`."
+            yield Fault((*path, "layer"), "'all' means all layers of a saved vector", hint)
+        elif layer is not None and method.layers == "none":
+            yield Fault((*path, "layer"), f"the method {method.name} acts at all layers", "Delete `layer`.")
+        elif isinstance(layer, list) and len(layer) > 1 and method.layers == "one":
+            reason = f"the method {method.name} takes one layer, but these are {len(layer)}"
+            yield Fault((*path, "layer"), reason, "Name one of them.")
+        if "rows" in entry:
+            reason = "'rows' is about a saved stack, and this vector is extracted"
+            yield Fault((*path, "rows"), reason, "Delete `rows`.")
+        if method.gives_intervention and kind is not None:
+            reason = f"the method {method.name} says itself how it is applied"
+            yield Fault((*path, "kind"), reason, "Delete `kind`.")
+    if entry.get("site", "block") != "block":
+        yield from _site_faults(entry, kind, (*path, "site"))
+
+
+def _site_faults(entry: dict[str, Any], kind: InterventionKind | None, path: DataPath) -> Iterator[Fault]:
+    if "condition" in entry:
+        reason = "a condition is read at the output of blocks, and what it gates has to act there"
+        yield Fault(path, reason, "Delete `site`, or `condition`.")
+    elif kind is None:
+        hint = f"Delete `site`, or add a `kind`: {', '.join(registry.names('intervention'))}."
+        yield Fault(path, "without a kind the file or the method says the site", hint)
+    elif "site" not in kind.filled:
+        yield Fault(path, f"kind {kind.name} acts at the output of blocks", "Delete `site`.")
+
+
+def name_faults(method: Choice, entry: dict[str, Any]) -> Iterator[Fault]:
+    """A name of a method of the matrix that stands for nothing, or is nearly that of a registered method.
+
+    ``caa_late`` is a name for a variant of caa, and of no other method.
+
+    Args:
+        entry: what the name stands for once the matrix has given its part.
+    """
+    name, settings, methods = method.label, method.settings, registry.names("method")
+    if settings is None or name in (*methods, *registry.names("intervention")):
+        return
+    if "file" in settings or "method" in settings.get("extract", {}):
+        return
+    given = entry.get("extract", {}).get("method")
+    variant_of = [known for known in methods if name.startswith(known)]
+    if variant_of:
+        meant = max(variant_of, key=len) if given not in (*variant_of, None) else None
+    else:
+        meant = nearest(name, methods)
+        meant = meant if meant is not None and abs(len(meant) - len(name)) <= 1 else None
+    if meant is not None:
+        hint = f"Did you mean {meant!r}? If the name is your own, say what it stands for: `extract: {{method: {meant}}}`."
+        yield Fault(method.path, f"there is no method {name!r}", hint)
+    elif "file" not in entry and given is None:
+        reason = f"nothing says what {name!r} is: it is no method, and there is no 'file' and no 'extract.method'"
+        hint = f"Add `extract: {{method: caa}}` or `file:`, or give it the name of a method: {', '.join(methods)}."
+        yield Fault(method.path, reason, hint)
+
+
+# --- files that are not there ---
+
+
+_MOST_LISTED = 8
+
+
+def missing_file(text: str, folder: Path, path: DataPath, *, or_layers: bool = False) -> Fault | None:
+    """The fault of ``path``, whose value is ``text``, unless that is a file as seen from ``folder``.
+
+    Args:
+        or_layers: a folder with one ``.pt`` file per layer is good as well.
+    """
+    file = absolute(text, folder)
+    if is_builtin(text, folder):
+        try:
+            builtin_file(text)
+        except DataError as error:
+            return Fault(path, str(error), "Name one of them, or a file.")
+        return None
+    # os.path, because Path.is_file raises for names that are too long
+    if os.path.isfile(file):
+        return None
+    if os.path.isdir(file):
+        if not or_layers:
+            return Fault(path, f"{shown(text)} is a folder, not a file ({file})", "Name a file inside it.")
+        try:
+            names = os.listdir(file)
+        except OSError as error:
+            return Fault(path, f"the folder {str(file)!r} cannot be read: {error}", "Give yourself the right to read it.")
+        if any(name.lower().endswith((".pt", ".pth")) for name in names):
+            return None
+        advice = "Name a file inside it, or a folder with one .pt file per layer."
+        return Fault(path, f"{shown(text)} is a folder without .pt files ({file})", advice)
+    above = file.parent
+    wrong = file.name
+    while not os.path.isdir(above) and above != above.parent:
+        above, wrong = above.parent, above.name
+    reason = f"there is no file {str(file)!r}"
+    if above != file.parent:
+        reason += f", because there is no folder {str(above / wrong)!r}"
+    return Fault(path, reason, " ".join(_advice(text, file, above, wrong, folder)))
+
+
+def _advice(text: str, file: Path, above: Path, wrong: str, folder: Path) -> Iterator[str]:
+    """``above``: the innermost existing folder on the way to ``file``; ``wrong``: what it does not have."""
+    if not Path(text).is_absolute():
+        yield f"{shown(text)} was looked up from the folder of the claim file, {folder}."
+    if text.startswith("~"):
+        yield "'~' is not expanded: write the path in full."
+        return
+    here = Path.cwd() / text
+    if not Path(text).is_absolute() and here != file and os.path.isfile(here):
+        yield f"There is one seen from {Path.cwd()}: write {_as_written(here, text, folder)!r}."
+        return
+    try:
+        names = sorted(name for name in os.listdir(above) if not name.startswith(".") and name != wrong)
+    except (OSError, ValueError):
+        return
+    deeper = [name for name in names if above == file.parent and os.path.isfile(above / name / wrong)]
+    meant = nearest(wrong, names)
+    if deeper:
+        yield f"Did you mean {_as_written(above / deeper[0] / wrong, text, folder)!r}?"
+    elif meant is not None:
+        rest = file.relative_to(above / wrong) if file != above / wrong else Path()
+        yield f"Did you mean {_as_written(above / meant / rest, text, folder)!r}?"
+    elif names:
+        more = f" and {len(names) - _MOST_LISTED} more" if len(names) > _MOST_LISTED else ""
+        yield f"{above} has: {', '.join(names[:_MOST_LISTED])}{more}."
+    else:
+        yield f"{above} is empty."
+
+
+def _as_written(file: Path, text: str, folder: Path) -> str:
+    """``file`` as the user would write it: relative if ``text`` was."""
+    try:
+        return str(file) if Path(text).is_absolute() else os.path.relpath(file, folder)
+    except ValueError:  # on another drive, or a null character
+        return str(file)

@@ -2,16 +2,82 @@
 
 from __future__ import annotations
 
+import itertools
+from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
-from pytest_steer import registry
-from pytest_steer.files.matrix import Choice, Combination, labels_of
-from pytest_steer.files.messages import Fault, where
-from pytest_steer.files.methods import settings_of_all, thing
-from pytest_steer.files.overrides import changes
-from pytest_steer.files.schema import SCHEMA, kinds
+from pytest_steer.core import registry
+from pytest_steer.core.errors import Fault
+from pytest_steer.core.registry import did_you_mean
+from pytest_steer.files.messages import where
+from pytest_steer.files.schema import SCHEMA, kinds, settings_of_all, thing
 from pytest_steer.files.source import DataPath
+from pytest_steer.files.specs import OWN_AXES, absolute
+
+# --- the matrix ---
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What a combination has chosen from one axis.
+
+    Attributes:
+        label: the choice as it stands in an item's name.
+        value: an entry of a list, or what stands under a name.
+        path: where it is written.
+    """
+
+    label: str
+    value: Any
+    path: DataPath
+
+    @property
+    def settings(self) -> dict[str, Any] | None:
+        """What a method's name stands for; None if the axis is a list of methods."""
+        return self.value if isinstance(self.value, dict) else None
+
+
+Combination = dict[str, Choice]
+"""Axis to choice, in the order of the file; empty if the file has no matrix."""
+
+
+def combinations(data: dict[str, Any]) -> tuple[Combination, ...]:
+    """All combinations of a file whose ``matrix`` is right; the last axis runs fastest."""
+    axes = [[(axis, choice) for choice in _choices(axis, listed)] for axis, listed in data.get("matrix", {}).items()]
+    return tuple(dict(chosen) for chosen in itertools.product(*axes))
+
+
+def label_of(choice: Any) -> str:
+    """A choice as it stands in an item's name: ``14``, ``13+14`` for a list."""
+    if isinstance(choice, list):
+        return "+".join(map(label_of, choice))
+    return str(int(choice) if isinstance(choice, float) else choice)  # to a schema, 14.0 is a whole number too
+
+
+def labels_of(made: Combination) -> str:
+    """A combination as it stands in an item's name: ``icv-14``."""
+    return "-".join(choice.label for choice in made.values())
+
+
+def repeated_labels(made: tuple[Combination, ...]) -> list[Fault]:
+    """Two combinations that would give their items the same name."""
+    repeated = [label for label, count in Counter(map(labels_of, made)).items() if count > 1]
+    reason = f"two combinations have the name {repeated[0]!r}" if repeated else ""
+    hint = "An item's name joins its choices with '-': give one of the choices another name."
+    return [Fault(("matrix",), reason, hint)] if repeated else []
+
+
+def _choices(axis: str, listed: Any) -> list[Choice]:
+    if isinstance(listed, dict):
+        return [Choice(name, value, ("matrix", axis, name)) for name, value in listed.items()]
+    return [Choice(label_of(value), value, ("matrix", axis, index)) for index, value in enumerate(listed)]
+
+
+# --- a claim under one combination ---
+
 
 _STRENGTHS = ("multiplier", "multipliers")
 """What a method of the matrix says of its own strength, beside the keys of an ``intervention:``."""
@@ -28,6 +94,7 @@ class Expanded:
     """A claim under one combination.
 
     Attributes:
+        folder: where the paths of its file begin.
         values: all its keys: its own, the file's, those of its combination, and what overrides change.
         places: the way down to a part of ``values``, such as ``("vector", "layer")``, to where that is written.
         clashes: keys that two places give, neither of which wins.
@@ -35,6 +102,7 @@ class Expanded:
 
     kind: str
     combination: Combination
+    folder: Path
     values: dict[str, Any] = field(default_factory=dict)
     places: dict[DataPath, DataPath] = field(default_factory=dict)
     clashes: list[Fault] = field(default_factory=list)
@@ -43,6 +111,21 @@ class Expanded:
     def section(self) -> str:
         """``intervention`` if it has one, else ``vector``."""
         return "intervention" if "intervention" in self.values else "vector"
+
+    @property
+    def entry(self) -> dict[str, Any]:
+        """What stands under that key; empty if it is no mapping."""
+        found = self.values.get(self.section)
+        return found if isinstance(found, dict) else {}
+
+    @property
+    def own_names(self) -> frozenset[str]:
+        """What the combination calls the claim's own behaviour or vector."""
+        return frozenset(self.combination[axis].label for axis in OWN_AXES if axis in self.combination)
+
+    def path(self, text: str) -> Path:
+        """A path of the file, or the name of data that are shipped."""
+        return absolute(text, self.folder)
 
     def at(self, path: DataPath) -> DataPath:
         """Where a part of ``values`` is written."""
@@ -90,7 +173,7 @@ class Expanded:
         self.clashes.append(Fault(origin, reason, f"{hint}{more}."))
 
 
-def expanded(data: dict[str, Any], index: int, kind: str, body: dict[str, Any], made: Combination) -> Expanded:
+def expanded(data: dict[str, Any], index: int, kind: str, body: dict[str, Any], made: Combination, folder: Path) -> Expanded:
     """A claim of a file under a combination of its matrix.
 
     The file's keys come first, then the claim's, then what the axes give, then the overrides of the file and of the claim.
@@ -100,7 +183,7 @@ def expanded(data: dict[str, Any], index: int, kind: str, body: dict[str, Any], 
         index / kind / body: the claim's place in the file, its kind and its keys, which can be wrong.
     """
     here: DataPath = ("claims", index, kind)
-    claim = Expanded(kind, made, places={(): here})
+    claim = Expanded(kind, made, folder, places={(): here})
     for key in _SHARED:
         if key in data:
             claim.put((key,), data[key], (key,))
@@ -117,10 +200,10 @@ def expanded(data: dict[str, Any], index: int, kind: str, body: dict[str, Any], 
         _give_behaviour(claim, behaviour)
     if method is not None:
         _leave_aside(claim, method.path)
-    for key, value, origin in changes(data.get("overrides", []), made, ("overrides",)):
+    for key, value, origin in _changes(data.get("overrides", []), made, ("overrides",)):
         if key in _EVERY_CLAIM or key in kinds()[kind]["properties"] or not _is_of_another(data, key):
             claim.put((key,), value, origin)
-    for key, value, origin in changes(body.get("overrides", []), made, (*here, "overrides")):
+    for key, value, origin in _changes(body.get("overrides", []), made, (*here, "overrides")):
         claim.put((key,), value, origin)
     return claim
 
@@ -205,3 +288,65 @@ def _is_of_another(data: dict[str, Any], key: str) -> bool:
     """Whether a claim of another kind in the file has this parameter."""
     present = {kind for claim in data["claims"] if isinstance(claim, dict) for kind in claim if kind in kinds()}
     return any(key in kinds()[kind]["properties"] for kind in present)
+
+
+# --- overrides ---
+
+
+_FIXED = {
+    "name": "All combinations of a claim share its name.",
+    "overrides": "Write it as the next entry of the list.",
+    "vector": "Make it a choice of `matrix.vector`, or of `matrix.method` with settings.",
+    "intervention": "Make it a choice of `matrix.method` with settings.",
+}
+"""Keys of a claim that no override can change, and what to do instead."""
+
+
+def _changes(overrides: list[dict[str, Any]], made: Combination, path: DataPath) -> Iterator[tuple[str, Any, DataPath]]:
+    """What the entries that match a combination change, in order: key, value and where it is written."""
+    for index, entry in enumerate(overrides):
+        if _matches(entry.get("match", {}), made):
+            yield from ((key, value, (*path, index, key)) for key, value in entry.items() if key != "match")
+
+
+def override_faults(overrides: list[dict[str, Any]], made: tuple[Combination, ...], path: DataPath) -> Iterator[Fault]:
+    """What is wrong with the entries of a list whose form is right."""
+    axes: dict[str, list[str]] = {
+        axis: list(dict.fromkeys(one[axis].label for one in made)) for axis in (made[0] if made else ())
+    }
+    for index, entry in enumerate(overrides):
+        here: DataPath = (*path, index)
+        for key in entry.keys() & _FIXED.keys():
+            yield Fault((*here, key), f"{key!r} cannot differ between combinations", _FIXED[key])
+        match = entry.get("match", {})
+        wrong = list(_match_faults(match, axes, (*here, "match")))
+        yield from wrong
+        if not wrong and not any(_matches(match, one) for one in made):
+            yield Fault((*here, "match"), "matches no combination", f"Combinations: {', '.join(map(labels_of, made))}.")
+
+
+def _matches(match: dict[str, Any], made: Combination) -> bool:
+    return all(axis in made and made[axis].label in _labels(wanted) for axis, wanted in match.items())
+
+
+def _labels(wanted: Any) -> list[str]:
+    """The choices that a value of ``match`` names: a list names several, a list within it is one of several layers."""
+    return [label_of(one) for one in wanted] if isinstance(wanted, list) else [label_of(wanted)]
+
+
+def _match_faults(match: dict[str, Any], axes: dict[str, list[str]], path: DataPath) -> Iterator[Fault]:
+    for axis, wanted in match.items():
+        if not axes:
+            yield Fault((*path, axis), "names an axis, and the file has no matrix", "Delete `match`, or add a `matrix`.")
+            return
+        if axis not in axes:
+            yield Fault((*path, axis), f"the matrix has no axis {axis!r}", _sentence(did_you_mean(axis, axes)))
+            continue
+        for label in _labels(wanted):
+            if label not in axes[axis]:
+                reason = f"the axis {axis!r} has no choice {label!r}"
+                yield Fault((*path, axis), reason, _sentence(did_you_mean(label, axes[axis])))
+
+
+def _sentence(words: str) -> str:
+    return f"{words[0].upper()}{words[1:]}."

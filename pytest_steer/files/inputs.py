@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from ..claims.in_rounds import is_in_rounds
+from ..claims import kind_of
+from ..core.errors import DataError, at_key
+from ..core.run_context import RunContext, current_run
+from ..core.sources import shown
 from ..data import (
     Dialogues,
     Items,
@@ -15,26 +20,25 @@ from ..data import (
     Tasks,
     Texts,
     as_dialogues,
+    read_items,
     read_prompts,
     read_questions,
     read_tasks,
     read_texts,
     sample_of,
+    task_items,
 )
 from ..data.formats import has_entries
 from ..data.formats.entries import is_builtin
 from ..data.questions import is_hub
-from ..errors import DataError, at_key
+from ..extract.training import holds_tasks
 from ..measures.subject import Subject
 from ..model import Model, check_fits
 from ..model.identity import state_of
-from ..prompting import Context
-from ..run_context import RunContext, current_run
+from ..prompting import AS_GIVEN, IN_TASK_FORM, Context
 from ..steering import Intervention, SteeringVector, as_intervention, check_positions
-from .files import absolute
 from .make import make_steering
-from .specs import ClaimSpec, VectorSpec
-from .training import read_test_items
+from .specs import ClaimSpec, VectorSpec, absolute
 
 
 class Inputs:
@@ -69,13 +73,13 @@ class Inputs:
             direction=claim.direction,
         )
 
-    def test_items(self, claim: ClaimSpec, *, sequential: bool = False) -> tuple[Items, Context]:
+    def test_items(self, claim: ClaimSpec, *, in_rounds: bool = False) -> tuple[Items, Context]:
         """The items of ``data.test`` that a claim is measured on, and the context in which they are asked as given.
 
         Of a file of {input, output} pairs these are the items of the task (``data.task_items``), asked in the form of a task.
 
         Args:
-            sequential: drawn in rounds, so that a profile's limit is ``max_drawn`` rather than ``max_items``.
+            in_rounds: they are drawn in rounds, so that a profile's limit is ``max_drawn`` rather than ``max_items``.
 
         Raises:
             DataError: the claim has no ``data.test``, or it cannot be read.
@@ -86,8 +90,8 @@ class Inputs:
             items, form = self.read_items(claim.test, claim)
         context = replace(form, **claim.asked)  # type: ignore[arg-type]
         effort = self.run.effort
-        if not sequential:
-            return self.first_items(items), context
+        if not in_rounds:
+            return items.first(effort.max_items), context
         if effort.max_drawn is None or len(items) <= effort.max_drawn:
             return items, context
         # A random part, the same for all claims, so that they share their scores.
@@ -135,14 +139,6 @@ class Inputs:
         with at_key("data.test" if file in (None, claim.test) else "data.demonstrations"):
             return read_tasks(file or claim.test, columns=claim.columns)
 
-    def first_items(self, items: Items) -> Items:
-        """As many as the profile measures: repeats of another one, which are left out, do not count."""
-        return items.first(self.run.effort.max_items)
-
-    def first_tasks(self, tasks: Tasks) -> Tasks:
-        """The same of pairs."""
-        return tasks.first(self.run.effort.max_items)
-
     def questions(self, name: str, folder: Path) -> Questions:
         """Multiple-choice questions: of a file, a path relative to the folder; of the package; or of the hub.
 
@@ -151,16 +147,15 @@ class Inputs:
         """
         return read_questions(name if is_hub(name) else absolute(name, folder)).at_most(self.run.effort.max_items)
 
-    def is_sequential(self, claim: ClaimSpec) -> bool:
+    def in_rounds(self, claim: ClaimSpec) -> bool:
         """Whether a claim draws its items in rounds."""
-        said = claim.params.get("sequential", False)
-        known = said if isinstance(said, bool) else None  # "profile"
-        if known is None and self.run.effort.in_rounds and claim.test is not None:
-            with at_key("data.test"):
-                items = sample_of(self.read_items(claim.test, claim)[0], claim.cluster, at_least=0).drawable
-        else:
-            items = 0
-        return is_in_rounds(known, self.run.effort, items, claim.params.get("interval", "t"))
+        return kind_of(claim.kind).in_rounds(claim.params, self.run.effort, partial(self._drawable, claim))
+
+    def _drawable(self, claim: ClaimSpec) -> int:
+        if claim.test is None:
+            return 0
+        with at_key("data.test"):
+            return sample_of(self.read_items(claim.test, claim)[0], claim.cluster, at_least=0).drawable
 
     def demonstrations(self, claim: ClaimSpec) -> Items | None:
         """The items that demonstrations are drawn from, or None if the file names none.
@@ -174,7 +169,7 @@ class Inputs:
     def read_items(self, path: Path, claim: ClaimSpec) -> tuple[Items, Context]:
         key = path, tuple(sorted(claim.columns.items()))
         if key not in self._items:
-            self._items[key] = read_test_items(path, self.run.seed, claim.columns)
+            self._items[key] = _read_test_items(path, self.run.seed, claim.columns)
         return self._items[key]
 
     def steering(self, spec: VectorSpec) -> SteeringVector | Intervention:
@@ -183,3 +178,16 @@ class Inputs:
         if key not in self._vectors:
             self._vectors[key] = make_steering(self.model, spec, self.run.seed)
         return self._vectors[key]
+
+
+def _read_test_items(file: Path, seed: int, columns: Mapping[str, str]) -> tuple[Items, Context]:
+    """Contrast items to measure on, and the context in which they are asked as given: pairs of a task in the form of a task.
+
+    Raises:
+        DataError: the file holds neither contrast items nor pairs of a task, or pairs that all have one output.
+    """
+    name, given = shown(file), f", columns={dict(columns)!r}" if columns else ""
+    if not holds_tasks(file, columns):
+        return Items(read_items(file, columns=columns), name, f"read_items({name!r}{given})"), AS_GIVEN
+    made = task_items(read_tasks(file, columns=columns), seed=seed, source=name)
+    return Items(made, name, f"task_items(read_tasks({name!r}{given}), seed={seed})"), IN_TASK_FORM

@@ -9,9 +9,9 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal
 
-from ..errors import DataError, SteerError, VectorError, at_key
+from ..core.errors import DataError, SteerError, VectorError, at_key
 from ..extract import method_kind
-from ..extract.kinds import Training
+from ..extract.training import Training, read_training
 from ..model import Model, check_layers
 from ..steering import (
     Intervention,
@@ -24,7 +24,6 @@ from ..steering import (
     load_intervention,
 )
 from .specs import VectorSpec
-from .training import read_training
 
 Steering = SteeringVector | Intervention
 

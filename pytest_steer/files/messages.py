@@ -8,36 +8,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from jsonschema import ValidationError
 from jsonschema.exceptions import best_match
 
-from pytest_steer import registry
-from pytest_steer.claims.kinds import starters
-from pytest_steer.errors import ClaimFileError
+from pytest_steer.claims.kind import starters
+from pytest_steer.core import registry
+from pytest_steer.core.errors import ClaimFileError, Fault
+from pytest_steer.core.registry import nearest
+from pytest_steer.core.validation import example_of, flow, reason_of, shown
 from pytest_steer.files.schema import SCHEMA, Schema, full_schema, kinds, resolved, valid_keys, validator
 from pytest_steer.files.source import DataPath, Source
-from pytest_steer.registry import nearest
-from pytest_steer.validation import example_of, flow, reason_of, shown
-
-
-@dataclass(frozen=True)
-class Fault:
-    """One thing that is wrong.
-
-    Attributes:
-        path: what is wrong, inside the file.
-        reason: why, as the end of a sentence that begins with the path.
-        hint: what to do, in full sentences.
-        meant: for an unknown key, the valid one that was probably meant.
-    """
-
-    path: DataPath
-    reason: str
-    hint: str
-    meant: str | None = None
 
 
 def faults_under(schema: Schema, value: Any, path: DataPath) -> list[Fault]:

@@ -8,29 +8,28 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from pytest_steer.claims.kinds import kind_of
+from pytest_steer.claims.kind import kind_of
+from pytest_steer.core.errors import Fault
+from pytest_steer.core.promises import read_day
+from pytest_steer.core.validation import flow
 from pytest_steer.files.checks import context_faults, faults_of
-from pytest_steer.files.expand import Expanded, expanded
-from pytest_steer.files.files import absolute
-from pytest_steer.files.matrix import combinations, repeated_labels
-from pytest_steer.files.messages import Fault, faults_under, to_error, where
-from pytest_steer.files.methods import format_settings_of, settings_of
-from pytest_steer.files.overrides import override_faults
+from pytest_steer.files.expand import Expanded, combinations, expanded, override_faults, repeated_labels
+from pytest_steer.files.messages import faults_under, to_error, where
 from pytest_steer.files.schema import (
     SCHEMA,
     as_declared,
+    format_settings_of,
     frame,
     kinds,
     main_of,
+    settings_of,
     valid_keys,
     validator,
     with_defaults,
 )
 from pytest_steer.files.source import DataPath, Source, read_source
-from pytest_steer.files.specs import BrokenClaim, ClaimSpec, Suite, VectorSpec
-from pytest_steer.promises import read_day
+from pytest_steer.files.specs import BrokenClaim, ClaimSpec, Suite, VectorSpec, absolute
 from pytest_steer.prompting import known_axes
-from pytest_steer.validation import flow
 
 _FILE_KEYS = valid_keys(SCHEMA)
 _CLAIM_KEYS = valid_keys(SCHEMA["$defs"]["every_claim"])
@@ -113,8 +112,8 @@ class _SuiteReader:
             if not faults:
                 keys = body if isinstance(body, dict) else {str(main_of(kind)): body}
                 faults = list(self._name_faults(index, keys.get("name", kind), inside))
-                claims = [expanded(self.data, index, kind, keys, one) for one in self.combinations]
-                made = [(one, faults_of(one, self.data, self.folder)) for one in claims]
+                claims = [expanded(self.data, index, kind, keys, one, self.folder) for one in self.combinations]
+                made = [(one, faults_of(one, self.data)) for one in claims]
                 if all(found == made[0][1] for _, found in made):
                     faults += made[0][1]
         name = self._best_name(claim) or f"claim-in-line-{self._line(index)}"
@@ -258,7 +257,7 @@ class _SuiteReader:
             asked={key: self.values[key] for key in _ASKED_FOR_VECTORS if key in self.values},
         )
 
-    def _shape(self, values: dict[str, Any], settings: dict[DataPath, Any]) -> dict[str, Any]:
+    def _shape(self, values: dict[str, Any], settings: dict[tuple[str, ...], Any]) -> dict[str, Any]:
         """What an intervention says beyond a vector."""
         shape: dict[str, Any] = {key: values[key] for key in ("kind", "site") if key in values}
         shape |= {str(way[0]): value for way, value in settings.items() if len(way) == 1}

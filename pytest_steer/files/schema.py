@@ -7,15 +7,18 @@ import json
 from collections.abc import Iterable
 from functools import lru_cache
 from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 import pytest_steer.claims
 import pytest_steer.extract
 import pytest_steer.steering  # noqa: F401  (these register ours)
-from pytest_steer import registry
+from pytest_steer.core import registry
+from pytest_steer.core.file_formats import FileFormat, format_of
+from pytest_steer.core.validation import Checks
+from pytest_steer.extract import MethodKind
 from pytest_steer.measures.judges import judges_schema
 from pytest_steer.prompting import known_axes
-from pytest_steer.validation import Checks
 
 Schema = dict[str, Any]
 
@@ -199,3 +202,77 @@ def as_declared(value: Any, schema: Schema) -> Any:
     if isinstance(value, list):
         return tuple(as_declared(item, resolved(schema.get("items", {}))) for item in value)
     return value
+
+
+# --- what a vector or an intervention may say, given the method and the kind that it names ---
+
+
+def thing(sort: str, name: Any) -> Any:
+    """What is registered under a name that a file gives, or None."""
+    return registry.things(sort).get(name) if isinstance(name, str) else None
+
+
+def settings_of_all(sort: str) -> set[str]:
+    """The names of the settings that any method, or any kind of intervention, has."""
+    return {key for one in registry.things(sort).values() for key in one.settings}
+
+
+def settings_of(entry: dict[str, Any]) -> dict[tuple[str, ...], tuple[Schema, Any]]:
+    """The settings of its method and its kind that an entry has: the way down to each, its schema and its value."""
+    extract = entry.get("extract", {})
+    method, kind = thing("method", extract.get("method")), thing("intervention", entry.get("kind"))
+    declared: dict[tuple[str, ...], tuple[Schema, dict[str, Any]]]
+    declared = {("extract", key): (schema, extract) for key, schema in (method.settings if method else {}).items()}
+    declared |= {(key,): (schema, entry) for key, schema in (kind.settings if kind else {}).items()}
+    return {way: (schema, holder[way[-1]]) for way, (schema, holder) in declared.items() if way[-1] in holder}
+
+
+def format_of_file(entry: dict[str, Any]) -> FileFormat | None:
+    """The vector format of the file that an entry names, or None."""
+    file = entry.get("file")
+    return format_of("vector format", Path(file)) if isinstance(file, str) and file else None
+
+
+def format_settings_of(entry: dict[str, Any]) -> dict[str, Schema]:
+    """The settings of the format of the file that an entry names."""
+    known = format_of_file(entry)
+    return known.settings if known is not None else {}
+
+
+def schema_of_entry(entry: Any, section: str) -> Schema:
+    """The JSON Schema of a whole ``vector`` or ``intervention``: with the settings of what it names, and no others.
+
+    Args:
+        section: ``vector`` or ``intervention``.
+    """
+    whole = resolved(full_schema()["$defs"][f"whole_{section}"])
+    if isinstance(entry, dict) and "file" in entry and "extract" in entry:
+        return {"oneOf": whole["oneOf"]}
+    extract = entry.get("extract") if isinstance(entry, dict) else None
+    method = thing("method", extract.get("method")) if isinstance(extract, dict) else None
+    kind = thing("intervention", entry.get("kind")) if isinstance(entry, dict) and section == "intervention" else None
+    properties = {key: whole["properties"][key] for key in SCHEMA["$defs"][section]["properties"]}
+    required = []
+    known = format_of_file(entry) if isinstance(entry, dict) else None
+    if known is not None:
+        properties |= known.settings
+        required += known.required
+    if method is not None:
+        properties["extract"] = _extract_schema(resolved(properties["extract"]), method)
+        required += ["layer"] if method.needs_layer else []
+    if kind is not None:
+        properties |= kind.settings
+        required += kind.required
+    of_kinds = (
+        {"x-settings-of": ("intervention", "kind", kind.name if kind is not None else "")}
+        if section == "intervention"
+        else {}
+    )
+    return {**whole, "properties": properties, "required": required, **of_kinds}
+
+
+def _extract_schema(schema: Schema, method: MethodKind) -> Schema:
+    keys = SCHEMA["$defs"]["vector"]["properties"]["extract"]["properties"]
+    properties = {**{key: schema["properties"][key] for key in keys}, **method.settings}
+    required = [*schema["required"], *method.required]
+    return {**schema, "properties": properties, "required": required, "x-settings-of": ("method", "method", method.name)}

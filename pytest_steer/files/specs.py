@@ -7,8 +7,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from pytest_steer.errors import ClaimFileError, SteerError
-from pytest_steer.sources import shown
+from pytest_steer.core.errors import ClaimFileError, SteerError
+from pytest_steer.core.evidence import Evidence, error_evidence
+from pytest_steer.core.sources import shown
+from pytest_steer.data.formats.entries import full_name, is_builtin
+
+
+def absolute(text: str, folder: Path) -> Path:
+    """``text`` seen from ``folder``. Links are not followed: a link's own name can carry the suffix. Shipped data keep their name."""
+    if is_builtin(text, folder):
+        return Path(full_name(text))
+    return folder / text
 
 
 @dataclass(frozen=True)
@@ -120,6 +129,12 @@ class ClaimSpec:
     places: dict[str, tuple[int, str]] = field(default_factory=dict, repr=False, compare=False)
 
     @property
+    def given_data(self) -> set[str]:
+        """The keys of ``data`` that it has of what claims are measured on."""
+        files = {"test": self.test, "neutral": self.neutral, "prompts": self.prompts}
+        return {key for key, file in files.items() if file is not None}
+
+    @property
     def own_names(self) -> frozenset[str]:
         """What the combination calls the claim's own behaviour: its choice of a behaviour, and of a vector."""
         return frozenset(self.choice[axis] for axis in OWN_AXES if axis in self.choice)
@@ -138,6 +153,11 @@ class ClaimSpec:
         line, key = self.place_of(error.key)
         return f"{shown(path)}:{line}: {key}{': ' if key else ''}{error}"
 
+    def failed(self, error: SteerError, path: Path) -> Evidence:
+        """The evidence of an error, which begins with the line and the key of the claim's file where that is written."""
+        said = self.located(error, path)
+        return error_evidence(self.kind, self.name, said, soundness=getattr(error, "soundness", None))
+
 
 @dataclass(frozen=True)
 class BrokenClaim:
@@ -154,6 +174,11 @@ class BrokenClaim:
     line: int
     error: ClaimFileError
     kind: str = ""
+
+    @property
+    def evidence(self) -> Evidence:
+        """The evidence of a claim that could not even be read."""
+        return error_evidence(self.kind, self.name, str(self.error))
 
 
 @dataclass(frozen=True)

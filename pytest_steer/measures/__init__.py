@@ -20,7 +20,7 @@ from .propensity import (
     propensity_curve,
     propensity_curves,
 )
-from .receipt import LayerDose, NoiseFloor, Receipt, noise_floor, steering_receipt
+from .receipt import NoiseFloor, noise_floor, steering_receipt
 from .shown import asked_as_text, asked_record, asked_texts, marked_token, shown_line, shown_probe
 from .strata import Stratum, explained, strata, with_label
 from .subject import Subject
@@ -35,13 +35,11 @@ __all__ = [
     "Capability",
     "Deployed",
     "Divergence",
-    "LayerDose",
     "NoiseFloor",
     "Perplexity",
     "PromptForm",
     "PropensityCurve",
     "Reading",
-    "Receipt",
     "ScoredBy",
     "Stratum",
     "Subject",

@@ -12,8 +12,9 @@ from typing import Any
 
 import numpy as np
 
+from ..core.errors import DataError, SteerError
+from ..core.record import Soundness
 from ..data import DialogueLike, ItemLike, Items, Question, TaskItem, TextLike, Texts, as_items
-from ..errors import DataError, SteerError
 from ..extract import Contrast, read_contrast
 from ..model import Model, Probe
 from ..model.drawing import Drawing
@@ -33,7 +34,7 @@ from .receipt import NoiseFloor, noise_floor
 from .subject import Subject
 from .tasks import TaskAccuracy, task_accuracies
 
-Check = Callable[[Model, Subject], "dict[str, Any] | None"]
+Check = Callable[[Model, Subject], Soundness | None]
 Vector = SteeringVector | Intervention | None
 
 
@@ -58,7 +59,7 @@ class Ask:
     _moved: list[tuple[str, float]] = field(default_factory=list, repr=False)
 
     @cached_property
-    def soundness(self) -> dict[str, Any] | None:
+    def soundness(self) -> Soundness | None:
         """The record of the check of the hooks, which is made now if nothing was asked yet.
 
         Raises:

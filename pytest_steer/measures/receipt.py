@@ -10,56 +10,13 @@ from typing import Literal
 import numpy as np
 import torch
 
+from ..core.record import Dose, Receipt
 from ..model import Model, Probe, block_outputs, engine_of
 from ..model.noise import is_coarse
 from ..steering import Intervention
 
 # The median norm settles quickly; a few sequences are enough.
 _SAMPLE = 16
-
-
-@dataclass(frozen=True)
-class LayerDose:
-    """Dose at one layer, at the deployed multiplier.
-
-    Attributes:
-        layer: decoder block whose output is changed.
-        norm: Euclidean norm of the steering vector there; None if the intervention is not a vector.
-        median_hidden_norm: median norm of the unsteered hidden states at steered positions, at the block's output or the intervention's site.
-            The median, since a few positions can have norms tens of times the others'.
-        relative_dose: |multiplier| * norm / median_hidden_norm; None without a vector.
-        displacement: median over steered positions of the norm of the change that the intervention makes there, divided by the
-            norm of what is unsteered there. This is the real dose where norms are kept, or more than one direction moves. None for a
-            condition on whole rows, and where it is not declared what is done.
-    """
-
-    layer: int
-    norm: float | None
-    median_hidden_norm: float
-    relative_dose: float | None
-    displacement: float | None = None
-
-
-@dataclass(frozen=True)
-class Receipt:
-    """The steered tokens and the dose of one intervention.
-
-    Attributes:
-        operation: what was done with the direction: ``added``, ``projected out``, ...
-        sequences: how many token sequences were asked about.
-        steered_tokens: steered tokens in all of them, at one multiplier.
-        path: how the forwards were run, all ways in the order of their first use, between semicolons: ``plain``, ``shared
-            depth`` or ``shared positions``, the last two perhaps with ``, shared prefix``.
-        ways: how many scores were computed in each of them, since the model was loaded.
-        doses: one per layer.
-    """
-
-    sequences: int
-    steered_tokens: int
-    path: str
-    ways: dict[str, int]
-    doses: tuple[LayerDose, ...]
-    operation: str = ""
 
 
 def steering_receipt(model: Model, probes: Sequence[Probe], intervention: Intervention, multiplier: float) -> Receipt:
@@ -77,10 +34,24 @@ def steering_receipt(model: Model, probes: Sequence[Probe], intervention: Interv
         relative = abs(multiplier) * norm / median_hidden_norm if norm is not None and median_hidden_norm > 0 else None
         shares = (moved / norms)[norms > 0]
         displacement = float(shares.median()) if len(shares) and _moves_alone(intervention) else None
-        doses.append(LayerDose(layer, norm, median_hidden_norm, relative, displacement))
+        doses.append(
+            Dose(
+                layer=layer,
+                norm=norm,
+                median_hidden_norm=median_hidden_norm,
+                relative_dose=relative,
+                displacement=displacement,
+            )
+        )
     steered = sum(len(probe.ids) - probe.steer_from for probe in probes)
-    ways = engine_of(model).path(intervention), engine_of(model).paths(intervention)
-    return Receipt(len(probes), steered, *ways, tuple(doses), intervention.operation)
+    return Receipt(
+        sequences=len(probes),
+        steered_tokens=steered,
+        path=engine_of(model).path(intervention),
+        ways=engine_of(model).paths(intervention),
+        doses=tuple(doses),
+        operation=intervention.operation,
+    )
 
 
 def _moves_alone(intervention: Intervention) -> bool:

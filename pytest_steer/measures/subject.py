@@ -8,15 +8,16 @@ from typing import Any, Literal, get_args
 
 import torch
 
+from ..core.errors import SteerError
 from ..core.finding import Finding, Weight, code
-from ..errors import SteerError
+from ..core.record import Model as ModelRecord
+from ..core.record import Receipt, Vector
 from ..model import Model, engine_of
 from ..model.foreign import hooks_warning
 from ..model.identity import replaced_code
 from ..model.state import foreign_hooks
 from ..model.weights import first_few
 from .at_cost import Deployed
-from .receipt import Receipt
 
 Moves = Literal["raises", "lowers"]
 
@@ -61,28 +62,28 @@ class Subject(Deployed):
             "allow_mismatch": self.allow_mismatch,
         }
 
-    def describe(self, receipt: Receipt) -> dict[str, Any]:
-        """The evidence's ``vector`` record."""
+    def describe(self, receipt: Receipt) -> Vector:
+        """The intervention as the evidence has it."""
         change = self.intervention
         doses = {dose.layer: dose for dose in receipt.doses}
         first = doses[change.changes[0]]
         record = change.metadata
-        return {
-            "hash": change.hash,
-            "method": change.method,
-            "operation": change.operation,
-            "site": change.site,
-            "strength": change.strength,
-            "layer": change.changes[0] if len(change.changes) == 1 else list(change.changes),
-            "positions": self.positions,
-            "include_first": self.include_first,
-            "norm": first.norm,
-            "relative_dose": first.relative_dose,
-            "displacement": first.displacement,
-            "n": record.get("n"),
-            "data_hash": record.get("data_hash"),
-            "source": _source(record),
-        }
+        return Vector(
+            hash=change.hash,
+            method=change.method,
+            operation=change.operation,
+            site=change.site,
+            strength=change.strength,
+            layer=change.changes[0] if len(change.changes) == 1 else tuple(change.changes),
+            positions=self.positions,
+            include_first=self.include_first,
+            norm=first.norm,
+            relative_dose=first.relative_dose,
+            displacement=first.displacement,
+            n=record.get("n"),
+            data_hash=record.get("data_hash"),
+            source=_source(record),
+        )
 
 
 def _source(record: Mapping[str, Any]) -> dict[str, str] | None:
@@ -91,22 +92,22 @@ def _source(record: Mapping[str, Any]) -> dict[str, str] | None:
     return {str(key): str(value) for key, value in source.items()} if isinstance(source, dict) else None
 
 
-def describe_model(model: Model) -> dict[str, Any]:
-    """The evidence's and the report's ``model`` record; ``hooks`` and ``unexpected`` are in it where there are any."""
-    noted = {"hooks": list(foreign_hooks(model)), "unexpected": list(model.unexpected)}
-    return {
-        "id": model.id,
-        "fingerprint": model.fingerprint,
-        "architecture": type(model.hf).__name__,
-        "layers": model.n_layers,
-        "width": model.width,
-        "dtype": model.dtype,
-        "device": str(model.device),
-        "threads": torch.get_num_threads(),
-        "template": model.template_hash,
-        "template_name": model.format.name,
-        **{key: names for key, names in noted.items() if names},
-    }
+def describe_model(model: Model) -> ModelRecord:
+    """The model as evidence and reports have it."""
+    return ModelRecord(
+        id=model.id,
+        fingerprint=model.fingerprint,
+        architecture=type(model.hf).__name__,
+        layers=model.n_layers,
+        width=model.width,
+        dtype=model.dtype,
+        device=str(model.device),
+        threads=torch.get_num_threads(),
+        template=model.template_hash,
+        template_name=model.format.name,
+        hooks=tuple(foreign_hooks(model)),
+        unexpected=tuple(model.unexpected),
+    )
 
 
 noted = code(

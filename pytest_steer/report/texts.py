@@ -35,8 +35,7 @@ class _Cut:
         found["message"] = self._words(claim["message"])
         for key in ("findings", "silenced"):
             found[key] = [{name: self._words(text) for name, text in one.items()} for one in claim.get(key) or ()]
-        for block in found["blocks"]:
-            block |= {key: self._shown(block[key]) for key in ("words", "rows", "title") if key in block}
+        found["blocks"] = [{**self._shown(block), "kind": block["kind"]} for block in found["blocks"]]
         found |= {key: self._words(claim[key]) for key in ("headline", "reason")}
         if claim.get("withheld"):
             found["withheld"] = {name: self._words(text) for name, text in claim["withheld"].items()}
@@ -50,7 +49,9 @@ class _Cut:
         return found
 
     def _shown(self, value: Any) -> Any:
-        """Words or cells of a block, with texts cut."""
+        """A block, or a part of one, with texts cut wherever they stand in its words."""
+        if isinstance(value, dict):
+            return {key: self._shown(one) for key, one in value.items()}
         if isinstance(value, list):
             return [self._shown(one) for one in value]
         return self._words(value) if isinstance(value, str) else value

@@ -9,14 +9,15 @@ from typing import Any
 
 import torch
 
-from ..errors import MeasurementError, SoundnessError, SteerError
+from ..core.errors import MeasurementError, SoundnessError, SteerError
+from ..core.record import BrokenProperty, Soundness
+from ..core.run_context import current_run
+from ..core.screen import message_of, one_screen
 from ..measures.subject import Subject
 from ..model import Model, check_fits
 from ..model.identity import state_of
 from ..model.model import once_per_model
 from ..model.state import measured, trusting
-from ..run_context import current_run
-from ..screen import message_of, one_screen
 from .bench import Bench, NotApplicable, NotFinite, Unsteered
 from .examples import HookExample, hook_examples, smallest, strengths, visit
 from .properties import PROPERTIES, Case
@@ -57,8 +58,8 @@ def examine(
     examples: int,
     seed: int,
     leave_out: Sequence[str] = (),
-) -> dict[str, Any]:
-    """Try every property on drawn examples, and return the evidence's ``soundness`` record.
+) -> Soundness:
+    """Try every property on drawn examples, and return what was found.
 
     An example that breaks a property is shrunk to a small one. Forwards are bounded: properties that need many of them are asked of
     the first batches only, and few more batches are drawn once a property is broken.
@@ -197,8 +198,8 @@ class Trial:
                 raise _not_finite("unsteered") from None
         return self.benches[example.layer]
 
-    def record(self, broken: Mapping[str, tuple[HookExample, str]]) -> dict[str, Any]:
-        """The evidence's ``soundness`` record. ``broken``: for each broken property an example, and what is wrong there."""
+    def record(self, broken: Mapping[str, tuple[HookExample, str]]) -> Soundness:
+        """What was found. ``broken``: for each broken property an example, and what is wrong there."""
         if {"runs", "output_type"} & broken.keys():
             self.skipped.pop("moves", None)  # which they say
         nothing = self.nothing_steered()
@@ -206,26 +207,27 @@ class Trial:
             _, example = next(iter(self.asked))
             broken = {**broken, "moves": (example, nothing)}
         skipped = {**self.skipped, **dict.fromkeys(self.left_out, "left out on request")}
-        holds = [name for name in PROPERTIES if name in self.held and name not in broken]
-        return {
-            "sound": False if broken else True if holds else None,
-            "holds": holds,
-            "skipped": {n: skipped[n] for n in PROPERTIES if n in skipped and n not in self.held | broken.keys()},
-            "broken": [_described(name, *broken[name]) for name in PROPERTIES if name in broken],
-            "examples": self.examples,
-            "forwards": sum(bench.forwards for bench in self.benches.values()),
-            "seconds": round(time.perf_counter() - self.started, 3),
-        }
+        holds = tuple(name for name in PROPERTIES if name in self.held and name not in broken)
+        return Soundness(
+            sound=False if broken else True if holds else None,
+            holds=holds,
+            skipped={n: skipped[n] for n in PROPERTIES if n in skipped and n not in self.held | broken.keys()},
+            broken=tuple(_described(name, *broken[name]) for name in PROPERTIES if name in broken),
+            examples=self.examples,
+            forwards=sum(bench.forwards for bench in self.benches.values()),
+            seconds=round(time.perf_counter() - self.started, 3),
+        )
 
 
-def _described(name: str, example: HookExample, message: str) -> dict[str, Any]:
+def _described(name: str, example: HookExample, message: str) -> BrokenProperty:
     shown = {
         "texts": list(example.texts),
         "multiplier": float(example.multiplier),
         "padding": example.padding,
         "layer": example.layer,
     }
-    return {"property": name, "promise": PROPERTIES[name].promise, "message": one_screen(message), "example": shown}
+    promise = PROPERTIES[name].promise
+    return BrokenProperty(property=name, promise=promise, message=one_screen(message), example=shown)
 
 
 def _not_finite(when: str) -> MeasurementError:
@@ -239,11 +241,11 @@ _TEXTS = ("One of two short rows.", "The other row, and it is longer.")
 # The order of the rows follows from batch_size: a row is steered in a batch as it is alone.
 _LEFT_OUT = ("batch_order",)
 # The record where the model gives NaN or infinity: nothing can be compared.
-_NOTHING_TRIED: dict[str, Any] = {"sound": None, "holds": [], "broken": [], "examples": 0, "forwards": 0, "seconds": 0.0}
+_NOTHING_TRIED = Soundness(sound=None, holds=(), skipped={}, broken=(), examples=0, forwards=0, seconds=0.0)
 
 
-def check_before(model: Model, subject: Subject) -> dict[str, Any] | None:
-    """Check that the hooks are sound, and return the record for the evidence; None with ``--steer-no-soundness``.
+def check_before(model: Model, subject: Subject) -> Soundness | None:
+    """Check that the hooks are sound, and return what was found; None with ``--steer-no-soundness``.
 
     Raises:
         VectorError: the intervention does not fit the model.
@@ -257,11 +259,11 @@ def check_before(model: Model, subject: Subject) -> dict[str, Any] | None:
     if key not in known:
         known[key] = _check(model, subject)
     record = known[key]
-    if record["broken"]:
-        first, *others = record["broken"]
-        more = f"; broken too: {', '.join(broken['property'] for broken in others)}" if others else ""
+    if record.broken:
+        first, *others = record.broken
+        more = f"; broken too: {', '.join(broken.property for broken in others)}" if others else ""
         raise SoundnessError(
-            f"the hooks are not sound: {first['property']}: {first['message']} (promised: {first['promise']}){more}. A claim "
+            f"the hooks are not sound: {first.property}: {first.message} (promised: {first.promise}){more}. A claim "
             f"of kind hooks_are_sound shows more; {current_run().option_prefix}no-soundness switches this check off",
             record,
         )
@@ -269,7 +271,7 @@ def check_before(model: Model, subject: Subject) -> dict[str, Any] | None:
 
 
 @once_per_model
-def _records(model: Model) -> dict[tuple[Any, ...], dict[str, Any]]:
+def _records(model: Model) -> dict[tuple[Any, ...], Soundness]:
     """The records of the checks so far, by the state of the model, hash and scope of the intervention."""
     return {}
 
@@ -281,7 +283,7 @@ def _unsteered(model: Model) -> dict[int, Unsteered]:
 
 
 @measured
-def _check(model: Model, subject: Subject) -> dict[str, Any]:
+def _check(model: Model, subject: Subject) -> Soundness:
     known, state = _unsteered(model), state_of(model)
     if state not in known:
         known.clear()
@@ -295,8 +297,6 @@ def _check(model: Model, subject: Subject) -> dict[str, Any]:
     try:
         trial.try_on(HookExample(texts, subject.multiplier, "left", bare=True))
     except MeasurementError as error:
-        return {**_NOTHING_TRIED, "skipped": {"all": one_screen(str(error))}}  # the claim itself says what is not finite
+        return replace(_NOTHING_TRIED, skipped={"all": one_screen(str(error))})  # the claim itself says what is not finite
     record = trial.record(trial.first)
-    for name in _LEFT_OUT:
-        record["skipped"].pop(name, None)
-    return record
+    return replace(record, skipped={name: why for name, why in record.skipped.items() if name not in _LEFT_OUT})

@@ -8,24 +8,24 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from .. import progress
+from ..core import progress
+from ..core.errors import DataError, MeasurementError, SteerError
 from ..core.record import Row, TaskRow
+from ..core.run_context import RunContext, current_run
+from ..core.sources import shown
 from ..data import Items, Sample, Tasks, TextLike, Texts, as_texts, read_tasks, sample_of
 from ..data.units import without_repeats
-from ..errors import DataError, MeasurementError, SteerError
+from ..extract.training import holds_tasks
 from ..files import BrokenClaim, ClaimSpec, Suite
 from ..files.inputs import Inputs
 from ..files.specs import VectorSpec
-from ..files.training import holds_tasks
 from ..measures import Array, AtCost, Deployed, effects_at, multipliers_at_cost, propensity_curves, task_accuracies
 from ..measures.at_cost import pne, spread
 from ..measures.compared import UNSTEERED, bounds_of, setting_name, strength_of
 from ..measures.subject import Subject
 from ..model import Model, check_fits
 from ..prompting import Context
-from ..run_context import RunContext, current_run
 from ..soundness import check_before
-from ..sources import shown
 from ..stats import mean_t
 from ..steering import Intervention
 from .split import split_sample, split_texts
@@ -124,7 +124,7 @@ def _entry(claim: ClaimSpec, method: str, behaviour: str, inputs: Inputs) -> Ent
             source=shown(claim.neutral) if claim.neutral is not None else "texts",
             chosen=tuple(filter(None, (texts.chosen, *(one.line for one in texts.left_out)))),
         ),
-        tasks=inputs.first_tasks(read_tasks(claim.test, columns=claim.columns)) if is_task else NO_TASKS,
+        tasks=read_tasks(claim.test, columns=claim.columns).first(inputs.run.effort.max_items) if is_task else NO_TASKS,
         # All pairs of the file, however many are asked about, as for performs_task.
         examples=read_tasks(claim.demonstrations or claim.test, columns=claim.columns) if is_task else NO_TASKS,
         cluster=claim.cluster,

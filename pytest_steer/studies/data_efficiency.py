@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..errors import DataError, SteerError
-from ..extract.kinds import MethodKind, Training
+from ..core.errors import DataError, SteerError
+from ..extract.kinds import MethodKind
+from ..extract.training import Training
 from ..measures import Array, propensity_curves
 from ..model import Model
 from ..stats import Inference, mean_t

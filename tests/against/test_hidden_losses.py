@@ -107,9 +107,7 @@ def test_a_run_of_the_dev_profile_takes_part_of_the_data():
     [
         ({"values": [0.1] * 40}, "the mean of its values is 0.1"),
         ({"values": [0.4] * 39}, "40 `ids` and 39 `values`"),
-        ({"names": []}, "40 `ids` and 0 `names`"),
         ({"clusters": [1]}, "40 `ids` and 1 `clusters`"),
-        ({"parts": ["a"] * 41}, "40 `ids` and 41 `parts`"),
         ({"values": [1.7e308, -1.7e308] * 20}, "1.7e+308"),
     ],
 )

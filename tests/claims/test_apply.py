@@ -26,9 +26,9 @@ from pytest_steer import (
     assert_suppresses,
     propensity_curve,
 )
-from pytest_steer.errors import SoundnessError, SteerError
+from pytest_steer.core.errors import SoundnessError, SteerError
+from pytest_steer.core.run_context import RunContext, running
 from pytest_steer.model import engine_of
-from pytest_steer.run_context import RunContext, running
 
 VECTOR = builders.random_vector(1)
 LETTERS = [(f"Is {i} {'very ' * (i % 3)}even?", f"({'AB'[i % 2]})", f"({'BA'[i % 2]})") for i in range(8)]
@@ -91,7 +91,7 @@ def test_the_numbers_are_those_of_the_vector(name):
         for apply in ({}, {"apply": every_token(model)})
     )
     check_alike(ours, theirs)
-    assert theirs.vector["layer"] == 1
+    assert theirs.vector.layer == 1
     assert builders.hooks_of(model.hf) == 0
 
 
@@ -115,9 +115,9 @@ def check_alike(ours, theirs):
     assert theirs.estimate == pytest.approx(ours.estimate, abs=1e-4)
     assert theirs.interval == pytest.approx(ours.interval, abs=1e-3)
     assert theirs.n == ours.n
-    assert theirs.vector["method"] == "everywhere"
-    assert theirs.vector["norm"] == pytest.approx(ours.vector["norm"])
-    assert theirs.soundness["sound"]
+    assert theirs.vector.method == "everywhere"
+    assert theirs.vector.norm == pytest.approx(ours.vector.norm)
+    assert theirs.soundness.sound
 
 
 @pytest.mark.parametrize("scope", ["all", "after_prompt", "last"])

@@ -12,6 +12,7 @@ import numpy as np
 import plain
 import pytest
 import torch
+from pytest_steer.claims.kind.beats import Beats
 
 from pytest_steer import (
     Baseline,
@@ -30,11 +31,9 @@ from pytest_steer import (
     wrap_model,
 )
 from pytest_steer.claims import evidence_of
-from pytest_steer.claims.beats import Beats
-from pytest_steer.errors import DataError, SoundnessError, SteerError
-from pytest_steer.extract.kinds import Training
+from pytest_steer.core.errors import DataError, SoundnessError, SteerError
+from pytest_steer.extract.training import Training, shuffled
 from pytest_steer.files import BrokenClaim, read_suite
-from pytest_steer.files.baselines import shuffled
 from pytest_steer.files.build import Builder
 from pytest_steer.model.loading import with_adapter
 from pytest_steer.stats import mean_t
@@ -174,7 +173,7 @@ def test_another_checkpoint_is_measured_unsteered(linear):
     # Unsteered, a logit is a_t b_j: the other model's embedding of the last token is twice as large.
     gained = np.array([2.0 * (B.get(one, 0) - B.get(other, 0)) for one, other in (PAIRS[n % 3] for n in range(18))])
     assert found.estimate == pytest.approx((moved([0, 1.0]) - gained).mean(), abs=1e-6)
-    assert found.details["rivals"][0]["model"]["id"] == "linear"
+    assert found.details["rivals"][0]["model"].id == "linear"
 
 
 def test_a_checkpoint_of_another_tokenizer(tiny, approval):

@@ -93,6 +93,21 @@ def test_a_deployed_effect_against_the_slope_makes_a_pass_inconclusive(turning):
     assert (share.verdict.value, share.withheld["code"]) == ("inconclusive", "deployed-contradicts-slope")
 
 
+def test_a_deployed_effect_against_the_slope_withholds_a_pass_in_contexts_too(turning):
+    gated, items = turning
+    given, space = (gated.model, gated.vector(), items), {"contexts": contexts(option_order=["as_given"]), "max_contexts": 1}
+    for multiplier, verdict in ((80, "pass"), (150, "inconclusive")):
+        held = evidence_of(
+            assert_holds_in_contexts, *given, **space, batch=2, min_n=2, steerability=0.9, multiplier=multiplier
+        )
+        brief = {"brief": Context(system="tea")}
+        left = evidence_of(assert_generalizes, *given, retention=0.9, contexts=brief, multiplier=multiplier)
+        for found in (held, left):
+            assert found.verdict.value == verdict
+            assert (found.withheld is not None) == (verdict == "inconclusive")
+            assert found.withheld is None or found.withheld["code"] == "deployed-contradicts-slope"
+
+
 def test_a_negative_deployed_multiplier_is_a_warning_unless_it_is_meant(linear):
     plain = assert_steers(linear.model, linear.vector(), ITEMS, steerability=0.4, multiplier=-1)
     assert plain.details["deployed"]["moves"] == "down"

@@ -27,15 +27,15 @@ from pytest_steer import (
     axis,
     load_model,
     propensity_curve,
-    registry,
     wrap_model,
 )
+from pytest_steer.core import registry
+from pytest_steer.core.errors import DataError, ModelError, SteerError, VectorError
+from pytest_steer.core.run_context import RunContext, running
 from pytest_steer.data import task_items
 from pytest_steer.data.tasks import TaskItem
-from pytest_steer.errors import DataError, ModelError, SteerError, VectorError
 from pytest_steer.extract.leace import least_squares_erasure
 from pytest_steer.model.identity import disk_key, is_hooked, replaced_code, state_of
-from pytest_steer.run_context import RunContext, running
 
 C = {"up": 1.0, "down": -0.5}
 ITEMS = [ContrastItem(f"q{number} w{number}", ("up",), ("down",), str(number)) for number in range(10)]
@@ -292,8 +292,8 @@ def test_texts_that_steering_does_not_reach_are_no_measurement():
 def test_a_change_far_larger_than_what_stands_there_is_said():
     def warnings(norms):
         vector = builders.random_vector(1)
-        size = judged(assert_steers, fresh(), vector, WORDED, steerability=-0.5, positions="all").receipt["doses"][0]
-        vector = SteeringVector({1: vector.directions[1] * norms / size["relative_dose"]})
+        size = judged(assert_steers, fresh(), vector, WORDED, steerability=-0.5, positions="all").receipt.doses[0]
+        vector = SteeringVector({1: vector.directions[1] * norms / size.relative_dose})
         found = judged(assert_steers, fresh(), vector, WORDED, steerability=-0.5, positions="all")
         return [text for text in found.warnings if "times the norm of what stands there" in text]
 

@@ -11,6 +11,7 @@ import numpy as np
 import plain
 import pytest
 import torch
+from evidence import shown
 from scipy import stats
 
 from pytest_steer import (
@@ -25,9 +26,9 @@ from pytest_steer import (
     assert_generalizes,
     propensity_curve,
 )
-from pytest_steer.claims import Generalizes
-from pytest_steer.columns import in_columns
-from pytest_steer.errors import DataError, MeasurementError
+from pytest_steer.core.block import Table
+from pytest_steer.core.columns import in_columns
+from pytest_steer.core.errors import DataError, MeasurementError
 from pytest_steer.report import build_report, report_schema
 from pytest_steer.stats import Verdict
 from pytest_steer.steering import as_intervention, custom
@@ -158,7 +159,7 @@ def test_tans_relative_steerability_is_held_against_the_data_sets_own_vector(lin
     assert not any("whatever the model does" in warning for warning in found.warnings)
     itself = claim(linear, None, tan_relative=0.4, data_sets={"itself": OtherData(ITEMS, linear.vector())}, items=ITEMS[:2])
     assert sum("itself: its own vector is the claim's vector" in warning for warning in itself.warnings) == 1
-    assert "of its own vector" in "\n".join(Generalizes.explanation(found))
+    assert "of its own vector" in shown(found, Table).headers
     turned = {"other": OtherData(ITEMS, linear.vector(size=-1.0))}
     with pytest.raises(MeasurementError, match="on other, its own vector steers the other way"):
         claim(linear, None, tan_relative=0.4, data_sets=turned)

@@ -10,6 +10,7 @@ import jsonschema
 import numpy as np
 import pytest
 from evidence import shown
+from pytest_steer.claims.kind.kl_below import KlBelow
 from scipy import special, stats
 
 from pytest_steer import (
@@ -22,16 +23,15 @@ from pytest_steer import (
     wrap_model,
 )
 from pytest_steer.claims import evidence_of as evidence_of_claim
-from pytest_steer.claims.kl_below import KlBelow
 from pytest_steer.core.block import Curve
+from pytest_steer.core.errors import DataError, SteerError
 from pytest_steer.core.record import Compared, Strength
-from pytest_steer.errors import DataError, SteerError
+from pytest_steer.core.run_context import RunContext, running
 from pytest_steer.files import BrokenClaim, read_suite
 from pytest_steer.files.build import Builder
 from pytest_steer.measures import kl_at_answers
 from pytest_steer.prompting import Context
 from pytest_steer.report import build_report, report_schema, with_texts
-from pytest_steer.run_context import RunContext, running
 from pytest_steer.stats import Verdict, mean_t, quantile
 
 OTHERS = tuple(f"n{i}" for i in range(19))
@@ -220,8 +220,8 @@ def test_a_divergence_below_the_noise_floor_is_said():
 
 def test_the_noise_floor_is_that_of_a_small_change_of_log_probabilities(linear):
     found = evidence_of(linear.model, linear.vector(), TEXTS, limit=10.0)
-    s, tokens = found.noise["score"], np.mean([len(text.split()) - 1 for text in TEXTS])
-    assert found.noise["statistic"] == pytest.approx(np.sqrt(2 * found.estimate) * s / np.sqrt(tokens) + s**2 / 2)
+    s, tokens = found.noise.score, np.mean([len(text.split()) - 1 for text in TEXTS])
+    assert found.noise.statistic == pytest.approx(np.sqrt(2 * found.estimate) * s / np.sqrt(tokens) + s**2 / 2)
     assert found.details["noise_floor"] == s**2 / 2
     # No distribution moves by more than that where no log-probability moves by more than s.
     p = special.softmax(np.random.default_rng(0).normal(size=(50, 100)), axis=1)

@@ -30,8 +30,8 @@ from pytest_steer import (
     read_items,
 )
 from pytest_steer.claims import LeavesAlone, evidence_of
+from pytest_steer.core.errors import DataError
 from pytest_steer.data import read_contrast_texts, safety_items
-from pytest_steer.errors import DataError
 from pytest_steer.files import read_suite
 from pytest_steer.files.build import Builder
 from pytest_steer.report import build_report, report_schema
@@ -130,7 +130,7 @@ def test_all_have_to_be_inside_and_one_outside_is_enough(linear):
     assert (found.verdict, found.details["furthest"], found.n) == (Verdict.FAIL, "moved", 12)
     assert found.statistic == "largest |steerability| of 3 behaviours"
     assert [row["verdict"] for row in found.details["behaviours"]] == ["pass", "fail", "pass"]
-    assert found.data["n"] == 12
+    assert found.data.n == 12
     assert outside(SLOPES, found.interval[0]) == pytest.approx(0.05 / 6, rel=1e-4)
     assert found.details["behaviours"][1]["p_fail"] == pytest.approx(6 * outside(SLOPES, 0.1), rel=1e-4)
     inside = claim(linear, {"left": LEFT, "mixed": MIXED})

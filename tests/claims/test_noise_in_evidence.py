@@ -99,9 +99,7 @@ def test_it_is_measured_once_and_again_when_weights_change():
     assert forwards == 8 * len(GRID)  # what is measured for the floor is no score of the claim
     with torch.no_grad():
         model.hf.get_output_embeddings().weight.mul_(4)
-    assert (
-        assert_steers(model, vector, lettered(8), steerability=-500, multipliers=GRID).noise["rounding"] > first["rounding"]
-    )
+    assert assert_steers(model, vector, lettered(8), steerability=-500, multipliers=GRID).noise.rounding > first.rounding
 
 
 @pytest.mark.parametrize("dtype", TYPES)
@@ -124,25 +122,25 @@ def test_every_kind_of_claim_has_its_floor(dtype):
     ]  # fmt: skip
     for evidence in found:
         noise = evidence.noise
-        assert 0 < noise["rounding"] <= noise["score"]
+        assert 0 < noise.rounding <= noise.score
         if dtype is torch.float32:
-            assert noise["score"] < 1e-4
-            assert not noise["interval_is_narrower"]
+            assert noise.score < 1e-4
+            assert not noise.interval_is_narrower
             assert not any("rounding" in warning for warning in evidence.warnings)
     steers, by_slope, by_effect, ppl, promotes, *_ = found
-    slope = math.sqrt(2) * steers.noise["score"] / math.sqrt(2)
-    assert steers.noise["statistic"] == pytest.approx(slope)
+    slope = math.sqrt(2) * steers.noise.score / math.sqrt(2)
+    assert steers.noise.statistic == pytest.approx(slope)
     slopes = np.array([item["slope"] for item in by_slope.items])
-    assert by_slope.noise["statistic"] == (np.abs(slopes) < slope).mean()
+    assert by_slope.noise.statistic == (np.abs(slopes) < slope).mean()
     effects = np.array(by_effect.details["effects"])
-    assert by_effect.noise["statistic"] == (np.abs(effects) < 2 * by_effect.noise["score"]).mean()
+    assert by_effect.noise.statistic == (np.abs(effects) < 2 * by_effect.noise.score).mean()
     counts = [len(model.tokenizer(text)["input_ids"]) - 1 for text in TEXTS]
-    rise = math.expm1(math.sqrt(2) * ppl.noise["score"] / math.sqrt(np.mean(counts)))
-    assert ppl.noise["statistic"] == pytest.approx(rise)
-    assert ppl.noise["unit"] == promotes.noise["unit"] == "nats"
+    rise = math.expm1(math.sqrt(2) * ppl.noise.score / math.sqrt(np.mean(counts)))
+    assert ppl.noise.statistic == pytest.approx(rise)
+    assert ppl.noise.unit == promotes.noise.unit == "nats"
     tokens = np.mean([len(probe.reads) for probe in answer_likelihoods(model, worded(8), vector, **grid).probes])
     assert tokens > 1
-    assert promotes.noise["statistic"] == pytest.approx(math.sqrt(2 / tokens) * promotes.noise["score"])
+    assert promotes.noise.statistic == pytest.approx(math.sqrt(2 / tokens) * promotes.noise.score)
     report = build_report([evidence.to_dict() for evidence in found], seed=0, profile="ci", started=time.time())
     jsonschema.validate(report, report_schema())
     for claim in report["claims"]:
@@ -159,7 +157,7 @@ def test_a_narrow_interval_is_warned_about_in_16_bits(dtype):
     items = [ContrastItem(f"word{i}", ("up",), ("down",), str(i)) for i in range(8)]
     evidence = evidence_of(assert_steers, model, linear.vector(), items, steerability=-50, multipliers=GRID)
     low, high = evidence.interval
-    assert high - low < evidence.noise["score"]
+    assert high - low < evidence.noise.score
     said = [warning for warning in evidence.warnings if "narrower than the rounding" in warning]
     kind = str(dtype).removeprefix("torch.")
     record = evidence.to_dict()
@@ -170,7 +168,7 @@ def test_a_narrow_interval_is_warned_about_in_16_bits(dtype):
     (warning,) = said
     assert f"in {kind} a score is known to" in warning
     assert "--steer-dtype float32" in warning
-    assert evidence.noise["interval_is_narrower"]
+    assert evidence.noise.interval_is_narrower
     assert f"  warning: {warning}" in evidence.message.splitlines()[:5]  # beside the verdict
     assert claim_table(records([record])).splitlines()[-1].strip() == "within rounding"
     assert any(warning in line for line in claim_warnings(records([record])))
@@ -186,4 +184,4 @@ def test_generalizes_has_its_floor_too():
         contexts={"odd": Context(system="red")}, multipliers=GRID, positions="last",
     )  # fmt: skip
     steerability = found.details["base"]["steerability"]
-    assert found.noise["statistic"] == pytest.approx(found.noise["score"] / steerability)
+    assert found.noise.statistic == pytest.approx(found.noise.score / steerability)

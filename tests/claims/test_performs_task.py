@@ -20,13 +20,13 @@ from pytest_steer import (
     extract,
     task_accuracy,
 )
-from pytest_steer.columns import in_columns
 from pytest_steer.core.block import Items
+from pytest_steer.core.columns import in_columns
+from pytest_steer.core.errors import DataError
 from pytest_steer.data import Tasks
 from pytest_steer.data.likeness import hash_of
 from pytest_steer.data.tasks import draw_demonstrations
 from pytest_steer.data.traces import FORM
-from pytest_steer.errors import DataError
 from pytest_steer.report import build_report, report_schema
 from pytest_steer.stats import Direction, Verdict, items_needed_share
 from pytest_steer.steering import custom
@@ -159,7 +159,7 @@ def test_each_setting_is_what_greedy_decoding_writes_there():
         assert record["margins_steered"] == pytest.approx(want.margins[index], abs=1e-4)
         assert record["margins_unsteered"] == pytest.approx(before.margins[index], abs=1e-4)
     steered_tokens = sum(len(probe.ids) - probe.steer_from for probe in want.probes)
-    assert (found.receipt["sequences"], found.receipt["steered_tokens"]) == (len(TASKS), steered_tokens)
+    assert (found.receipt.sequences, found.receipt.steered_tokens) == (len(TASKS), steered_tokens)
 
 
 def test_baselines_that_cannot_be_had_are_left_out(linear):
@@ -208,8 +208,8 @@ def test_a_pass_is_short(linear):
 
 def test_the_evidence_fits_the_report(linear):
     found = claim(linear, tasks(10, 10))
-    assert (found.data["hash"], found.data["n"]) == (Tasks(tasks(10, 10)).hash, 20)
-    assert found.soundness["sound"]
+    assert (found.data.hash, found.data.n) == (Tasks(tasks(10, 10)).hash, 20)
+    assert found.soundness.sound
     report = build_report([found.to_dict()], started=0.0, seed=0, profile="ci")
     jsonschema.validate(report, report_schema())
 

@@ -10,9 +10,10 @@ import pytest
 from scipy import stats
 
 from pytest_steer import Completion, SteeringFailure, SteeringInconclusive, assert_ppl_delta_below, perplexity, wrap_model
+from pytest_steer.core.errors import DataError, MeasurementError
+from pytest_steer.core.record import LeftOut
 from pytest_steer.data import leave_out
 from pytest_steer.data.texts import Texts
-from pytest_steer.errors import DataError, MeasurementError
 from pytest_steer.report.texts import with_texts
 from pytest_steer.stats import Verdict, mean_bootstrap, mean_t, mean_transformed_t
 
@@ -240,7 +241,7 @@ def test_completions_and_what_was_left_out_are_in_the_evidence():
     with pytest.raises(SteeringFailure) as failed:
         assert_ppl_delta_below(model, builders.random_vector(1), texts, limit=1e-9, positions="last")
     found = failed.value.evidence
-    assert found.data["left_out"] == [{"rule": "matching 'sorry'", "n": 1, "of": 10, "ids": ["9"]}]
+    assert found.data.left_out == (LeftOut(rule="matching 'sorry'", n=1, of=10, ids=("9",)),)
     assert "texts: 1 of 10 left out, matching 'sorry' (9)" in found.message
     assert found.details["texts"][2]["prompt"] == "What is 2?"
     assert found.details["texts"][2]["text"] == "The number 14."

@@ -20,10 +20,11 @@ from pytest_steer import (
 )
 from pytest_steer.against.pairing import fault_of, pair_units
 from pytest_steer.claims.running import evidence_of as run
+from pytest_steer.core.record import record_of
+from pytest_steer.core.run_context import RunContext
 from pytest_steer.files import read_suite
 from pytest_steer.files.build import Builder
-from pytest_steer.files.explaining import Explaining
-from pytest_steer.run_context import RunContext
+from pytest_steer.studies.explain import Explaining
 
 NOUNS = ("hat", "cake", "boat", "song", "door", "lamp", "drum", "coat", "shoe", "ring")
 CLAIMS = """
@@ -98,8 +99,8 @@ def test_a_file_and_an_assertion_give_the_same_evidence(tiny, folder):
             key: value for key, value in own.items() if key not in varies
         }
         assert mine["data"]["hash"] == own["data"]["hash"]
-        assert fault_of(mine) is None  # a later run can be paired with it
-        assert len(pair_units(mine, own).places) == len(mine["units"]["values"])
+        assert fault_of(record_of(mine)) is None  # a later run can be paired with it
+        assert len(pair_units(record_of(mine), record_of(own)).places) == len(mine["units"]["values"])
         assert mine["verdict"] in ("pass", "inconclusive"), spec.name
 
 

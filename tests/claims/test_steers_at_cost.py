@@ -13,6 +13,7 @@ import plain
 import pytest
 import torch
 from evidence import shown
+from pytest_steer.claims.kind.steers_at_cost import judge_over_budget
 from scipy import stats
 
 from pytest_steer import (
@@ -27,9 +28,8 @@ from pytest_steer import (
     read_items,
     read_texts,
 )
-from pytest_steer.claims.steers_at_cost import judge_over_budget
 from pytest_steer.core.block import Table
-from pytest_steer.errors import DataError, MeasurementError, VectorError
+from pytest_steer.core.errors import DataError, MeasurementError, VectorError
 from pytest_steer.measures import Deployed
 from pytest_steer.report import build_report, report_schema
 from pytest_steer.stats import Verdict, mean_t
@@ -116,7 +116,7 @@ def test_everything_is_what_the_model_was_built_for(linear, confidence, deployed
     assert details["deployed"]["cost"] == pytest.approx(math.expm1(rises(deployed).mean()), abs=1e-5)
     assert details["deployed"]["mean_effect"] == pytest.approx(deployed * SLOPES.mean(), abs=1e-5)
     assert not told(found)
-    assert found.vector["relative_dose"] == pytest.approx(m / 2.0)  # of the norm of "Answer:" under a vector of length 1
+    assert found.vector.relative_dose == pytest.approx(m / 2.0)  # of the norm of "Answer:" under a vector of length 1
 
 
 def test_standardised_it_is_glass_delta_with_the_deviation_taken_as_known(linear):

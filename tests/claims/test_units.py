@@ -12,10 +12,11 @@ import pytest
 from pytest_steer import load_model
 from pytest_steer.against.pairing import fault_of
 from pytest_steer.claims import evidence_of
-from pytest_steer.evidence import Direction, Evidence
+from pytest_steer.core.evidence import Direction, Evidence
+from pytest_steer.core.record import record_of
+from pytest_steer.core.registry import names
 from pytest_steer.files import read_suite
 from pytest_steer.files.build import Builder
-from pytest_steer.registry import names
 from pytest_steer.stats.estimators import Mean, Ratio, Rise
 
 DATA = Path(__file__).parents[2] / "example_suites" / "builtin" / "data"
@@ -110,7 +111,7 @@ def test_the_mean_of_the_values_is_the_estimate(measured):
             continue
         assert units is not None, name
         assert evidence.unpaired is None, name
-        assert fault_of(evidence.to_dict()) is None, name
+        assert fault_of(record_of(evidence.to_dict())) is None, name
         assert len(units["ids"]) == len(units["values"]) == len(units["names"]), name
         by_part = {}
         for part, value in zip(units["parts"] or ["all"] * len(units["ids"]), units["values"], strict=True):

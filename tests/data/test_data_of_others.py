@@ -8,8 +8,8 @@ import sys
 import pytest
 
 from pytest_steer import read_items, read_tasks, read_texts
+from pytest_steer.core.errors import DataError
 from pytest_steer.data import ContrastItem, Items, TaskItem, as_items
-from pytest_steer.errors import DataError
 
 
 def put(folder, name, content):
@@ -76,7 +76,6 @@ def test_preferences_have_ids_and_come_as_csv(tmp_path):
         ({"chosen": "a", "rejected": "b"}, "'prompt' is missing, and 'chosen' and 'rejected' hold replies alone"),
         ({"prompt": "P", "chosen": "a"}, "unknown keys"),
         ({"prompt": 1, "chosen": "a", "rejected": "b"}, "'prompt': expected a text or a list of messages, found a int"),
-        ({"prompt": "P", "chosen": 1, "rejected": "b"}, "'chosen': expected a text or a list of messages, found a int"),
         (
             {"prompt": "P", "chosen": [], "rejected": "b"},
             "'chosen': the last message has to be the assistant's, and there is none",
@@ -89,27 +88,14 @@ def test_preferences_have_ids_and_come_as_csv(tmp_path):
             {"prompt": "P", "chosen": ["a"], "rejected": "b"},
             "'chosen': message 0 has to be an object with the texts 'role' and",
         ),
-        ({"prompt": "P", "chosen": [{"role": "assistant"}], "rejected": "b"}, "'chosen': message 0 has to be an object"),
         (
             {"prompt": "P", "chosen": [user("Q"), assistant("a")], "rejected": [user("P"), assistant("b")]},
             "'chosen' answers 'Q', and 'prompt' is 'P': one of them is of another entry",
         ),
         (
-            {"chosen": [user("P"), assistant("a")], "rejected": [user("Q"), assistant("b")]},
-            "'rejected' answers 'Q', and 'prompt' is 'P'",
-        ),
-        (
             {"prompt": [{"role": "system", "content": "Be brief."}, user("P")], "chosen": "a", "rejected": "b"},
             "'prompt': a contrast item has one turn of the user before the reply, and here stand system, user. .*contexts: {system",
         ),
-        (
-            {"chosen": [user("P"), assistant("x"), user("Q"), assistant("a")], "rejected": [user("Q"), assistant("b")]},
-            "'chosen': a contrast item has one turn .* here stand user, assistant, user",
-        ),
-        ({"prompt": "P", "chosen": "a", "rejected": "a"}, "the matching and the not matching answer are the same"),
-        ({"prompt": " ", "chosen": "a", "rejected": "b"}, "the question is empty"),
-        ({"prompt": "P", "chosen": "", "rejected": "b"}, "an answer of the matching side is empty"),
-        ({"prompt": "P \ud800", "chosen": "a", "rejected": "b"}, "half of a surrogate pair"),
     ],
 )
 def test_preferences_that_are_refused(tmp_path, entry, message):
@@ -142,9 +128,6 @@ def test_triples_in_python():
         ([1, "yes", "no"], "the question has to be a text, not 1"),
         (["Q?", 1, "no"], "the matching answer has to be a text or a list of texts"),
         (["Q?", "yes", []], "there is no not matching answer"),
-        (["Q?", "yes", ["no", None]], "an answer of the not matching side has to be a text, not None"),
-        (["Q?", "yes", " yes"], "are the same"),
-        (["Q \ud800", "yes", "no"], "half of a surrogate pair"),
     ],
 )
 def test_triples_that_are_refused(tmp_path, entry, message):
@@ -193,9 +176,7 @@ def test_other_names_of_columns(tmp_path):
     ("columns", "message"),
     [
         ({"question": "x"}, r"item 0: has no 'x', which `columns` names or leaves as it is; it has \['bad', 'good', 'q'\]"),
-        ({"question": "q", "matching": "good"}, "item 0: has no 'not_matching', which `columns` names or leaves as it is"),
         ({"reply": "q"}, "columns: 'reply' is nothing that is read; known: question, matching, not_matching, id, input"),
-        ({"question": 1}, "columns: the column of 'question' is a name, not 1"),
         ({"question": " "}, "columns: the column of 'question' is a name, not ' '"),
         ({**NAMES, "matching": "bad"}, "columns: 'bad' stands for two things"),
         (["q", "good", "bad"], "columns is a mapping such as"),
@@ -244,11 +225,6 @@ def test_tables_with_any_separator(tmp_path, separator, suffix, line_end, start)
             "question,matching,not_matching\nQ, or R?,yes,no\n",
             "line 2: has 4 cells, and the header names 3 .* that hold a comma in",
         ),
-        (
-            "d.csv",
-            "question;matching;not_matching\nQ; R?;yes;no\n",
-            "line 2: has 4 cells, and the header names 3 .* a semicolon in quotes",
-        ),
         ("d.csv", "sep=;\nquestion;matching;not_matching\n\nQ;yes\n", "line 4: 'not_matching' is missing"),
         (
             "d.csv",
@@ -257,8 +233,6 @@ def test_tables_with_any_separator(tmp_path, separator, suffix, line_end, start)
         ),
         ("d.csv", "question,matching,matching\nQ,a,b\n", "line 1: the header has the column 'matching' twice"),
         ("d.tsv", "question,matching,not_matching\nQ?,a,b\n", r"line 2: unknown keys \['question,matching,not_matching'\]"),
-        ("d.csv", "", "the file holds no items"),
-        ("d.tsv", 'question\tmatching\tnot_matching\n"Q?\ta\tb\n', "is not valid CSV"),
     ],
 )
 def test_tables_that_are_refused(tmp_path, name, text, message):

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from pytest_steer import ContrastItem, Dialogue, SteerError, read_items, read_prompts
+from pytest_steer.core.errors import DataError
 from pytest_steer.data import Dialogues, as_dialogues
-from pytest_steer.errors import DataError
 
 OF_OTHERS = next((at for up in Path(__file__).parents if (at := up / "shared/data").is_dir()), None)
 SEARCH = {
@@ -109,14 +109,11 @@ def test_a_transcript_can_end_with_a_tools_result_or_the_users_message(tmp_path)
         ({"turns": []}, "1 to 10 turns of the user, not 0"),
         ({"messages": [CALL, RESULT]}, "the transcript has no message of the user: put it before the call of the tool"),
         ({"messages": [USER, REPLY], "turns": []}, "that ends with a tool's result, not with a message of the assistant"),
-        ({"turns": ["x"] * 11}, "not 11"),
         ({"turns": ["x", " "]}, "turn 2 is empty"),
-        ({"turns": ["x", 3]}, "turn 2 has to be a text, not 3"),
         ({"turns": "x"}, "'turns': expected a list, found \"x\""),
         ({"prompt": 3}, "'prompt': expected a text, found 3"),
         ({"prompt": "x", "question": "y"}, "'question' and 'prompt' can each be what is asked"),
         ({"promt": "x"}, "unknown keys ['promt']"),
-        ({"input": "hot", "output": "cold"}, "is a pair of a task"),
         (3, "expected a text or an object, found 3"),
         ({"messages": []}, "the last message has to be the user's turn or the tool's result that is replied to, and there is none"),
         ({"messages": [USER, REPLY]}, "the last one is the assistant's"),
@@ -124,10 +121,8 @@ def test_a_transcript_can_end_with_a_tools_result_or_the_users_message(tmp_path)
         ({"messages": [{"role": "human", "content": "x"}, USER]}, "message 0: unknown role 'human'"),
         ({"messages": [{"content": "x"}, USER]}, "message 0: expected an object with 'role' and 'content'"),
         ({"messages": [USER, {"role": "assistant", "content": ""}, USER]}, "the content of message 1 is empty"),
-        ({"messages": [USER, {"role": "assistant"}, USER]}, "the content of message 1 has to be a text, not None"),
         ({"messages": [{"role": "user", "content": [{"type": "image"}]}, REPLY, USER]}, "message 0: 'content' has a part that is no text"),
         ({"messages": [USER, CALL, USER]}, "the call of 'search' has no message of a tool"),
-        ({"messages": [USER, CALL, REPLY, USER]}, "message 2: the call of 'search' before it has no message of a tool"),
         ({"messages": [USER, RESULT, USER]}, "message 1: answers no call: there is none before it"),
         ({"messages": [USER, CALL, {**RESULT, "tool_call_id": "z"}, USER]}, "there is none with the id 'z' before it"),
         (
@@ -135,11 +130,9 @@ def test_a_transcript_can_end_with_a_tools_result_or_the_users_message(tmp_path)
             "message 1: tool_calls: the arguments of 'search' are not valid JSON",
         ),
         ({"prompt": "x", "tools": [{"type": "web"}]}, "tool 0: expected {type: function"),
-        ({"prompt": "x", "tools": [{"name": ""}]}, "the name of tool 0 is empty"),
         ({"prompt": "x", "tools": [SEARCH, SEARCH]}, "two tools have the name 'search'"),
         ({"prompt": "x", "tools": [{"name": "f", "parameters": {"type": "objekt"}}]}, "tool 0, 'f': 'parameters' is the JSON Schema of an object"),
         ({"prompt": "x", "tools": [{"name": "f", "parameters": {"properties": 3}}]}, "tool 0, 'f': 'parameters' is no JSON Schema"),
-        ({"prompt": "x", "tools": "search"}, "'tools': expected a list"),
     ],
 )  # fmt: skip
 def test_what_is_wrong_is_named_with_its_line(tmp_path, entry, message):
@@ -179,7 +172,6 @@ def test_dialogues_of_texts_items_and_dialogues():
         ([], "there are no prompts"),
         ("Is it so?", r"prompts are a list, not 'Is it so\?'"),
         ([3], "prompt 0: is a int"),
-        (["One?", ""], "prompt 1: turn 1 is empty"),
     ],
 )
 def test_what_are_no_dialogues(given, message):

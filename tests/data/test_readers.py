@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pytest_steer import read_items, read_texts
+from pytest_steer.core.errors import DataError
 from pytest_steer.data import Items, read_contrast_texts
-from pytest_steer.errors import DataError
 from pytest_steer.prompting import Context
 
 SHARED = Path(__file__).resolve().parents[2].parent / "shared" / "data"
@@ -109,24 +109,13 @@ WRONG = {
         f'[{json.dumps(EASY)}, {{"question": "a", "x": [{{"b": 1, "b": 2}}]}}]',
         ": item 1: the key 'b' is there twice. Delete one",
     ),
-    "list twice": ("d.json", '{"items": [], "items": [{}]}', ": the key 'items' is there twice"),
-    "deep object": ("d.json", "[" + '{"a":' * 900 + "1" + "}" * 900 + "]", ": item 0: "),
-    "huge number": ("d.json", "[" + "9" * 5000 + "]", "is not valid JSON"),
     "an object": (
         "d.json",
         {"entries": []},
         ': expected a list of entries, {"items": [entries]} or {"positive": [texts], "negative": [texts]}, found {"entries": []}',
     ),
     "a wrapper without items": ("d.json", {"items": []}, ": the file holds no items"),
-    "items no list": (
-        "d.json",
-        {"items": "x"},
-        ': expected a list of entries, {"items": [entries]} or {"positive": [texts], "negative": [texts]}, found {"items": "x"}',
-    ),
-    "wrong within a wrapper": ("d.json", {"items": [CAA, {"question": "Q?"}]}, ": items[1]: only a question and no answers"),
-    "no items": ("d.json", [], ": the file holds no items"),
     "no lines": ("d.jsonl", "\n\n", ": the file holds no items"),
-    "only a header": ("d.csv", "question,matching,not_matching\n", ": the file holds no items"),
     "not UTF-8": (
         "d.json",
         b'["\xff"]',
@@ -147,31 +136,18 @@ WRONG = {
         [{"question": "Q?", "answer_matching_behaviour": "a", "answer_not_matching_behavior": "b"}],
         "; rename 'answer_matching_behaviour' to 'answer_matching_behavior'",
     ),
-    "one answer": ("d.json", [{"question": "Q?", "matching": "a"}], ": item 0: 'not_matching' is missing; found ['matching"),
-    "null": ("d.json", [EASY | {"matching": None}], ": item 0: 'matching' is missing"),
     "question a list": ("d.json", [EASY | {"question": ["Q"]}], ": item 0: 'question': expected a text, found [\"Q\"]"),
     "answer a number": (
         "d.json",
         [EASY | {"matching": 1}],
         ": item 0: 'matching': expected a text or a list of texts, found 1",
     ),
-    "no alternatives": ("d.json", [EASY | {"matching": []}], ": item 0: 'matching': expected a text or a list of texts"),
-    "mixed list": ("d.json", [EASY | {"matching": ["a", 1]}], ": item 0: 'matching': expected a text or a list of texts"),
-    "empty question": ("d.json", [EASY | {"question": " "}], ": item 0: the question is empty"),
-    "empty answer": ("d.json", [EASY | {"matching": ""}], ": item 0: an answer of the matching side is empty"),
     "same answers": (
         "d.json",
         [EASY | {"matching": " no"}],
         ": item 0: the matching and the not matching answer are the same",
     ),
-    "key twice in a line": (
-        "d.jsonl",
-        json.dumps(CAA) + '\n{"question": "a", "question": "b"}',
-        ": line 2: the key 'question' is there twice",
-    ),
     "invalid line": ("d.jsonl", json.dumps(CAA) + '\n{"question\n', ": line 2: is not valid JSON"),
-    "wrong line": ("d.jsonl", json.dumps(CAA) + '\n\n{"question": "Q?"}\n', ": line 3: only a question and no answers"),
-    "short row": ("d.csv", "question,matching,not_matching\nQ?,a,b\nR?,a\n", ": line 3: 'not_matching' is missing"),
     "unknown columns": ("d.csv", "q,a,b\n1,2,3\n", ": line 2: unknown keys ['a', 'b', 'q']"),
     "open quote": ("d.csv", 'question,matching,not_matching\n"Q?,a,b\n', ": is not valid CSV"),
     "side a text": (
@@ -252,10 +228,8 @@ def test_texts_are_read_from_lines_lists_and_objects(tmp_path):
     ("name", "content", "message"),
     [
         ("a.txt", " \n", ": the file holds no texts"),
-        ("a.json", [], ": the file holds no texts"),
         ("a.json", ["one", {"body": "x"}], ": item 1: has the columns 'body': which of them holds the texts?"),
         ("a.jsonl", ["one", " "], ": line 2: expected a text or an object with a 'text', found \" \""),
-        ("a.json", "{", ": is not valid JSON: Expecting property name enclosed in double quotes: line 1"),
     ],
 )
 def test_wrong_texts(tmp_path, name, content, message):
@@ -273,9 +247,7 @@ def test_contrast_texts(tmp_path):
     ("content", "message"),
     [
         ([], 'expected an object {"positive": [texts], "negative": [texts]}, found []'),
-        ({"positive": ["a"]}, "expected a list of entries"),
         ({"positive": ["a"], "negative": []}, "'negative' has to be a list with at least one text"),
-        ({"positive": "a", "negative": ["b"]}, "'positive' has to be a list with at least one text"),
         ({"positive": ["a", 1], "negative": ["b"]}, "positive[1]: expected a text, found 1"),
     ],
 )

@@ -9,9 +9,9 @@ from importlib import import_module
 import pytest
 
 from pytest_steer import Completion, read_texts
+from pytest_steer.core.errors import DataError
 from pytest_steer.data import leave_out
 from pytest_steer.data.texts import as_texts
-from pytest_steer.errors import DataError
 
 WANT = [Completion("Hi?", "Hello.")]
 
@@ -74,13 +74,10 @@ def test_columns_name_what_is_called_otherwise(tmp_path):
         ({"prompt": "P", "response": "a", "answer": "b"}, "'response' and 'answer' can each be the completion: say which"),
         ({"completion": "a"}, "'completion' has no prompt beside it.*columns: {text: completion}"),
         ({"prompt": "P", "body": "a"}, "which of them holds the texts.*columns: {prompt: prompt, completion: body}"),
-        ({"prompt": "P", "completion": ""}, "'completion': expected a text, found \"\""),
         ({"prompt": "P", "completion": 3}, "'completion': expected a text, found 3"),
         ({"prompt": [user("P"), user("Q")], "completion": "a"}, "a text with a prompt has one turn of the user"),
-        ({"messages": [{"role": "system", "content": "S"}, user("P"), assistant("a")]}, "here stand system, user"),
         ({"messages": [user("P")]}, "'messages': the last message has to be the assistant's"),
         ({"prompt": "P", "completion": [user("a")]}, "'completion': expected one message of the assistant"),
-        ({"prompt": "\ud800", "completion": "a"}, "half of a surrogate pair"),
     ],
 )
 def test_a_wrong_completion_is_an_error_that_says_where(tmp_path, entry, message):
@@ -186,14 +183,12 @@ def test_of_another_language_the_parent_has_to_be_in_it(tmp_path):
     ("entries", "message_"),
     [
         ([message(0, None, "prompter"), message(0, None, "prompter")], "line 2: the message_id 'm0' is there twice"),
-        ([message(0, None, "prompter"), "text"], "line 2: is no message of OpenAssistant"),
         (
             [message(0, None, "prompter"), message(1, "m0", "assistant")],
             "1 of them in 'en' with their prompt, and none has a label of its quality, by which the best are chosen: write the replies "
             "that you want as entries of {prompt, completion}",
         ),
         ([message(0, None, "prompter")], "of 1 messages 0 are replies"),
-        ([{**message(0, None, "prompter"), "labels": [1]}], "line 1: 'labels' has to be an object"),
         ([{**message(0, None, "prompter"), "labels": {"quality": {"value": "good"}}}], "the value of 'quality' is a number"),
         ([{**message(0, None, "prompter"), "labels": {"name": ["quality"], "value": []}}], "lists of one length"),
         ([{**message(0, None, "prompter"), "text": None}], "line 1: 'text' has to be a text"),
@@ -201,13 +196,6 @@ def test_of_another_language_the_parent_has_to_be_in_it(tmp_path):
         (
             [{"message_tree_id": "t", "prompt": {**message(0, None, "prompter"), "replies": 1}}],
             "'replies' has to be a list of messages",
-        ),
-        (
-            [
-                message(0, None, "prompter"),
-                {**message(1, "m0", "assistant"), "labels": {"name": [["quality"]], "value": [1]}},
-            ],
-            "none has a label of its quality",
         ),
     ],
 )
@@ -270,10 +258,7 @@ def test_two_rules_are_two_records(tmp_path):
         ({"matching": ""}, "matching is a regular expression, not ''"),
         ({"ids": ["d"]}, "no text has the id 'd': there are 4, such as 'a'"),
         ({"ids": []}, r"ids is a list of ids, not \[\]"),
-        ({"ids": "ab"}, "ids is a list of ids, not 'ab'"),
-        ({}, "write {'matching': 'regular expression'}"),
         ({"match": "x"}, "write {'matching': 'regular expression'}.*not {'match': 'x'}"),
-        ("sorry", "write {'matching': 'regular expression'}.*not 'sorry'"),
     ],
 )
 def test_rules_that_cannot_be_used(tmp_path, rule, message_):

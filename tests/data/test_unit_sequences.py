@@ -9,9 +9,10 @@ import pytest
 
 from pytest_steer import Completion, ContrastItem, Dialogue, Question, TaskItem
 from pytest_steer.core.clusters import clusters_of
+from pytest_steer.core.errors import DataError
+from pytest_steer.core.record import Data
 from pytest_steer.data import Dialogues, Items, Questions, Sample, Tasks, Texts, as_dialogues, as_texts, sample_of
 from pytest_steer.data.questions import OWN_QUESTIONS
-from pytest_steer.errors import DataError
 
 WORDS = ("rivers", "oceans", "birds", "bread", "storms")
 QUESTIONS = ("How do rivers begin?", "Why is the sea salt?", "Where do birds sleep?", "What makes bread rise?")
@@ -75,7 +76,7 @@ def test_hashes_are_of_the_contents_in_order():
     assert kinds["prompts"].hash == of([[["Of rivers?"], [], []], [["Of oceans?"], [], []]])
     assert kinds["questions"].hash == of([["Of rivers?", ["one", "two"], 0, 1.0], ["Of oceans?", ["one", "two"], 0, 1.0]])
     assert kinds["tasks"].hash == of([["rivers", "RIVERS"], ["oceans", "OCEANS"]])
-    assert kinds["tasks"].describe() == {"hash": kinds["tasks"].hash, "n": 2, "source": "tasks"}
+    assert kinds["tasks"].describe() == Data(hash=kinds["tasks"].hash, n=2, source="tasks")
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from pytest_steer import Context, ContrastItem, extract, wrap_model
-from pytest_steer.errors import DataError, MeasurementError, SteerWarning, VectorError
+from pytest_steer.core.errors import DataError, MeasurementError, SteerWarning, VectorError
 from pytest_steer.extract.contrast import read_contrast
 from pytest_steer.model import block_outputs, memo
 
@@ -41,6 +41,7 @@ def test_caa_equals_the_plain_way(family, chat):
     assert builders.hooks_of(model.hf) == 0
 
 
+@pytest.mark.covering(1)
 @pytest.mark.parametrize("family", builders.FAMILIES)
 @pytest.mark.parametrize("readout", ["mean", "last"])
 def test_mean_difference_equals_the_plain_way(family, readout):

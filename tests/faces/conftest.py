@@ -22,6 +22,28 @@ def heavy_modules() -> None:
 
 
 @pytest.fixture(autouse=True)
+def no_controls_unless_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The random directions beside each claim that fails are tested in ``tests/claims``; here they would take a tenth of the time."""
+    monkeypatch.setattr("pytest_steer.claims.base.controls_of_no_effect", lambda *_, **__: {})
+
+
+@pytest.fixture(autouse=True)
+def few_safety_items(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the shipped ones, which ``tests/claims`` measures whole."""
+    from pytest_steer.claims.kind import leaves_alone
+
+    whole = leaves_alone.safety_items
+    monkeypatch.setattr(
+        leaves_alone, "safety_items", lambda reading: {name: items[:12] for name, items in whole(reading).items()}
+    )
+
+
+@pytest.fixture(autouse=True)
+def surveys_are_kept(each_space_is_surveyed_once: None) -> None:
+    """Between all tests of a folder whose searches are in the same few spaces."""
+
+
+@pytest.fixture(autouse=True)
 def no_line_is_broken(monkeypatch: pytest.MonkeyPatch, pytestconfig: pytest.Config) -> None:
     """A terminal so wide that words stand on one line: ``test_terminal.py`` is about narrow ones."""
     if pytestconfig.pluginmanager.has_plugin("terminalreporter"):  # which keeps its own width
@@ -33,7 +55,7 @@ def no_line_is_broken(monkeypatch: pytest.MonkeyPatch, pytestconfig: pytest.Conf
 @pytest.fixture
 def registered_here_only(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """What a test registers is there for that test alone, although pytester runs in this process."""
-    from pytest_steer import registry
+    from pytest_steer.core import registry
 
     monkeypatch.setattr(registry, "_things", {kind: dict(things) for kind, things in registry._things.items()})
     monkeypatch.setattr(registry, "_homes", dict(registry._homes))

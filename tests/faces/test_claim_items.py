@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import json
-import pickle
 from pathlib import Path
 
 import jsonschema
 import pytest
 import torch
+from x.conftest import HEAD, lettered
 
-from pytest_steer import SteeringInconclusive, SteeringVector, load_model, pytest_options
-from pytest_steer.evidence import Evidence, Verdict
-from pytest_steer.pytest_letters import note_letter, status_of
+from pytest_steer import SteeringInconclusive, SteeringVector, load_model
+from pytest_steer.core.evidence import Evidence, Verdict
+from pytest_steer.pytest_plugin import options as pytest_options
+from pytest_steer.pytest_plugin.letters import note_letter, status_of
 from pytest_steer.report import report_schema
-
-from .conftest import HEAD, lettered
 
 PASSING = "  - steers: {steerability: -50}\n  - not_anti_steered: {share: 0.99}\n  - ppl_delta_below: {limit: 1000000}\n"
 
@@ -76,17 +75,6 @@ def test_a_claim_that_fails_says_why(suite: Path, pytester: pytest.Pytester) -> 
     result.stdout.no_fnmatch_line("*pytest_steer/*.py*")
 
 
-def test_inconclusive_fails_and_says_how_many_items_would_decide(suite: Path, pytester: pytest.Pytester) -> None:
-    write(suite, "  - not_anti_steered: {share: 0.5}\n")
-    evidence = run_report(pytester)[0]
-    # The threshold is set to the estimate's neighbourhood, where ten items cannot decide.
-    share = evidence["estimate"] + (0.05 if evidence["estimate"] < 0.9 else -0.05)
-    write(suite, f"  - not_anti_steered: {{share: {share}}}\n")
-    result = pytester.runpytest()
-    assert result.ret == 1
-    result.stdout.fnmatch_lines(["not_anti_steered: INCONCLUSIVE *", "*not enough evidence: about * items would decide*"])
-
-
 def test_letters_tell_broken_from_undecided_and_unmeasured_and_all_are_failed(
     suite: Path, pytester: pytest.Pytester
 ) -> None:
@@ -111,14 +99,19 @@ def test_a_letter_comes_from_a_worker_with_its_report() -> None:
     assert status_of(pytest.TestReport._from_json(report._to_json())) == ("failed", "?", "FAILED")
 
 
-@pytest.mark.parametrize(("what", "outcome"), [("skip", "skipped"), ("xfail", "xfailed")])
-def test_inconclusive_as_an_option(suite: Path, pytester: pytest.Pytester, what: str, outcome: str) -> None:
+def test_inconclusive_fails_and_says_how_many_items_would_decide_unless_an_option_says_otherwise(
+    suite: Path, pytester: pytest.Pytester
+) -> None:
     write(suite, "  - not_anti_steered: {share: 0.5}\n")
     estimate = run_report(pytester)[0]["estimate"]
+    # Near the estimate ten items cannot decide.
     share = estimate + (0.05 if estimate < 0.9 else -0.05)
     write(suite, f"  - not_anti_steered: {{share: {share}}}\n  - steers: {{steerability: 50}}\n")
-    result = pytester.runpytest(f"--steer-inconclusive={what}")
-    result.assert_outcomes(**{outcome: 1, "failed": 1})
+    result = pytester.runpytest()
+    result.assert_outcomes(failed=2)
+    result.stdout.fnmatch_lines(["not_anti_steered: INCONCLUSIVE *", "*not enough evidence: about * items would decide*"])
+    for what, outcome in (("skip", "skipped"), ("xfail", "xfailed")):
+        pytester.runpytest(f"--steer-inconclusive={what}").assert_outcomes(**{outcome: 1, "failed": 1})
 
 
 def test_a_known_failure_is_expected_and_a_pass_of_it_is_not(suite: Path, pytester: pytest.Pytester) -> None:
@@ -150,55 +143,25 @@ def test_an_item_stands_where_its_claim_is_written(suite: Path, pytester: pytest
     assert [lines[item.location[1] or 0].strip() for item in items] == [line.strip() for line in PASSING.splitlines()]
 
 
-def test_one_broken_claim_fails_and_the_rest_run(suite: Path, pytester: pytest.Pytester) -> None:
-    write(suite, "  - steers: {steerabilty: 0.3}\n  - ppl_delta_below: {limit: 1000000}\n")
-    write(suite, "nonsense: [", name="d.steer.yaml")
-    result = pytester.runpytest()
-    result.assert_outcomes(passed=1, failed=2)
-    assert result.ret == 1
-    result.stdout.fnmatch_lines(["*Did you mean 'steerability'?*"])
-    result.stdout.fnmatch_lines(["*d.steer.yaml*"])
-    result.stdout.no_fnmatch_line("*Traceback*")
-
-
 def wrong_data(suite: Path) -> dict[str, tuple[str, str]]:
     """Claim file text and the text of the message, by what is wrong."""
     (suite / "one.json").write_text(json.dumps(json.loads((suite / "test.json").read_text())[:1]))
-    (suite / "empty.json").write_text("[]")
-    (suite / "bad.json").write_text('[{"question": "Which?", "answer_matching_behavior": "(A)"}]')
     (suite / "line.txt").write_text("Only one line.\n")
-    (suite / "fake.safetensors").write_bytes(b"not a vector")
     width = load_model("builtin:tiny").width
-    SteeringVector({1: torch.ones(width + 1)}).save(suite / "wide.safetensors")
     SteeringVector({1: torch.ones(width)}, {"model": "old-release", "model_fingerprint": "0" * 64}).save(
         suite / "old.safetensors"
     )
     SteeringVector({1: torch.ones(width)}, {"template_hash": "0" * 64}).save(suite / "template.safetensors")
-    (suite / "pickled.safetensors").write_bytes(pickle.dumps({"layer.1": print}))
     good = (suite / "old.safetensors").read_bytes()
     (suite / "nan.safetensors").write_bytes(good[:-4] + b"\x00\x00\xc0\x7f")
     steers = "  - steers: {steerability: 0.3"
     return {
         "one item": (steers + ", data: {test: one.json}}\n", "*one.json: has 1 item(s); an interval needs at least two"),
-        "no items": (steers + ", data: {test: empty.json}}\n", "*empty.json: the file holds no items"),
-        "bad item": (
-            steers + ", data: {test: bad.json}}\n",
-            "*bad.json: item 0: 'answer_not_matching_behavior' is missing*",
-        ),
         "one text": ("  - ppl_delta_below: {limit: 0.1, data: {neutral: line.txt}}\n", "*line.txt: has 1 text(s)*"),
-        "layer": (
-            steers + ", vector: {extract: {method: caa, data: train.json}, layer: 99}}\n",
-            "*layer 99: builtin:tiny has * decoder blocks*",
-        ),
-        "vector file": (
-            steers + ", vector: {file: fake.safetensors}}\n",
-            "*fake.safetensors: is not a readable safetensors file*",
-        ),
         "nan": (
             steers + ", vector: {file: nan.safetensors}}\n",
             "*nan.safetensors: layer 1: 1 of * values are NaN or infinite",
         ),
-        "width": (steers + ", vector: {file: wide.safetensors}}\n", "*the vector has width *, but builtin:tiny has width *"),
         "model": (
             steers + ", vector: {file: old.safetensors}}\n",
             "*made on another model (old-release*allow_mismatch: ?model?",
@@ -207,9 +170,6 @@ def wrong_data(suite: Path) -> dict[str, tuple[str, str]]:
             steers + ", vector: {file: template.safetensors}}\n",
             "*made under another chat template*allow_mismatch: ?template?",
         ),
-        "function": (steers + ", vector: {file: pickled.safetensors}}\n", "*pickled.safetensors: is not a readable*"),
-        "no file": (steers + ", data: {test: tset.json}}\n", "*tset.json*"),
-        "slope": (steers + ", multipliers: [1, 1]}\n", "*slope*"),
     }
 
 
@@ -238,10 +198,6 @@ def test_a_model_of_the_claim_file_that_is_not_there_fails_its_claims_only(suite
     ("option", "message"),
     [
         ("--steer-model=builtin:tinny", "*Did you mean 'builtin:tiny'?*"),
-        ("--steer-model=package:no_such_package", "*no package 'no_such_package' is installed*"),
-        ("--steer-model=./nowhere/at/all", "*no such folder or file*"),
-        ("--steer-model=nowhere.gguf", "*no such file*"),
-        ("--steer-model=no-such-owner/no-such-model", "*cannot be had*"),
         ("--steer-device=cpux", "*device 'cpux' cannot be used here*"),
         ("--steer-dtype=float12", "*must be one of auto, float32*"),
         ("--steer-profile=weekly", "*must be one of dev, ci, nightly*"),
@@ -323,22 +279,9 @@ def test_the_report_is_valid_whatever_happened(suite: Path, pytester: pytest.Pyt
 def test_a_verdict_does_not_depend_on_what_else_runs(suite: Path, pytester: pytest.Pytester) -> None:
     write(suite, PASSING)
     whole = {claim["name"]: claim for claim in run_report(pytester)}
-    for name, claim in whole.items():
-        (alone,) = run_report(pytester, "-k", name)
-        for key in ("estimate", "interval", "verdict", "p_pass", "items", "multipliers"):
-            assert alone.get(key) == claim.get(key), (name, key)
-
-
-@pytest.mark.nightly  # every day a worker's report is held against one's in test_fuzzing.py
-def test_two_workers_give_the_same_report(suite: Path, pytester: pytest.Pytester) -> None:
-    pytest.importorskip("xdist", reason="pytest-xdist is not installed")
-    write(suite, PASSING)
-    one = {claim["name"]: claim for claim in run_report(pytester)}
-    two = {claim["name"]: claim for claim in run_report(pytester, "-n2")}
-    assert one.keys() == two.keys()
-    for name, claim in one.items():
-        assert two[name]["verdict"] == claim["verdict"]
-        assert two[name]["estimate"] == pytest.approx(claim["estimate"], abs=1e-6)
+    (alone,) = run_report(pytester, "-k", "not_anti_steered")
+    for key in ("estimate", "interval", "verdict", "p_pass", "items", "multipliers"):
+        assert alone.get(key) == whole["not_anti_steered"].get(key), key
 
 
 def test_holm_takes_a_pass_back_and_looks_at_all_claims_of_the_file(suite: Path, pytester: pytest.Pytester) -> None:
@@ -350,13 +293,14 @@ def test_holm_takes_a_pass_back_and_looks_at_all_claims_of_the_file(suite: Path,
     write(suite, f"  - steers: {{steerability: {threshold}}}\n{others}")
     by_itself = {claim["name"]: claim["verdict"] for claim in run_report(pytester)}
     assert by_itself["steers"] == "pass"
-    adjusted = {claim["name"]: claim for claim in run_report(pytester, "--steer-holm")}
+    result = pytester.runpytest("--steer-report=out.json", "--steer-holm")
+    adjusted = {claim["name"]: claim for claim in json.loads((suite / "out.json").read_text())["claims"]}
     assert adjusted["steers"]["verdict"] == "inconclusive"
     assert adjusted["steers"]["holm"]["verdict_alone"] == "pass"
     assert adjusted["steers"]["holm"]["p_pass_adjusted"] == pytest.approx(4 * adjusted["steers"]["p_pass"])
     assert "the evidence is enough for this claim alone" in adjusted["steers"]["message"]
     assert adjusted["far-0"]["verdict"] == "fail"
-    pytester.runpytest("--steer-holm").stdout.fnmatch_lines(["4 judged with Holm's adjustment: *at most 0.05*"])
+    result.stdout.fnmatch_lines(["4 judged with Holm's adjustment: *at most 0.05*"])
     (selected,) = run_report(pytester, "--steer-holm", "-k", "steers and not far")
     assert selected["verdict"] == "inconclusive"
 
@@ -378,7 +322,7 @@ def test_profile_dev_looks_at_twenty_items(suite: Path, pytester: pytest.Pyteste
 
 
 def test_profile_dev_draws_items_in_rounds_unless_the_claim_says_otherwise(suite: Path, pytester: pytest.Pytester) -> None:
-    (suite / "test.json").write_text(json.dumps(lettered(70, start=8)))
+    (suite / "test.json").write_text(json.dumps(lettered(48, start=8)))
     (suite / "few.json").write_text(json.dumps(lettered(7)))
     write(
         suite,
@@ -407,10 +351,9 @@ def test_profile_dev_draws_items_in_rounds_unless_the_claim_says_otherwise(suite
     for name, n, method in (("fixed", 20, "t"), ("bootstrap", 20, "bootstrap"), ("few", 7, "t")):
         assert "sequential" not in dev[name]["details"]
         assert (dev[name]["n"], dev[name]["interval_method"]) == (n, method)
-    for profile in ("ci", "nightly"):
-        full = {claim["name"]: claim for claim in run_report(pytester, f"--steer-profile={profile}")}
-        assert {name for name, claim in full.items() if "sequential" in claim["details"]} == {"asked"}
-        assert full["asked"]["details"]["sequential"]["available"] == full["clear"]["n"] == 70
+    full = {claim["name"]: claim for claim in run_report(pytester, "-k", "clear or open or asked")}
+    assert {name for name, claim in full.items() if "sequential" in claim["details"]} == {"asked"}
+    assert full["asked"]["details"]["sequential"]["available"] == full["clear"]["n"] == 48
 
 
 def test_what_a_reader_has_to_know_is_said_of_passing_claims_too(suite: Path, pytester: pytest.Pytester) -> None:
@@ -428,13 +371,6 @@ def test_what_a_reader_has_to_know_is_said_of_passing_claims_too(suite: Path, py
             "warning: c: seen: 8 of these 8 items ask a question that the vector was extracted from*",
         ]
     )
-
-
-def test_an_error_while_measuring_names_the_claims_line(suite: Path, pytester: pytest.Pytester) -> None:
-    (suite / "neutral.txt").write_text("A text of several words.\nx\n")
-    write(suite, "  - ppl_delta_below: {limit: 0.1}\n")
-    result = pytester.runpytest()
-    result.stdout.fnmatch_lines(["ppl_delta_below: ERROR  c.steer.yaml:8: neutral.txt: text 1: has 1 token(s)*"])
 
 
 def test_a_sequential_claim_stops_when_it_is_decided(suite: Path, pytester: pytest.Pytester) -> None:
@@ -466,7 +402,7 @@ def test_a_sequential_claim_stops_when_it_is_decided(suite: Path, pytester: pyte
 
 
 def test_scores_are_kept_in_a_folder_that_the_user_names(suite: Path, pytester: pytest.Pytester) -> None:
-    write(suite, PASSING)
+    write(suite, "  - steers: {steerability: -50, controls: 0}\n")
     assert not (suite / "kept").exists()
     (first, *_), (second, *_) = run_report(pytester, "--steer-cache=kept"), run_report(pytester, "--steer-cache=kept")
     assert (suite / "kept").is_dir()
@@ -474,13 +410,6 @@ def test_scores_are_kept_in_a_folder_that_the_user_names(suite: Path, pytester: 
     (suite / "kept").joinpath("scores-2.sqlite").write_bytes(b"damaged on purpose")
     (third, *_) = run_report(pytester, "--steer-cache=kept")
     assert third["estimate"] == pytest.approx(first["estimate"], abs=1e-5)
-
-
-def test_no_claims_no_words(suite: Path, pytester: pytest.Pytester) -> None:
-    pytester.makepyfile("def test_nothing(): assert 1 + 1 == 2")
-    result = pytester.runpytest()
-    result.stdout.no_fnmatch_line("*steer:*")
-    result.stdout.no_fnmatch_line("*steering claims*")
 
 
 def test_claims_have_the_marker(suite: Path, pytester: pytest.Pytester) -> None:

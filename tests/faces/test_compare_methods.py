@@ -17,8 +17,6 @@ from pytest_steer.prompting import Context
 from pytest_steer.report import report_schema
 from pytest_steer.steering import ablate, save_intervention
 
-from .conftest import WORDS
-
 PAIRS = [
     {"input": one, "output": other}
     for one, other in zip(
@@ -176,20 +174,6 @@ def test_claims_about_steerability_and_tasks_are_in_the_table_too(folder, pytest
     assert ("opposites", "unsteered", "2-shot shuffled") in accuracies(report["tasks"])
 
 
-def test_a_run_without_a_matrix_has_no_table(suite, pytester):
-    (suite / "c.steer.yaml").write_text(
-        "model: builtin:tiny\nvector: {extract: {method: caa, data: train.json}, layer: 1}\nmultipliers: [-1, 0, 1]\n"
-        "data: {test: test.json}\nclaims:\n  - steers: {steerability: -90}\n"
-    )
-    result = pytester.runpytest("--steer-report=r.json")
-    result.stdout.no_fnmatch_line("at each method's own*")
-    assert json.loads((suite / "r.json").read_text())["comparison"] == {
-        "rows": [],
-        "tasks": [],
-        "entanglement": [],
-    }
-
-
 def test_a_failure_is_named_and_is_the_exit_code(folder, capsys):
     (folder / "c.steer.yaml").write_text(FILE.replace("leace:", "fv:") + CLAIMS)
     assert main(["compare-methods", "c.steer.yaml", "--out", "out.json", "--max-items", "4", "--no-soundness"]) == 1
@@ -201,7 +185,7 @@ def test_a_failure_is_named_and_is_the_exit_code(folder, capsys):
     assert {row["n"] for row in record["rows"]} == {4}
 
 
-@pytest.mark.filterwarnings("ignore::pytest_steer.errors.SteerWarning")  # the data mean nothing
+@pytest.mark.filterwarnings("ignore::pytest_steer.core.errors.SteerWarning")  # the data mean nothing
 def test_saved_vectors_are_compared_on_every_behaviour(folder, capsys):
     model = load_model("builtin:tiny")
     made = extract.caa(model, read_items("train.json"), layer=(1, 2))
@@ -226,7 +210,7 @@ def test_saved_vectors_are_compared_on_every_behaviour(folder, capsys):
     assert "Write --vector both.safetensors@2" in error
 
 
-@pytest.mark.filterwarnings("ignore::pytest_steer.errors.SteerWarning")
+@pytest.mark.filterwarnings("ignore::pytest_steer.core.errors.SteerWarning")
 def test_a_saved_intervention_says_itself_how_it_is_applied(folder):
     vector = extract.caa(load_model("builtin:tiny"), read_items("train.json"), layer=1)
     save_intervention(ablate(vector), "taken-out.safetensors")
@@ -245,19 +229,6 @@ def test_what_to_try_when_the_budget_is_not_met(folder, capsys):
     assert "Try --max-multiplier 16\n" in said
     # Beyond its deployed strength an erasure is something else, so there is nothing to try.
     assert "leace on letters" not in said
-
-
-def test_weak_training_data_is_named_before_the_long_part(folder, capsys, monkeypatch):
-    def stop(*_, **__):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(import_module("pytest_steer.studies.compare_methods"), "compare", stop)
-    # Halves of one list, so that the two sides do not differ by more than chance.
-    (folder / "train.json").write_text(json.dumps({"positive": WORDS[::2], "negative": WORDS[1::2]}))
-    (folder / "c.steer.yaml").write_text(FILE.replace("caa:", "mean_difference:") + CLAIMS)
-    assert main(["compare-methods", "c.steer.yaml", "--behaviours", "letters", "--methods", "mean_difference"]) == 2
-    error = capsys.readouterr().err
-    assert "warning: mean_difference on letters: the vector's own training data support it weakly: layer 1: d'" in error
 
 
 def test_scores_are_kept_in_the_cache(folder, monkeypatch):
@@ -345,7 +316,6 @@ def test_the_claim_file_of_the_best_method_is_judged_on_what_was_not_compared(ap
 def test_a_task_is_written_as_pairs_and_an_intervention_as_such(folder, capsys, pytester):
     pairs = PAIRS + [{"input": pair["output"], "output": pair["input"]} for pair in PAIRS]
     (folder / "pairs.json").write_text(json.dumps(pairs))
-    compared("--behaviours", "opposites", "--methods", "leace", "--no-soundness", "--split", "50/50")
     (found,) = compared("--behaviours", "opposites", "--methods", "leace", "--no-soundness", "--split", "50/50")["models"]
     assert {row["n"] for row in found["rows"]} == {6}
     assert {task["n"] for task in found["tasks"]} == {6}
@@ -413,17 +383,12 @@ def test_what_no_claim_file_can_be_written_about(folder, capsys, change, message
     ("options", "message"),
     [
         (["nowhere.steer.yaml"], "nowhere.steer.yaml: there is no such file"),
-        (["c.steer.yaml", "--budget", "0"], "0.0 is not in the range x>0"),
         (["c.steer.yaml", "--methods", "cca"], "no method 'cca' in the file; there are: caa, leace"),
         (["c.steer.yaml", "--methods", ","], "names such as caa,icv"),
-        (["c.steer.yaml", "--n-shots", "1"], "1 is not in the range x>=2"),
         (["c.steer.yaml", "--split", "40/20/40"], "'40/20/40'. Write two numbers above 0 such as 30/70"),
         (["c.steer.yaml", "--write", "c.yaml"], "c.yaml: the name has to end in .steer.yaml"),
         (["c.steer.yaml", "--write", "c.steer.yaml"], "c.steer.yaml exists, and is not overwritten"),
-        (["c.steer.yaml", "--out", "x.txt"], "has to end in .json"),
         (["broken.steer.yaml"], "broken.steer.yaml:2"),
-        (["c.steer.yaml", "--max-multiplier", "0.5"], "0.5 is not in the range x>=1"),
-        (["c.steer.yaml", "--vector", "no.safetensors"], "no.safetensors: there is no such file"),
     ],
 )
 def test_wrong_usage(folder, capsys, options: list[str], message: str):

@@ -12,11 +12,11 @@ from xml.etree import ElementTree
 import jsonschema
 import pytest
 from forked import runpytest
+from reports import noted
+from x.conftest import HEAD
 
-import pytest_steer.pytest_progress
+import pytest_steer.pytest_plugin.progress
 from pytest_steer.report import report_schema
-
-from .conftest import HEAD
 
 CLAIMS = "".join(f"  - steers: {{steerability: {value}, name: c{n}}}\n" for n, value in enumerate((-50, 50, -50, -50)))
 STOPPING = """
@@ -97,7 +97,7 @@ def test_the_table_and_its_warnings_are_there_however_little_is_asked_for(suite:
         result.stdout.fnmatch_lines(["  pass     steers *", "warning: c: steers: *", "1 pass"])
     result = pytester.runpytest("-p", "no:terminal", "-p", "no:cacheprovider", "--steer-report=r.json")
     assert result.ret == 0
-    assert report_of(suite)["claims"][0]["warnings"]
+    assert report_of(suite)["claims"][0]["findings"]
 
 
 def test_controls_of_a_claim_that_passes_stand_below_the_table(suite: Path, pytester: pytest.Pytester) -> None:
@@ -170,7 +170,7 @@ def test_the_short_summary_has_one_line_for_each_failure(
 def test_signs_of_life_off_a_terminal(suite: Path, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
     (suite / "c.steer.yaml").write_text(HEAD + "  - steers: -50\n")
     pytester.runpytest("-p", "no:cacheprovider").stdout.no_fnmatch_line("steer: steers: *")  # of less than 30 s
-    monkeypatch.setattr(pytest_steer.pytest_progress, "EVERY", 0.0)
+    monkeypatch.setattr(pytest_steer.pytest_plugin.progress, "EVERY", 0.0)
     for quiet, said in ((0, True), (1, True), (2, False)):
         result = pytester.runpytest("-p", "no:cacheprovider", *["-q"] * quiet)
         found = [line for line in result.outlines if re.fullmatch(r"steer: steers: .*\d+ of \d+ \w+ \(\d+ %.*\)", line)]
@@ -179,7 +179,7 @@ def test_signs_of_life_off_a_terminal(suite: Path, pytester: pytest.Pytester, mo
 
 
 def test_the_time_that_is_left() -> None:
-    shown = pytest_steer.pytest_progress.Progress.__new__(pytest_steer.pytest_progress.Progress)
+    shown = pytest_steer.pytest_plugin.progress.Progress.__new__(pytest_steer.pytest_plugin.progress.Progress)
     shown._stage, shown._begun, shown._done_before = "", 0.0, 0
     assert shown._time_left("10 of 100 scores", 100.0) == " (10 %)"
     assert shown._time_left("40 of 100 scores", 160.0) == " (40 %, about 120 s left)"  # 30 in 60 s, 60 are left
@@ -192,7 +192,7 @@ def test_a_warning_that_is_given_while_a_claim_is_measured_is_in_its_record(suit
     (suite / "test_it.py").write_text(
         "import warnings, torch, pytest\n"
         "from pytest_steer import SteeringVector, assert_steers, read_items\n"
-        "from pytest_steer.errors import SteerWarning\n"
+        "from pytest_steer.core.errors import SteerWarning\n"
         "def test_it(steer_model):\n"
         "    vector = SteeringVector({1: torch.ones(steer_model.width)})\n"
         "    def mine(hidden, strength, layer):\n"
@@ -206,56 +206,20 @@ def test_a_warning_that_is_given_while_a_claim_is_measured_is_in_its_record(suit
     result = pytester.runpytest("-q", "--disable-warnings", "-p", "no:cacheprovider", "--steer-report=r.json", "test_it.py")
     result.assert_outcomes(passed=1)
     result.stdout.fnmatch_lines(["warning: test_it: steers: *memory ran low*"])
-    assert report_of(suite)["claims"][0]["warnings"].count("memory ran low") == 1
-
-
-AT_A_REPORT = """
-import os
-import time
-
-import pytest
-
-def pytest_runtest_setup(item):
-    if item.nodeid.endswith("c2"):
-        time.sleep(3)  # so that the interruption of the controller comes first
-
-@pytest.hookimpl(trylast=True)
-def pytest_runtest_logreport(report):
-    if "PYTEST_XDIST_WORKER" not in os.environ and report.when == "teardown" and report.nodeid.endswith("c1"):
-        raise KeyboardInterrupt
-"""
-
-
-@pytest.mark.nightly
-def test_an_interrupted_run_of_xdist_says_how_many_were_not_run(
-    suite: Path, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    pytest.importorskip("xdist", reason="pytest-xdist is not installed")
-    monkeypatch.delenv("PYTEST_XDIST_WORKER", raising=False)  # this test's own worker, which the inner run would inherit
-    (suite / "c.steer.yaml").write_text(HEAD + CLAIMS)
-    (suite / "test_other.py").write_text("def test_it():\n    pass\n")
-    (suite / "conftest.py").write_text(AT_A_REPORT)
-    result = pytester.runpytest_subprocess("-n1", "--steer-report=r.json", "-p", "no:cacheprovider")
-    result.stdout.fnmatch_lines(["interrupted: 2 measured, 2 not run", "go on: pytest c.steer.yaml::c2 c.steer.yaml::c3"])
-    provenance = report_of(suite)["provenance"]
-    assert (provenance["interrupted"], provenance["not_run"]) == (True, 2)
-    (suite / "conftest.py").unlink()
-    result = pytester.runpytest_subprocess("-n1", "--steer-report=r.json", "-p", "no:cacheprovider")
-    result.stdout.no_fnmatch_line("*not run*")
-    assert report_of(suite)["provenance"]["not_run"] == 0
+    assert noted(report_of(suite)["claims"][0], "noted-while-measuring") == ["memory ran low"]
 
 
 TWICE = """
 import os, signal
 import pytest
-import pytest_steer.plugin
+import pytest_steer.pytest_plugin.plugin
 
 def pytest_configure():
     for name in ("write_reports", "summarize"):
-        def again(*given, own=getattr(pytest_steer.plugin, name), **more):
+        def again(*given, own=getattr(pytest_steer.pytest_plugin.plugin, name), **more):
             os.kill(os.getpid(), signal.SIGINT)
             return own(*given, **more)
-        setattr(pytest_steer.plugin, name, again)
+        setattr(pytest_steer.pytest_plugin.plugin, name, again)
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_call(item):

@@ -10,15 +10,14 @@ from time import perf_counter
 from typing import Any
 
 import pytest
-import torch
 
 from pytest_steer.cli.main import main
-from pytest_steer.errors import SteerError
+from pytest_steer.core.errors import SteerError
+from pytest_steer.core.run_context import RunContext, running
 from pytest_steer.files import read_suite
-from pytest_steer.files.measuring import Measuring
+from pytest_steer.files.build import Measuring
 from pytest_steer.model import engine_of
-from pytest_steer.pytest_options import PROFILES
-from pytest_steer.run_context import RunContext, running
+from pytest_steer.pytest_plugin.options import PROFILES
 
 BUILTIN = Path(__file__).resolve().parents[2] / "example_suites" / "builtin"
 MORE = """\
@@ -37,8 +36,12 @@ claims:
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The example suite with some of its items and texts."""
     monkeypatch.chdir(shutil.copytree(BUILTIN, tmp_path / "builtin"))
     Path("more.steer.yaml").write_text(MORE)
+    items, texts = Path("data/approval_test.json"), Path("data/neutral.txt")
+    items.write_text(json.dumps(json.loads(items.read_text())[:30]))
+    texts.write_text("\n".join(texts.read_text().splitlines()[:30]))
     return Path()
 
 
@@ -98,10 +101,9 @@ def measured(monkeypatch: pytest.MonkeyPatch, file: str, run: RunContext) -> tup
     return found, perf_counter() - start
 
 
-@pytest.mark.parametrize("file", [pytest.param("tiny.steer.yaml", marks=pytest.mark.nightly), "more.steer.yaml"])
-def test_it_says_what_a_run_does(folder: Path, capsys, monkeypatch, file: str) -> None:
-    said = explained(capsys, file)
-    real, _ = measured(monkeypatch, file, RunContext())
+def test_it_says_what_a_run_does(folder: Path, capsys, monkeypatch) -> None:
+    said = explained(capsys, "more.steer.yaml")
+    real, _ = measured(monkeypatch, "more.steer.yaml", RunContext())
     assert [one["claim"] for one in said] == [one["claim"] for one in real]
     certain = [(before, after) for before, after in zip(said, real, strict=True) if not before["depends_on_scores"]]
     assert certain
@@ -159,18 +161,14 @@ SEARCH = (
     + """\
 contexts: {system: ["", "You are kind.", "You are a villager, who lives in the village."], filler: [1, 2, 3], noise: [{typos: 0.1, seed: 0}]}
 claims:
-  - holds_in_contexts: {steerability: THRESHOLD, max_contexts: 10}
+  - holds_in_contexts: {steerability: 0.9, max_contexts: 10}
 """
 )
 
 
-@pytest.mark.parametrize(
-    "threshold", [pytest.param(-5, marks=pytest.mark.nightly), 0.9, pytest.param(50, marks=pytest.mark.nightly)]
-)
-def test_a_search_stays_within_what_its_limits_allow(folder: Path, capsys, monkeypatch, threshold: float) -> None:
-    """Where the promise holds nothing is shrunk; at 50 as given breaks it already; at 0.9 some contexts do."""
+def test_a_search_stays_within_what_its_limits_allow(folder: Path, capsys, monkeypatch) -> None:
     file = Path("search.steer.yaml")
-    file.write_text(SEARCH.replace("THRESHOLD", str(threshold)))
+    file.write_text(SEARCH)
     (said,) = explained(capsys, str(file))
     least, most = said["search"]["least"], said["search"]["most"]
     assert said["search"]["of"] == "contexts"
@@ -234,7 +232,7 @@ def test_words_and_what_is_wrong(folder: Path, capsys) -> None:
 
 
 def test_a_rehearsal_leaves_the_model_and_its_scores_alone(folder: Path) -> None:
-    from pytest_steer.files.explaining import Explaining
+    from pytest_steer.studies.explain import Explaining
 
     run = RunContext()
     explaining, suite = Explaining(run), read_suite("more.steer.yaml")
@@ -243,23 +241,3 @@ def test_a_rehearsal_leaves_the_model_and_its_scores_alone(folder: Path) -> None
     assert not [one for _, one in found if isinstance(one, SteerError)]
     engine = engine_of(explaining.models.load("builtin:tiny"))
     assert engine.forwards == engine.remembered == 0
-
-
-def test_tokens_of_replies_are_counted_and_not_timed() -> None:
-    from pytest_steer import SteeringVector, load_model
-    from pytest_steer.files.explaining import _rehearsed
-    from pytest_steer.model.drawing import Drawing
-    from pytest_steer.model.rehearsal import rehearsing
-    from pytest_steer.model.replies import replies
-
-    model = load_model("builtin:tiny")
-    vector = SteeringVector({1: torch.ones(model.width)})
-    twin, engine = rehearsing(model, moves=0.0)
-
-    def measure(rehearsed):
-        return replies(rehearsed, ["Hello.", "Who are you?"], vector, multipliers=[1.0], drawing=Drawing(max_new_tokens=7))
-
-    course, _ = _rehearsed(measure, twin, engine)
-    assert course.stopped is None
-    assert course.written == 2 * 7
-    assert _rehearsed(measure, twin, engine)[0].written == 0  # known by then

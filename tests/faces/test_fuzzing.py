@@ -17,11 +17,10 @@ from pathlib import Path
 import hypothesis
 import jsonschema
 import pytest
+from x.conftest import lettered
 
 from pytest_steer import SteeringVector, load_model
 from pytest_steer.report import report_schema
-
-from .conftest import lettered
 
 pytestmark = pytest.mark.usefixtures("each_space_is_surveyed_once")
 ROOT = Path(__file__).parents[2]
@@ -141,12 +140,6 @@ def test_the_counterexample_is_written_back_and_tried_first(letters: Path, pytes
     assert file.read_text() == HEAD + BREAKS + "regressions:\n  - {option_order: swapped}\n"
 
 
-def test_without_the_option_no_claim_file_is_touched(letters: Path, pytester: pytest.Pytester) -> None:
-    (letters / "c.steer.yaml").write_text(HEAD + BREAKS)
-    pytester.runpytest()
-    assert (letters / "c.steer.yaml").read_text() == HEAD + BREAKS
-
-
 def test_the_database_is_in_pytests_cache_or_where_the_user_says(letters: Path, pytester: pytest.Pytester) -> None:
     (letters / "c.steer.yaml").write_text(HEAD + BREAKS)
     claims_of(pytester)
@@ -226,20 +219,6 @@ def test_the_users_own_hypothesis_tests_see_the_same_examples(letters: Path, pyt
     for key in ("verdict", "estimate", "counterexample"):
         assert one[key] == other[key]
     assert one["details"]["contexts"] == other["details"]["contexts"]
-
-
-@pytest.mark.parametrize(
-    ("value", "message"),
-    [
-        ("{", "*--steer-context: '{' is not JSON*"),
-        ("[1]", "*--steer-context: takes a mapping of axes to values, not [[]1]*"),
-    ],
-)
-def test_a_context_that_is_none(letters: Path, pytester: pytest.Pytester, value: str, message: str) -> None:
-    (letters / "c.steer.yaml").write_text(HEAD + BREAKS)
-    result = pytester.runpytest(f"--steer-context={value}")
-    assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stderr.fnmatch_lines([message])
 
 
 def test_a_context_of_an_unknown_axis(letters: Path, pytester: pytest.Pytester) -> None:

@@ -137,10 +137,7 @@ def test_nothing_is_overwritten(folder: Path, capsys) -> None:
         (["--train", "data/approval_train.json", "--yes"], "--test is missing"),
         (["--test", "data/approval_test.json", "--yes"], "--vector or --train is missing"),
         ([*MADE, "--vector", "vectors/approval.safetensors"], "Delete --train and --method, or delete --vector"),
-        ([*MADE, "--method", "gone", "--yes"], "gone"),
         ([*MADE[:2], "--test", "data/neutral.txt", "--layer", "1", "--yes"], "data/neutral.txt"),
-        ([*MADE, "--model", "gone/away/model", "--yes"], "gone/away/model"),
-        ([*MADE, "--device", "gpu9", "--yes"], "gpu9"),
         ([*MADE, "--dtype", "int8", "--yes"], "int8"),
     ],
 )

@@ -6,11 +6,11 @@ import json
 from pathlib import Path
 
 import pytest
+from reports import codes_of, noted
+from x.conftest import HEAD
 
 import pytest_steer
 from pytest_steer.report import report_schema
-
-from .conftest import HEAD
 
 RUN = ("-p", "no:cacheprovider", "-p", "no:xdist", "--steer-report", "r.json")
 
@@ -53,7 +53,7 @@ def test_doses_and_directions_in_a_claim_file(pytester: pytest.Pytester, suite: 
     assert found["off"]["details"]["deployed"]["multiplier"] == -2
     assert found["off"]["details"]["deployed"]["direction"] == "lowers"
     assert found["positive"]["statistic"] == "negative steerability"
-    assert "deployed at the negative multiplier -2, the model" in " ".join(found["raises"]["warnings"])
+    assert "negative-multiplier" in codes_of(found["raises"])
     assert "warning: a: raises: deployed at the negative multiplier -2" in out
     assert found["not_anti_steered"]["statistic"] == "share that rises"
 
@@ -98,5 +98,5 @@ def test_a_mismatch_that_is_accepted_is_a_warning(pytester: pytest.Pytester, sui
     result.assert_outcomes(passed=2)
     said = "allow_mismatch accepted a vector that was made on the model another, not on builtin:tiny and under another chat template"
     for claim in claims_of(suite).values():
-        assert said in claim["warnings"]
+        assert noted(claim, "vector-made-elsewhere") == [said]
     assert said in str(result.stdout)

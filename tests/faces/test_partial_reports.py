@@ -8,11 +8,10 @@ from pathlib import Path
 
 import pytest
 from forked import runpytest
+from x.conftest import HEAD
 
-from pytest_steer.evidence import SCORING
+from pytest_steer.core.evidence import SCORING
 from pytest_steer.report import read_report
-
-from .conftest import HEAD
 
 NUMBERS = (-50, 50, -50, -50)
 CLAIMS = "".join(f"  - steers: {{steerability: {value}, name: c{n}}}\n" for n, value in enumerate(NUMBERS))
@@ -51,26 +50,12 @@ def test_a_killed_run_leaves_the_old_report_and_a_partial_one(killing: Path, pyt
     assert partial["provenance"]["model"]["id"] == "builtin:tiny"
     # The next whole run takes its place.
     (killing / "conftest.py").unlink()
-    assert pytester.runpytest("--steer-report=r.json", "--steer-report-texts=none", *PLAIN).ret == 1
+    assert runpytest(pytester, "--steer-report=r.json", "--steer-report-texts=none", *PLAIN).ret == 1
     whole = read_report(killing / "r.json")
     assert whole["provenance"]["partial"] is False
     assert not (killing / "r.partial.json").exists()
     timed = [{**claim, "seconds": 0} for claim in partial["claims"]]
     assert timed == [{**claim, "seconds": 0} for claim in whole["claims"][:2]]
-
-
-@pytest.mark.nightly
-def test_a_killed_worker_loses_the_claim_that_it_was_at(killing: Path, pytester: pytest.Pytester) -> None:
-    """And the whole report, of what all workers measured, is in the order of the file."""
-    pytest.importorskip("xdist")
-    result = pytester.runpytest_subprocess("--steer-report=r.json", "-n", "1", *PLAIN)
-    assert result.ret == 1
-    result.stdout.fnmatch_lines(
-        ["*worker 'gw0' crashed while running 'c.steer.yaml::c2'*", "stopped: 3 measured, 1 not run"]
-    )
-    assert names_in(killing / "r.json") == ["c0", "c1", "c3"]
-    assert read_report(killing / "r.json")["provenance"]["not_run"] == 1
-    assert not (killing / "r.partial.json").exists()
 
 
 @pytest.mark.nightly
@@ -82,18 +67,6 @@ def test_what_workers_have_finished_is_written_as_it_arrives(killing: Path, pyte
     assert result.ret == -9
     assert names_in(killing / "r.partial.json")[:1] == ["c0"]
     assert not (killing / "r.json").exists()
-
-
-@pytest.mark.nightly
-def test_evidence_of_workers_is_in_the_order_of_the_file(suite: Path, pytester: pytest.Pytester) -> None:
-    pytest.importorskip("xdist")
-    (suite / "c.steer.yaml").write_text(HEAD + CLAIMS)
-    waits = 'import time; [time.sleep(0.1) for _ in range(600) if not pathlib.Path("done").exists()]'
-    slow = IN_C2.replace('"c2"', '"c0"').format(what=waits)
-    done = 'def pytest_runtest_logreport(report):\n    "c3" in report.nodeid and pathlib.Path("done").touch()\n'
-    (suite / "conftest.py").write_text(f"{slow}\n{done}")
-    pytester.runpytest_subprocess("--steer-report=r.json", "-n", "2", "--dist=worksteal", *PLAIN)
-    assert names_in(suite / "r.json") == ["c0", "c1", "c2", "c3"]
 
 
 def test_a_folder_that_vanishes(suite: Path, pytester: pytest.Pytester) -> None:
@@ -127,12 +100,6 @@ def test_where_the_whole_report_has_no_room_the_partial_one_stays(suite: Path, p
     assert (suite / "r.json").read_text() == "the one before"
     assert names_in(suite / "r.partial.json") == ["c0", "c1"]
     assert sorted(file.name for file in suite.glob("*r.*json*")) == ["r.json", "r.partial.json"]
-
-
-@pytest.mark.nightly
-def test_only_beside_a_json_report(killing: Path, pytester: pytest.Pytester) -> None:
-    runpytest(pytester, *PLAIN)
-    assert not list(killing.glob("*.partial*"))
 
 
 def test_the_name_of_a_partial_report_is_refused(suite: Path, pytester: pytest.Pytester) -> None:

@@ -14,13 +14,12 @@ import numpy as np
 import plain
 import pytest
 from scipy import stats
+from x.conftest import HEAD
 
 from pytest_steer import SteeringVector, load_model, read_items, read_texts
 from pytest_steer.cli.main import main
 from pytest_steer.files import read_suite
 from pytest_steer.files.inputs import Inputs
-
-from .conftest import HEAD
 
 # Imported here, since pytester forgets what a test imports, and vl_convert can be imported once.
 HAS_ALTAIR = all(map(find_spec, ("altair", "vl_convert")))
@@ -141,19 +140,6 @@ def test_points_stand_where_their_numbers_say(folder):
     y = np.array([one["effect"] for one in points])
     for values, pixels in ((x, np.array(marks)[:, 0]), (-y, np.array(marks)[:, 1])):
         assert np.corrcoef(values, pixels)[0, 1] > 0.99999
-
-
-@needs_altair
-def test_several_vectors_have_a_legend(folder):
-    (folder / "c.steer.yaml").write_text(
-        "multipliers: [-1, 0, 1]\ndata: {test: test.json, neutral: neutral.txt}\n"
-        "vector: {layer: 1, extract: {data: train.json}}\nmatrix: {method: [caa, mean_difference]}\n"
-        "claims:\n  - steers: {steerability: 0.1}\n"
-    )
-    found = plotted("--out", "c.svg")
-    assert [line["name"] for line in found["lines"]] == ["caa", "mean_difference"]
-    words = [text.text for text in ET.fromstring(Path("c.svg").read_text()).iter(f"{SVG}text")]
-    assert [words.count(name) for name in ("caa", "mean_difference")] == [1, 1]
 
 
 @needs_altair
@@ -308,8 +294,3 @@ def test_without_altair_it_says_what_to_install(folder, capsys, monkeypatch):
     )
     assert not Path("c.svg").exists()
     plotted()  # the numbers need no library
-
-
-def test_a_file_that_cannot_be_written(folder, capsys):
-    assert main(["plot", "c.steer.yaml", "--out", "/proc/c.json"]) == 4
-    assert "/proc/c.json: cannot be written" in capsys.readouterr().err

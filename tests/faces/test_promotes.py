@@ -6,12 +6,8 @@ import json
 from pathlib import Path
 
 import jsonschema
-import numpy as np
-import plain
 import pytest
-from scipy import stats
 
-from pytest_steer import extract, load_model, read_items
 from pytest_steer.report import report_schema
 
 HEAD = """
@@ -22,26 +18,6 @@ vector:
 multipliers: [-1, 0, 1]
 data: {test: open.json}
 claims:
-"""
-CLAIMS = """
-  - promotes: {name: fails, nats: 5, beside: letters.json}
-  - suppresses: {name: too, nats: 5, multiplier: 2}
-"""
-ASSERTIONS = """
-from pytest_steer import assert_promotes, assert_suppresses, extract, read_items
-
-def test_all(steer_model):
-    vector = extract.caa(steer_model, read_items("train.json"), layer=1)
-    items, letters = read_items("open.json"), read_items("letters.json")
-    claims = [
-        lambda: assert_promotes(steer_model, vector, items, nats=5, beside=letters, multipliers=[-1, 0, 1]),
-        lambda: assert_suppresses(steer_model, vector, items, nats=5, multiplier=2, multipliers=[-1, 0, 1]),
-    ]
-    for claim in claims:
-        try:
-            claim()
-        except AssertionError:
-            pass
 """
 ANSWERS = [("It was merry.", "It was dreary."), ("Yes, it was fine and bright.", "No."), ("We sang", "We wept at the mill")]
 
@@ -73,101 +49,6 @@ def claims_of(pytester: pytest.Pytester, *options: str) -> tuple[pytest.RunResul
     return result, written["claims"]
 
 
-def test_files_and_assertions_measure_the_same_and_what_a_plain_loop_does(both: Path, pytester: pytest.Pytester) -> None:
-    (both / "c.steer.yaml").write_text(HEAD + CLAIMS)
-    pytester.makepyfile(test_c=ASSERTIONS)
-    result, by_file = claims_of(pytester, "c.steer.yaml")
-    result.assert_outcomes(failed=2)
-    result.stdout.fnmatch_lines(
-        [
-            "fails: FAIL  rise of matching log-likelihood * promised at least 5",
-            "  n = 12 items, bounds by t at 0.95 each side: the interval is on the bad side",
-            "  deployed at multiplier 1 *",
-            "  matching answers: log-likelihood * -> * nats per token, change * [[]*, *[]]",
-            "  not matching answers: log-likelihood * -> * nats per token, change * [[]*, *[]]",
-            "  beside: letters.json",
-            "            n * matching * not matching",
-            "    here    12 *",
-            "    beside  10 *",
-            "  rank correlation (Spearman) over the 10 questions that both ask: effect on propensity *, matching *, not matching *",
-            "  steered: caa at layer 1, positions after_prompt, norm *; deployed multiplier 1 (* of the median hidden norm)",
-            "  data: open.json",
-            "  mean log-likelihood of the answers (nats per token):",
-            "      multiplier     -1      0      1",
-            "        matching *",
-            "    not matching *",
-            "  change by quartile of the unsteered log-likelihood of the matching answers:",
-            "             n * unsteered *",
-            "    lowest   3 *",
-            "  on the scale of Pres et al. 2024 (divided by * unsteered, * steered): promoted *, suppressed *; in the quarter with most to gain *, *",
-            "  worst items:",
-            "    [[]*[]] change *: matching * -> *, not matching * -> *",
-            "  run again: pytest c.steer.yaml::fails *",
-            "  fail * fails (promotes) * rise of matching log-likelihood * >= 5 * 12",
-            "  fail * too (suppresses) * fall of not matching log-likelihood * >= 5 * 12",
-        ]
-    )
-    _, by_assertion = claims_of(pytester, "test_c.py")
-    for one, other in zip(by_file, by_assertion, strict=True):
-        for key in ("check", "estimate", "interval", "verdict", "noise", "items", "strata", "curve", "compared"):
-            assert one[key] == other[key], key
-        own = {key: value for key, value in one["details"].items() if key != "beside"}
-        assert own == {key: value for key, value in other["details"].items() if key != "beside"}
-
-    model = load_model("builtin:tiny")
-    directions = extract.caa(model, read_items(both / "train.json"), layer=1).directions
-    items, letters = read_items(both / "open.json"), read_items(both / "letters.json")
-
-    def likelihoods(data, m):
-        return np.array(
-            [plain.likelihoods(model.hf, model.tokenizer, item, directions, m, "after_prompt") for item in data]
-        ).T
-
-    base = likelihoods(items, 0)
-    for claim, side, m in ((by_file[0], 0, 1), (by_file[1], 1, 2)):
-        change = (1 if side == 0 else -1) * (likelihoods(items, m) - base)[side]
-        low, high = stats.t.interval(0.9, len(change) - 1, change.mean(), stats.sem(change))
-        assert (claim["estimate"], *claim["interval"]) == pytest.approx((change.mean(), low, high), rel=1e-3, abs=1e-6)
-    changes, lettered = likelihoods(items, 1) - base, likelihoods(letters, 1) - likelihoods(letters, 0)
-    record = by_file[0]["details"]["beside"]
-    assert record["sides"]["matching"]["change"] == pytest.approx(lettered[0].mean(), abs=1e-5)
-    # The lettered ones are numbers 11 to 2.
-    want = stats.spearmanr(changes[0][2:], lettered[0][::-1]).statistic
-    assert record["rank_correlation"]["matching_change"] == pytest.approx(want)
-
-
-def test_a_report_without_texts(both: Path, pytester: pytest.Pytester) -> None:
-    (both / "c.steer.yaml").write_text(HEAD + CLAIMS)
-    _, found = claims_of(pytester, "c.steer.yaml", "--steer-report-texts=none")
-    text = json.dumps(found)
-    assert not any(words in text for words in ("merry", "dreary", "number 3 at the lake"))
-    assert len(found[0]["items"][0]["matching_likelihood"]) == 3
-    assert found[0]["details"]["sides"]["matching"]["at"]
-
-
-@pytest.mark.parametrize(
-    ("items", "words"),
-    [
-        ([{"question": "How was it?"}] * 2, "c.steer.yaml:7: data.test: *open.json: item 0"),
-        ([{"question": "How was it?", "matching": "Fine.", "not_matching": " "}], "c.steer.yaml:7: data.test: *open.json: item 0*"),
-        ([{"question": "How was it?", "matching": "Fine.", "not_matching": "Fine."}], "c.steer.yaml:7: data.test: *open.json: item 0*same*"),
-        ([{"question": "How was it?", "matching": "Fine.", "not_matching": "Bad."}], "*open.json: has 1 item(s); an interval needs at least two*"),
-    ],
-)  # fmt: skip
-def test_items_without_answers_are_named_and_lose_no_other_claim(
-    both: Path, pytester: pytest.Pytester, items: list[dict], words: str
-) -> None:
-    (both / "good.json").write_text((both / "open.json").read_text())
-    (both / "open.json").write_text(json.dumps(items))
-    (both / "c.steer.yaml").write_text(
-        HEAD
-        + "  - promotes: 0.05\n  - suppresses: {nats: 0, multiplier: -1, direction: lowers, data: {test: good.json}, min_n: 99}\n"
-    )
-    result, (wrong, right) = claims_of(pytester)
-    assert (wrong["verdict"], right["verdict"]) == ("error", "inconclusive")
-    result.stdout.fnmatch_lines([f"promotes: ERROR  {words}*"])
-
-
 @pytest.mark.parametrize(
     ("letters", "words"),
     [
@@ -182,12 +63,6 @@ def test_what_cannot_stand_beside(both: Path, pytester: pytest.Pytester, letters
     result, (found,) = claims_of(pytester)
     assert found["verdict"] == "error"
     result.stdout.fnmatch_lines([f"promotes: ERROR  {words}*"])
-
-
-def test_with_the_dev_profile_the_first_items_are_measured(both: Path, pytester: pytest.Pytester) -> None:
-    (both / "c.steer.yaml").write_text(HEAD + "  - promotes: {nats: 5, beside: letters.json}\n")
-    _, (found,) = claims_of(pytester, "--steer-profile=dev", "--steer-dtype=float32")
-    assert (found["n"], found["details"]["beside"]["n"]) == (12, 10)
 
 
 def test_a_matrix_of_methods(both: Path, pytester: pytest.Pytester) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_steer.sources import BUILTIN_FOLDER
+from pytest_steer.core.sources import BUILTIN_FOLDER
 
 CLAIM = "claims:\n  - hooks_are_sound: {max_batches: 1}\n"
 
@@ -49,9 +49,3 @@ def test_a_folder_below_the_current_one_moves_nothing(pytester, folder):
     here.symlink_to(folder)
     said = collected(pytester, "--steer-model", "model", "--steer-cache", "nowhere-yet")
     assert "rootdir was looked for" not in said
-
-
-def test_a_report_in_another_folder_moves_it_too(pytester, folder, tmp_path):
-    (tmp_path / "old.json").write_text("{}")
-    said = collected(pytester, "--steer-report", str(tmp_path / "old.json"))
-    assert f"Write --steer-report={tmp_path / 'old.json'}" in " ".join(said.split())

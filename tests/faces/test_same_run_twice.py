@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-from .conftest import HEAD
+from x.conftest import HEAD
 
 CLAIMS = """
   - steers: {steerability: 0.1}
@@ -101,17 +100,3 @@ def test_by_two_workers(run: Any) -> None:
     """A worker that measures other claims before one has other scores in memory, so the rest of them are computed in other batches."""
     pytest.importorskip("xdist")
     assert difference(without_work(run()), without_work(run("-n", "2")), within=1e-5) == []
-
-
-def test_a_difference_is_found() -> None:
-    one = {"a": [1.0, 2.0], "b": "0.5 of 7"}
-    assert difference(one, one) == difference(one, {"a": [1.0, 2.0 + 1e-7], "b": "0.6 of 7"}, within=1e-6) == []
-    for other in (
-        one | {"a": [1.0, 2.1]},
-        one | {"b": "0.5 at 7"},
-        one | {"c": 1},
-        one | {"a": [1.0]},
-        one | {"a": [1.0, None]},
-    ):
-        assert len(difference(one, other, within=1e-6)) == 1
-    assert len(difference(one, {"a": [1.0, 2.0 + 1e-7], "b": "0.6 of 7"})) == 2

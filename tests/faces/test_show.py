@@ -7,13 +7,12 @@ from pathlib import Path
 
 import jsonschema
 import pytest
+from x.conftest import lettered
 
 from pytest_steer import Context, load_model, propensity_curve, read_items
 from pytest_steer.cli.main import main
 from pytest_steer.measures import asked_record
 from pytest_steer.report import report_schema
-
-from .conftest import lettered
 
 CLAIMS = """
 vector:
@@ -168,15 +167,6 @@ def test_prompts_of_claims_about_replies(folder: Path, capsys: pytest.CaptureFix
     assert cliff.index("  text 0") < cliff.index("  prompt ")
 
 
-def test_as_many_items_as_asked_for(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    printed = shown(capsys, "steers", "--items", "3")
-    assert [line.split(":")[0] for line in printed.splitlines() if line.startswith("  item ")] == [
-        "  item 0",
-        "  item 1",
-        "  item 2",
-    ]
-
-
 def test_a_claim_like_one_that_does_not_stand_above_it_names_it(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     again = "  - steers: {steerability: -50, name: again}\n"
     (folder / "c.steer.yaml").write_text(CLAIMS + again)
@@ -251,22 +241,6 @@ def test_the_evidence_has_what_show_prints(folder: Path, pytester: pytest.Pytest
 
     curve = propensity_curve(model, items, random_vector(1, width=model.width), multipliers=[-1, 0, 1])
     assert asked_record(model, curve, Context()) == steers
-
-
-def test_a_claim_whose_answers_differ_in_length_says_so(folder: Path, pytester: pytest.Pytester) -> None:
-    items = [{"question": f"How are you, {i}?", "matching": "very well indeed", "not_matching": "so"} for i in range(4)]
-    (folder / "worded.json").write_text(json.dumps(items))
-    claim = "  - steers: {steerability: 1000, data: {test: worded.json}}\n"
-    (folder / "c.steer.yaml").write_text(CLAIMS.split("claims:")[0] + "claims:\n" + claim)
-    result = pytester.runpytest("--steer-report=out.json")
-    (claim,) = json.loads((folder / "out.json").read_text())["claims"]
-    lengths = claim["asked"]["lengths"]
-    assert (lengths["items"], lengths["different"]) == (4, 4)
-    assert lengths["matching"] > lengths["not_matching"]
-    matching, other = (len(one["tokens"]) - one["first_scored"] for one in claim["asked"]["first_item"])
-    assert (matching, other) == (lengths["matching"], lengths["not_matching"])
-    assert f"{lengths['matching']:g}" in claim["message"]
-    result.stdout.fnmatch_lines(["*answers*tokens*"])
 
 
 def test_what_is_promised_and_where_it_comes_from(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -93,7 +93,7 @@ def test_a_sweep_from_options_to_a_claim_file_that_passes(folder, capsys, pytest
     result.assert_outcomes(passed=3)
     claims = json.loads((folder / "r.json").read_text())["claims"]
     assert claims[0]["data"]["n"] == 21
-    assert not any(claim["warnings"] for claim in claims)
+    assert not any(claim["findings"] for claim in claims)
 
 
 def test_caa_takes_its_items_from_the_same_file(folder, capsys, pytester):
@@ -124,7 +124,7 @@ def test_nothing_is_written_that_was_not_asked_for(folder, capsys):
     assert sorted(os.listdir()) == before
 
 
-@pytest.mark.filterwarnings("ignore::pytest_steer.errors.SteerWarning")  # the data of the last vector mean nothing
+@pytest.mark.filterwarnings("ignore::pytest_steer.core.errors.SteerWarning")  # the data of the last vector mean nothing
 def test_a_saved_vector_is_swept_at_its_layers(folder, capsys, pytester):
     assert main([*APPROVAL, "--layers", "0-2", "--keep", "1", "--multipliers=1", "--write", "one.steer.yaml"]) == 0
     first = capsys.readouterr().out
@@ -186,11 +186,9 @@ def test_no_layer_keeps_the_limits(folder, capsys):
         (["sweep", "--data", "items.json", "--train", "items.json"], "30 questions of items.json are also in items.json"),
         (["sweep", "--data", "items.json", "--train", "texts.json"], "caa compares two answers to one question"),
         (["sweep", "--data", "items.json", "--split", "40/60"], "Write train/validation/test: --split 40/20/40"),
-        (["sweep", "--data", "items.json", "--vector", "no.gguf"], "no.gguf: there is no such file"),
         ([*APPROVAL, "--vector", "items.json"], "--vector is a vector that is made already. Delete --train and --method"),
         ([*APPROVAL, "--split", "1/1/1"], "Write validation/test: --split 30/70"),
         ([*APPROVAL, "--split", "1/x"], "'1/x'. Write three numbers above 0"),
-        ([*APPROVAL, "--split", "1/-1"], "'1/-1'. Write three numbers above 0"),
         (
             [*APPROVAL, "--split", "1/100"],
             "items.json: 30 items with 30 different questions are too few to split: validation 0",
@@ -199,25 +197,16 @@ def test_no_layer_keeps_the_limits(folder, capsys):
         ([*APPROVAL, "--layers", "3-1"], "'3-1'. Write numbers and ranges"),
         ([*APPROVAL, "--layers", "0-99999999999"], "no model has 99999999999"),
         ([*APPROVAL, "--multipliers", "nan"], "'nan'. Write numbers"),
-        ([*APPROVAL, "--multipliers", "-1,inf"], "'-1,inf'. Write numbers"),
         ([*APPROVAL, "--multipliers", "0"], "other than 0"),
         ([*APPROVAL, "--keep", "0"], "0.0 is not in the range 0<x<=1"),
-        ([*APPROVAL, "--keep", "1.1"], "1.1 is not in the range 0<x<=1"),
-        ([*APPROVAL, "--top", "0"], "0 is not in the range x>=1"),
         ([*APPROVAL, "--top", "1", "--keep", "1"], "--keep and --top exclude each other"),
-        ([*APPROVAL, "--anti-steerable-share", "1.5"], "1.5 is not in the range 0<x<1"),
-        ([*APPROVAL, "--budget", "-1"], "-1.0 is not in the range x>0"),
         ([*APPROVAL, "--budget", "nan"], "'nan' is not a finite number"),
-        ([*APPROVAL, "--budget", "inf"], "'inf' is not a finite number"),
-        ([*APPROVAL, "--seed", "-1"], "-1 is not in the range x>=0"),
         ([*APPROVAL, "--out", "sweep.txt"], "sweep.txt: the name has to end in .json"),
         ([*APPROVAL, "--heatmap", "no/map.svg"], "the folder no does not exist"),
         ([*APPROVAL, "--write", "chosen.yaml"], "chosen.yaml: the name has to end in .steer.yaml or .steer.yml"),
         ([*APPROVAL, "--write", "taken.steer.yaml"], "taken.test.json exists, and is not overwritten"),
         ([*APPROVAL, "--cache", "items.json"], "'items.json' is a file"),
-        ([*APPROVAL, "--device", "abacus"], "device 'abacus' cannot be used here"),
         ([*APPROVAL, "--stride", "8"], "--stride is about neutral texts, and there are none. Write --neutral TEXTS too"),
-        ([*APPROVAL, "--leave-out", "hat"], "--leave-out is about neutral texts, and there are none"),
         ([*APPROVAL, "--neutral", "texts.txt", "--leave-out", "("], "'(' is not a regular expression"),
         ([*APPROVAL, "--neutral", "texts.txt", "--leave-out", "."], "no text is left: all 12 are left out (matching '.')"),
         ([*APPROVAL, "--neutral", "empty.txt"], "empty.txt: the file holds no texts"),

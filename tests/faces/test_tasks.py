@@ -46,35 +46,6 @@ def claims_of(folder: Path, pytester: pytest.Pytester, text: str, *options: str)
     return result, report["claims"]
 
 
-def test_claims_of_a_file(tasks: Path, pytester: pytest.Pytester) -> None:
-    result, (by_first, exact, known) = claims_of(
-        tasks,
-        pytester,
-        """
-  - performs_task: {accuracy: 0.6}
-  - performs_task: {accuracy: 0.6, by: exact, n_shots: 2, name: whole}
-  - performs_task: {accuracy: 0.9, n_shots: 2, shuffled: true, name: too-much, xfail: a quarter of the answers is another}
-""",
-    )
-    result.assert_outcomes(passed=1, failed=1, xfailed=1)
-    assert [claim["verdict"] for claim in (by_first, exact, known)] == ["pass", "fail", "fail"]
-    assert (by_first["estimate"], by_first["n"], by_first["unit"]) == (0.75, 60, "tasks")
-    assert (exact["statistic"], exact["estimate"]) == ("exact accuracy", 0.0)
-    assert known["estimate"] == 0.75
-    settings = [(r["n_shots"], r["shuffled"], r["steered"]) for r in known["details"]["accuracies"]]
-    assert settings == [(0, False, False), (5, False, False), (5, True, False), (2, True, False), (2, True, True)]
-    result.stdout.fnmatch_lines(
-        [
-            "whole: FAIL  exact accuracy 0 *",
-            "*steered, 2-shot * 60 * 0.75 * 0.00*",
-            "*worst of the 60 wrong answers:*",
-            "*[[]*[]] case * -> *; wrong unsteered*",
-            "  run again: pytest task.steer.yaml::whole",
-        ]
-    )
-    result.stdout.fnmatch_lines(["  pass * performs_task *first-token accuracy * >= 0.6 * 60"])
-
-
 def test_what_is_asked_is_what_the_measure_asks(tasks: Path, pytester: pytest.Pytester) -> None:
     """Demonstrations come from data.demonstrations, and follow the seed of the run."""
     _, (claim,) = claims_of(
@@ -93,36 +64,3 @@ def test_what_is_asked_is_what_the_measure_asks(tasks: Path, pytester: pytest.Py
         assert record["margins_unsteered"] == pytest.approx(alone, abs=1e-4)
     assert max(abs(a - b).max() for a, b in zip(bare.margins, other.margins, strict=True)) > 2e-3
     assert [record["note"] for record in claim["details"]["accuracies"]] == [None] * 5
-
-
-def test_the_dev_profile_asks_for_fewer_of_the_same(tasks: Path, pytester: pytest.Pytester) -> None:
-    text = "  - performs_task: {accuracy: 0.6, n_shots: 3}\n"
-    _, (few,) = claims_of(tasks, pytester, text, "--steer-profile=dev", "--steer-dtype=float32")
-    _, (all_,) = claims_of(tasks, pytester, text)
-    assert (few["n"], all_["n"]) == (20, 60)
-    for short, full in zip(few["details"]["tasks"], all_["details"]["tasks"], strict=False):
-        assert short["input"] == full["input"]
-        assert short["margins_steered"] == pytest.approx(full["margins_steered"], abs=1e-3)
-
-
-@pytest.mark.parametrize(
-    ("file", "content", "message"),
-    [
-        ("pairs.json", '[{"question": "a"}]', "*pairs.json: item 0: expected an object with 'input' and 'output'*"),
-        ("pairs.json", "[]", "*pairs.json: the file holds no pairs of input and output*"),
-        (
-            "shown.json",
-            '[{"input": "a", "output": "b"}]',
-            "*pairs.json: task item 'case 0': 2 demonstrations are asked for*only 1*",
-        ),
-    ],
-)
-def test_data_that_cannot_be_used_are_errors(
-    tasks: Path, pytester: pytest.Pytester, file: str, content: str, message: str
-) -> None:
-    (tasks / file).write_text(content)
-    result, (claim,) = claims_of(
-        tasks, pytester, "  - performs_task: {accuracy: 0.6, n_shots: 2, data: {demonstrations: shown.json}}\n"
-    )
-    assert (claim["verdict"], claim["estimate"]) == ("error", None)
-    result.stdout.fnmatch_lines([message])

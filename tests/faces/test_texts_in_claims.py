@@ -6,13 +6,10 @@ import json
 from pathlib import Path
 
 import jsonschema
-import numpy as np
 import pytest
+from x.conftest import HEAD
 
-from pytest_steer import load_model, perplexity, read_texts
 from pytest_steer.report import report_schema
-
-from .conftest import HEAD
 
 ANSWERS = [
     {"id": f"a{n}", "prompt": f"Mary made hat {n}. Do you like it?", "completion": "Yes." if n % 3 else "I am sorry, no."}
@@ -63,16 +60,3 @@ def test_what_a_rule_leaves_out_is_in_the_summary_the_message_and_the_report(tex
     assert [text["id"] for text in found["by-id"]["details"]["texts"]] == [
         a["id"] for a in ANSWERS if a["id"] not in ("a1", "a2")
     ]
-
-
-def test_a_claim_of_a_file_measures_what_python_does(texts: Path, pytester: pytest.Pytester) -> None:
-    (texts / "c.steer.yaml").write_text(HEAD + "  - ppl_delta_below: {limit: 9e9, data: {neutral: answers.jsonl}}\n")
-    _, found = report(pytester)
-    (record,) = found.values()
-    model = load_model("builtin:tiny")
-    assert record["asked"]["template"] == model.format.name
-    first = record["details"]["texts"][0]
-    assert (first["prompt"], first["text"]) == (ANSWERS[0]["prompt"], ANSWERS[0]["completion"])
-    base = perplexity(model, read_texts(texts / "answers.jsonl"))
-    np.testing.assert_allclose([text["nll_base"] for text in record["details"]["texts"]], base.per_text, rtol=1e-6)
-    assert [text["tokens"] for text in record["details"]["texts"]] == base.tokens.tolist()

@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 import torch
+from reports import codes_of, noted
+from x.conftest import HEAD, lettered, steering_items
 
 from pytest_steer import Context, SteeringVector, assert_steers, load_model
-from pytest_steer.errors import SteerError
+from pytest_steer.core.errors import SteerError
 from pytest_steer.fuzzing.trials import Trials
 from pytest_steer.stats import Direction
-
-from .conftest import HEAD, lettered, steering_items
 
 # Kind, the arguments of its assertion, its promise, a number that nothing here comes near, what else it takes.
 KINDS: dict[str, tuple[str, str, float, dict[str, Any]]] = {
@@ -44,9 +44,9 @@ from pytest_steer import Items, Model
 from pytest_steer.claims import claim, measure_items
 from pytest_steer.claims.common import OverItems
 from pytest_steer.claims.holding import hold
-from pytest_steer.evidence import Direction, Evidence
+from pytest_steer.core.evidence import Direction, Evidence
 from pytest_steer.measures import Subject
-from pytest_steer.parameters import Param
+from pytest_steer.core.parameters import Param
 from pytest_steer.stats import share
 
 
@@ -155,7 +155,7 @@ def test_without_a_threshold_everything_is_measured_and_nothing_is_judged(
         assert first.endswith(", no threshold yet")
         assert f" on {claim['n']} {claim['unit']}," in second
         assert f"write `{key}: {{value: ..., set: 20" in third
-        assert "threshold" not in "\n".join(claim["warnings"])
+        assert not [one for one in codes_of(claim) if one.startswith("threshold")]
 
 
 def test_an_empty_claim_is_one_without_a_threshold(suite: Path, pytester: pytest.Pytester) -> None:
@@ -203,12 +203,11 @@ def test_a_claim_that_is_judged_on_items_of_its_pilot_says_so(
         assert record["date"] == record["measured"] == today.isoformat()
         assert record["file"] == "pilot.json"
         assert record["sha256"] == digest
-        said = [text for text in claim["warnings"] if "the threshold was set on" in text]
+        said = noted(claim, "threshold-set-on-these-data")
         if kind in (*judged_on_items, "steers_at_cost"):
             assert (record["seen"], record["of"], record["before_data"]) == (4, 10, False), (kind, record)
-            assert said == [
-                "the threshold was set on 4 of these 10 items (pilot.json): a pass says little. Judge it on others"
-            ]
+            assert len(said) == 1
+            assert "4 of these 10 items (pilot.json)" in said[0]
         else:  # on texts, or on the items that ship
             assert record["seen"] == 0
             assert record["of"] >= 8
@@ -217,16 +216,16 @@ def test_a_claim_that_is_judged_on_items_of_its_pilot_says_so(
 
 
 WHEN = {
-    "all of them": ("test.json", "2999-01-01", "the threshold was set on these items (pilot.json): a pass says little. Judge it on others"),
-    "none of them": ("train.json", "today", None),
-    "not yet": ("train.json", "2999-01-01", "the threshold is said to be set on 2999-01-01, which is in the future"),
-    "before the pilot": ("train.json", "2020-01-01", "the threshold is said to be set on 2020-01-01, and pilot.json, which it comes from, was measured on"),
+    "all of them": ("test.json", "2999-01-01", ["threshold-set-on-these-data", "threshold-day"]),
+    "none of them": ("train.json", "today", []),
+    "not yet": ("train.json", "2999-01-01", ["threshold-day"]),
+    "before the pilot": ("train.json", "2020-01-01", ["threshold-day"]),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("case", WHEN)
 def test_what_is_known_of_a_threshold(suite: Path, pytester: pytest.Pytester, case: str) -> None:
-    data, day, warning = WHEN[case]
+    data, day, codes = WHEN[case]
     pilot_of(suite, pytester, json.loads((suite / data).read_text()))
     day = datetime.date.today().isoformat() if day == "today" else day
     (suite / "c.steer.yaml").write_text(
@@ -236,11 +235,10 @@ def test_what_is_known_of_a_threshold(suite: Path, pytester: pytest.Pytester, ca
     )
     claims = claims_of(suite, pytester, "c.steer.yaml")
     claim, by_file, by_day = (claims[name] for name in ("steers", "by-file", "by-day"))
-    said = [text for text in claim["warnings"] if text.startswith("the threshold")]
-    assert any(text.startswith(warning) for text in said) if warning else said == []
+    assert [one for one in codes_of(claim) if one.startswith("threshold")] == codes
     seen = 10 if data == "test.json" else 0
     assert (claim["threshold_set"]["seen"], claim["threshold_set"]["of"]) == (seen, 10)
-    assert claim["threshold_set"]["before_data"] is (warning is None)
+    assert claim["threshold_set"]["before_data"] is (not codes)
     assert (by_file["threshold_set"]["seen"], by_file["threshold_set"]["measured"]) == (seen, None)
     assert by_day["threshold_set"] | {"date": None} == dict.fromkeys(by_day["threshold_set"])
     known = "all of the 10 judged here are in it" if seen else "none of the 10 judged here is in it"
@@ -321,5 +319,4 @@ def test_texts_of_a_pilot_are_known_too(suite: Path, pytester: pytest.Pytester) 
     (suite / "c.steer.yaml").write_text(HEAD + "  - ppl_delta_below: {limit: {value: 90, from: pilot.json}}\n")
     claim = claims_of(suite, pytester, "c.steer.yaml")["ppl_delta_below"]
     assert (claim["verdict"], claim["threshold_set"]["seen"], claim["threshold_set"]["of"]) == ("pass", 12, 12)
-    said = "the threshold was set on these texts (pilot.json): a pass says little. Judge it on others"
-    assert said in claim["warnings"]
+    assert "threshold-set-on-these-data" in codes_of(claim)

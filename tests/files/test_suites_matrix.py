@@ -23,10 +23,6 @@ def specs(folder: Path, text: str) -> dict[str, ClaimSpec]:
     return {entry.name: entry for entry in entries}
 
 
-def test_without_a_matrix_names_are_as_they_were(folder: Path) -> None:
-    assert list(specs(folder, EXTRACTED + CLAIMS)) == ["steers", "cost"]
-
-
 def test_every_claim_for_every_combination_in_the_order_of_the_file(folder: Path) -> None:
     made = specs(folder, EXTRACTED + "matrix: {method: [caa, mean_difference], layer: [3, [4, 5]]}\n" + CLAIMS)
     labels = ["caa-3", "caa-4+5", "mean_difference-3", "mean_difference-4+5"]

@@ -1,4 +1,4 @@
-"""A method and an intervention of another package: one module each, known to claim files once it is imported."""
+"""A method, an intervention and a claim of another package: known to claim files once they are imported."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ import builders
 import pytest
 import torch
 
-from pytest_steer import extract, read_items, registry
-from pytest_steer.errors import ClaimFileError, SteerError
+from pytest_steer import extract, read_items
+from pytest_steer.core import registry
+from pytest_steer.core.errors import ClaimFileError, SteerError
 from pytest_steer.files import BrokenClaim, read_suite
+from pytest_steer.files.build import Builder
 from pytest_steer.files.make import make_steering
-from pytest_steer.files.schema import full_schema
 from pytest_steer.prompting import AS_GIVEN
 from pytest_steer.steering import intervention
 
@@ -30,7 +31,7 @@ import torch
 
 from pytest_steer import Context, Model, SteeringVector
 from pytest_steer.extract import Data, method, read_contrast
-from pytest_steer.parameters import Param
+from pytest_steer.core.parameters import Param
 from pytest_steer.steering import SAVED_VECTOR, Intervention, add, intervention
 
 
@@ -141,37 +142,20 @@ def test_they_are_choices_of_a_matrix(place, theirs):
 @pytest.mark.parametrize(
     ("head", "lines"),
     [
-        ("vector: {extract: {method: medain, scale: 2, data: items.json}, layer: 1}", ["1: vector.extract.method", "Did you mean 'median'?"]),
         ("vector:\n  extract: {method: median, scal: 2, data: items.json}\n  layer: 1", ["2: vector.extract.scal: unknown key", "Did you mean 'scale'?"]),
-        ("vector:\n  layer: 1\n  extract: {method: median, scale: 0, data: items.json}", ["3: vector.extract.scale: must be greater than 0, but is 0"]),
         ("vector:\n  layer: 1\n  extract: {method: median, data: items.json}", ["3: vector.extract: 'scale' is missing", "Add `scale: 2.0`."]),
-        ("vector: {extract: {method: median, scale: 2, data: items.json}}", ["1: vector: 'layer' is missing"]),
-        ("vector:\n  layer: 1\n  extract: {method: median, scale: 2, epochs: 20, data: items.json}", ["3: vector.extract.epochs: must be few or many, but is 20"]),
         ("vector:\n  layer: 1\n  extract: {method: learned, epochs: few, data: items.json}", ["3: vector.extract.epochs: must be a whole number, but is the text 'few'"]),
         ("vector:\n  layer: 1\n  extract: {method: caa, scale: 2, data: items.json}", ["3: vector.extract.scale: 'scale' is a setting of method median, not of caa", "write `method: median`"]),
-        ("intervention:\n  kind: limted\n  file: v.safetensors", ["2: intervention.kind", "Did you mean 'limited'?"]),
         ("intervention:\n  kind: limited\n  file: v.safetensors", ["1: intervention: 'ceiling' is missing"]),
         ("intervention:\n  kind: limited\n  file: v.safetensors\n  ceiling: w.safetensors", ["4: intervention.ceiling: there is no file", "Did you mean 'v.safetensors'?"]),
-        ("intervention:\n  kind: limited\n  file: v.safetensors\n  ceiling: v.safetensors\n  share: 2", ["5: intervention.share: must be at least 0 and at most 1, but is 2"]),
-        ("intervention:\n  kind: add\n  file: v.safetensors\n  share: 0.2", ["4: intervention.share: 'share' is a setting of kind limited, not of add"]),
         ("intervention:\n  kind: limited\n  file: v.safetensors\n  ceiling: v.safetensors\n  site: mlp", ["5: intervention.site: kind limited acts at the output of blocks"]),
         ("vector: {extract: {data: items.json}, layer: 1}\nmatrix:\n  method:\n    medain: {extract: {scale: 2}}", ["4: matrix.method.medain: there is no method 'medain'", "Did you mean 'median'?"]),
-        ("vector: {extract: {data: items.json}, layer: 1}\nmatrix:\n  method:\n    median: {extract: {scale: -1}}", ["4: matrix.method.median.extract.scale: must be greater than 0"]),
     ],
 )  # fmt: skip
 def test_mistakes_are_named_with_their_lines(place, theirs, head, lines):
     message = said(place, head)
     for line in lines:
         assert line in message, message
-
-
-def test_they_come_and_go_with_the_registry(place, request):
-    assert '"median"' not in json.dumps(full_schema())
-    request.getfixturevalue("theirs")
-    schema = full_schema()["$defs"]
-    assert "median" in schema["vector"]["properties"]["extract"]["properties"]["method"]["enum"]
-    assert schema["intervention"]["properties"]["share"]["description"] == "The share of its length. 1.0 without it."
-    assert "limited (added, no longer than another vector)" in schema["intervention"]["properties"]["kind"]["description"]
 
 
 def test_what_cannot_be_registered():
@@ -187,3 +171,106 @@ def test_what_cannot_be_registered():
         extract.method("mine", takes="pairs")(lambda model, data: None)
     with pytest.raises(SteerError, match="'add' is already registered by"):
         intervention("add", does="added")(lambda vector: vector)
+
+
+CLAIM = '''
+from typing import Annotated, Any
+
+from pytest_steer.data import Items, as_items
+from pytest_steer.extend import (
+    CONTEXT, FILE, ITEMS, JUDGE, QUESTIONS, AboutItems, DataError, Fault, Form, Param, Promise, claim, named,
+)
+
+
+def read_poem(lines, file):
+    if len(lines) < 2:
+        raise DataError("a poem has two lines")
+    return " / ".join(lines)
+
+
+@claim("theirs", title="Theirs", main="least")
+class Theirs(AboutItems):
+    """A claim of another package, with parameters of every form."""
+
+    least: Annotated[Promise, Param("The least.", example=0.1)]
+    other: Annotated[Items | None, Param("Items.", example="other.json", reads=as_items, loads=ITEMS)] = None
+    log: Annotated[Any, Param("A file.", example="log.txt", loads=FILE)] = None
+    quiz: Annotated[Any, Param("Questions.", example="quiz.jsonl", loads=QUESTIONS)] = None
+    where: Annotated[Any, Param("A context.", example={"option_order": "swapped"}, loads=CONTEXT)] = None
+    who: Annotated[Any, Param("A judge.", loads=JUDGE)] = None
+    sets: Annotated[Any, Param("Items by name.", example={"a": "a.json"}, loads=named(ITEMS))] = None
+    poem: Annotated[Any, Param("Lines.", example=["a", "b"], loads=Form({"type": "array"}, read_poem))] = None
+
+    @staticmethod
+    def faults(written):
+        if "quiz" in written.values and "poem" in written.values:
+            yield Fault(("poem",), "goes with no quiz", "Delete one of the two.")
+'''
+THEIRS = """vector: {file: v.safetensors, layer: 1}
+data: {test: items.json}
+claims:
+  - theirs:
+      least: 0.1
+      """
+
+
+@pytest.fixture
+def theirs_claim(tmp_path, monkeypatch):
+    (tmp_path / "steer_claim.py").write_text(CLAIM)
+    monkeypatch.syspath_prepend(tmp_path)
+    importlib.invalidate_caches()
+    yield importlib.import_module("steer_claim").Theirs
+    registry.forget("claim", "theirs")
+    del sys.modules["steer_claim"]
+
+
+def suite(place, parameters):
+    (place / "x.steer.yaml").write_text(THEIRS + parameters.replace("\n", "\n      "))
+    return read_suite(place / "x.steer.yaml")
+
+
+def test_a_parameter_is_loaded_as_its_form_says(place, theirs_claim, monkeypatch):
+    (place / "log.txt").write_text("")
+    (place / "quiz.jsonl").write_text(json.dumps({"question": "1 + 1?", "choices": ["2", "3"], "answer": "A"}))
+    monkeypatch.chdir("/")
+    found = suite(
+        place,
+        "other: items.json\nlog: log.txt\nquiz: quiz.jsonl\nwhere: {option_order: swapped}\nwho: {contains: [yes]}\n"
+        "sets: {one: items.json}",
+    )
+    claim = Builder(builders.random_model("llama")).build(found, found.entries[0])
+    items = read_items(place / "items.json")
+    assert isinstance(claim, theirs_claim)
+    assert list(claim.other) == list(claim.sets["one"]) == list(claim.items) == items
+    assert claim.log == place / "log.txt"
+    assert [one.question for one in claim.quiz] == ["1 + 1?"]
+    assert claim.where.to_dict() == {"option_order": "swapped"}
+    assert claim.who.record()["judge"] == "contains"
+    assert claim.poem is None
+
+
+@pytest.mark.parametrize(
+    ("parameters", "line"),
+    [
+        ("other: item.json", "6: claims[0].theirs.other: there is no file"),
+        ("sets:\n  a: items.json\n  b: b.json", "8: claims[0].theirs.sets.b: there is no file"),
+        ("poem: [a]\nquiz: items.json", "6: claims[0].theirs.poem: goes with no quiz\n  Delete one of the two."),
+    ],
+)
+def test_what_is_wrong_with_it_is_at_its_line_before_anything_is_read(place, theirs_claim, parameters, line):
+    assert line in str(suite(place, parameters).entries[0].error)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "line"),
+    [
+        ("poem: [a]", "6: claims[0].theirs.poem: a poem has two lines"),
+        ("sets:\n  a: items.json\n  b: v.safetensors", "8: claims[0].theirs.sets.b: "),
+        ("who: {python: nowhere.py}", "6: claims[0].theirs.who: "),
+    ],
+)
+def test_an_error_of_loading_is_at_its_line(place, theirs_claim, parameters, line):
+    found = suite(place, parameters)
+    with pytest.raises(SteerError) as caught:
+        Builder(builders.random_model("llama")).build(found, found.entries[0])
+    assert line in found.entries[0].located(caught.value, found.path)

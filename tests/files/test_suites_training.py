@@ -12,17 +12,18 @@ import plain
 import pytest
 import torch
 
-from pytest_steer import SteeringVector, extract, load_model, read_items, registry
+from pytest_steer import SteeringVector, extract, load_model, read_items
 from pytest_steer.claims import evidence_of
+from pytest_steer.core import registry
+from pytest_steer.core.errors import DataError
+from pytest_steer.core.run_context import Effort, RunContext
 from pytest_steer.data import TaskItem, items_as_tasks, task_items
-from pytest_steer.errors import DataError
+from pytest_steer.extract.training import read_training
 from pytest_steer.files import ClaimSpec, read_suite
 from pytest_steer.files.build import Builder
 from pytest_steer.files.inputs import Inputs
 from pytest_steer.files.make import make_steering
-from pytest_steer.files.training import read_training
 from pytest_steer.prompting import AS_GIVEN, IN_TASK_FORM, Context
-from pytest_steer.run_context import Effort, RunContext
 from pytest_steer.steering import as_intervention
 
 SEED = 3
@@ -252,19 +253,6 @@ def test_steers_on_a_task_is_the_plain_curve(model, place, vector):
     assert (subject.intervention.hash, subject.multiplier, subject.positions) == (as_intervention(vector).hash, 1.0, "all")
 
 
-def test_the_effect_at_a_cost_is_that_of_the_task_form(model, place, vector):
-    (place / "neutral.txt").write_text("The mill has two doors.\nSam made a fine pie.\nAnna lives at the inn.\n")
-    text = HEAD.replace("tasks.json", "tasks.json, neutral: neutral.txt") + (
-        "claims:\n  - steers_at_cost: {effect: 0, budget: 0.05}\n"
-    )
-    (claim,) = claims_of(place, text).values()
-    evidence = evidence_of(Builder(model, RunContext(seed=SEED)).build(read_suite(place / "x.steer.yaml"), claim), model)
-    at = evidence.multiplier
-    assert at not in (None, 0.0, 1.0)
-    want = propensities(model, vector, task_items(PAIRS, seed=SEED), grid=(0.0, at))
-    assert evidence.estimate == pytest.approx((want[:, 1] - want[:, 0]).mean(), abs=1e-4)
-
-
 def test_other_wrong_answers_with_another_seed(model, place, vector):
     (claim,) = claims_of(place, HEAD + "claims:\n  - steers: {steerability: 0}\n").values()
     drawn = {
@@ -306,7 +294,7 @@ def test_generalizes_over_a_task_and_other_pairs(model, place):
     check = Builder(model, RunContext(seed=SEED)).build(suite, claim)
     limited = Builder(model, RunContext(seed=SEED, effort=Effort(max_items=3))).build(suite, claim)
     assert (len(limited.items), len(limited.data_sets["other"]), len(check.data_sets["other"])) == (3, 3, 5)
-    assert check.base == IN_TASK_FORM
+    assert check.context == IN_TASK_FORM
     assert check.contexts == {"brief": Context(template=IN_TASK_FORM.template, system="Be brief.")}
     base, brief, other = (
         plain.slopes(propensities(model, made, items, before), GRID).mean()

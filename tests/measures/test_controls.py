@@ -26,8 +26,8 @@ from pytest_steer import (
     kl_divergence,
     task_accuracy,
 )
-from pytest_steer.errors import SteerError
-from pytest_steer.evidence import Verdict
+from pytest_steer.core.errors import SteerError
+from pytest_steer.core.evidence import Verdict
 from pytest_steer.measures import Subject, kl_at_answers, random_controls
 from pytest_steer.steering import ablate, add_keeping_norm
 
@@ -99,13 +99,7 @@ def test_where_no_effect_can_be_told_from_zero_there_are_controls(linear):
 
 
 def test_controls_of_no_effect_are_on_at_most_32_items_spread_evenly(linear):
-    many = []
-    for number in range(58):
-        one = PAIRS[number % 3]
-        answers = one if number % 4 < 2 else one[::-1]
-        many.append(ContrastItem(" ".join(["much"] * (number + 1)), (answers[0],), (answers[1],), str(number)))
-    # Half of the items have the opposite effect, so the mean is about 0 and no direction has an effect.
-    none = evidence(assert_steers, linear.model, linear.vector(), many, steerability=0.5)
+    none = evidence(assert_steers, linear.model, linear.vector(), half_turned(58), steerability=0.5)
     controls, used = none.details["controls"], range(0, 58, 2)
     assert controls["n"] == len(used) == 29
     drawn = [extract.random_direction(linear.vector(), seed=number).directions[0].tolist() for number in range(19)]

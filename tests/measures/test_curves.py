@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from pytest_steer import ContrastItem, Items, PropensityCurve, perplexity, propensity_curve
-from pytest_steer.errors import SteerError, SteerWarning
+from pytest_steer.core.errors import SteerError, SteerWarning
 from pytest_steer.measures import MULTIPLIERS, check_multipliers, check_slope_grid, explained, strata
 from pytest_steer.prompting import Context
 
@@ -95,18 +95,6 @@ def test_an_intervention_without_any_effect_has_slope_zero_on_every_grid(grid, c
     assert made.anti_steerable.all()
 
 
-@quickly
-@given(curves(), st.randoms(use_true_random=False))
-def test_the_order_of_multipliers_and_items_does_not_matter(made, random):
-    columns, rows = list(range(len(made.multipliers))), list(range(len(made.values)))
-    random.shuffle(columns)
-    random.shuffle(rows)
-    other = curve(made.values[rows][:, columns], made.multipliers[columns])
-    np.testing.assert_allclose(other.slopes, made.slopes[rows], atol=1e-12)
-    np.testing.assert_allclose(other.monotonicity, made.monotonicity[rows], atol=1e-12)
-    assert other.steerability == pytest.approx(made.steerability, abs=1e-12)
-
-
 def test_effects_are_paired_with_zero():
     made = curve([[1, 2, 5], [4, 2, 2]], [-1, 0, 2])
     assert made.effects(2).tolist() == [3, 0]
@@ -183,10 +171,6 @@ def test_strata_of_letters_over_yes_and_no():
     alone = curve([[0, 1], [0, 3], [0, 2], [0, 2], [0, 2]], [0, 1], ["Yes", "Yes", "No", "No", None])
     assert explained(alone) == {"yes_no": 0.0}
     assert explained(curve([[0, 1], [0, 3]], [0, 1], [None, None])) == {}
-
-
-def test_free_text_has_no_strata():
-    assert strata(curve([[0, 1]], [0, 1], [None])) == ()
 
 
 def test_strata_go_by_the_letter_that_was_shown():

@@ -121,7 +121,7 @@ def test_a_verdict_that_rounding_can_have_made_is_an_error():
     items = [(" ".join("a" * (index + 1)), "a", "b") for index in range(9)]
     grid = {"multipliers": [0, 2e-4]}  # a dose that is above the rounding of the hidden states
     found = assert_steers(linear.model, linear.vector(), items, steerability=-1, **grid)
-    (low, high), room = found.interval, found.noise["statistic"]
+    (low, high), room = found.interval, found.noise.statistic
     assert found.estimate == pytest.approx(1, abs=room)
     assert room > 10 * (high - low)
     for threshold in (low - 0.1 * room, high + 0.1 * room):

@@ -10,15 +10,13 @@ import torch
 from scipy import special
 
 from pytest_steer import ContrastItem, SteeringVector, kl_divergence, load_model, perplexity, wrap_model
-from pytest_steer.errors import DataError, MeasurementError, SteerError
+from pytest_steer.core.errors import DataError, MeasurementError, SteerError
 from pytest_steer.measures import kl_at_answers, kl_curve
 from pytest_steer.model import Engine, Probe, engine, engine_of, forward
-from pytest_steer.model.layout import Way
 from pytest_steer.model.logits import can_unembed_apart, divergence, scores_of
 from pytest_steer.model.memo import DiskMemo
 from pytest_steer.model.noise import Noise, agree, in_nats
-from pytest_steer.model.planning import Budget, Group, batches, halves, ways_of
-from pytest_steer.model.probes import Pair, Row, bundle_up
+from pytest_steer.model.probes import Pair, Row
 from pytest_steer.steering import as_intervention
 
 GRID = (-0.02, 1.5)  # small doses have divergences of 1e-5, where errors would show
@@ -252,52 +250,7 @@ def test_a_token_of_no_probability_does_not_spoil_the_divergence():
     assert found[1][1] == pytest.approx(special.log_softmax([0.5, 1.0, 2.0])[0])
 
 
-def test_one_pass_for_all_multipliers():
-    model, vector = fresh("llama"), builders.random_vector(2)
-    ran = []
-    handle = model.blocks[0].register_forward_hook(lambda _module, args, _out: ran.append(len(args[0])))
-    try:
-        kl_curve(
-            model, builders.TEXTS[:1], vector, multipliers=[-1, 1]
-        )  # with trials of its way and of the hook, and the doses
-        ran.clear()
-        kl_curve(model, builders.TEXTS[:1], vector, multipliers=[-2, -0.5, 0.5, 2])
-    finally:
-        handle.remove()
-    # Below the vector's layer the unsteered model and all multipliers are one row.
-    assert ran == [1]
-
-
 # --- what a forward holds ------------------------------------------------------------------------------------------------------
-
-
-def bundle_of(*multipliers, diverges=True):
-    change = as_intervention(builders.random_vector(1))
-    probe = Probe(tuple(range(10, 30)), 1, score_from=1, diverges=diverges)
-    (bundle,) = bundle_up([Row(probe, Pair(change, m), str(m).encode()) for m in multipliers])
-    return bundle
-
-
-def test_the_unsteered_row_is_counted():
-    """One steered row takes the place, the logits and the cost of two."""
-    model = fresh("llama")
-    one, two, plain_one = bundle_of(1.0), bundle_of(1.0, 2.0), bundle_of(1.0, diverges=False)
-    cost = {name: ways_of(model, own, 0)[Way("plain")] for name, own in (("one", one), ("two", two), ("plain", plain_one))}
-    assert (cost["one"], cost["two"]) == pytest.approx((2 * cost["plain"], 3 * cost["plain"]))
-    assert Way("shared depth") in ways_of(model, one, 0)
-    # 19 positions of two rows: a budget of less than twice that holds one text at a time.
-    for logits, batch in ((38 * 304, 1), (76 * 304 - 1, 1), (76 * 304, 2)):
-        sizes = [
-            len(own)
-            for own, _ in batches(model, Group((one, one)), lambda *_: Way("plain"), lambda most=logits: Budget(10**6, most))
-        ]
-        assert max(sizes) == batch
-
-
-def test_halves_of_a_batch_keep_the_unsteered_row_with_each():
-    assert halves([bundle_of(1.0)]) == []  # there is nothing to divide
-    (first,), (second,) = halves([bundle_of(1.0, 2.0)])
-    assert [[pair.multiplier for pair in own.pairs] for own in (first, second)] == [[0.0, 1.0], [0.0, 2.0]]
 
 
 def test_ways_are_compared_on_the_scale_of_log_probabilities():

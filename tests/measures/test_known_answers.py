@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from pytest_steer import ContrastItem, Items, SteeringFailure, SteeringVector, assert_steers, perplexity, propensity_curve
-from pytest_steer.errors import DataError, SteerError
+from pytest_steer.core.errors import DataError, SteerError
 from pytest_steer.measures import steering_receipt, strata
 from pytest_steer.steering import ablate, add_keeping_norm, as_intervention
 
@@ -132,19 +132,6 @@ def test_perplexity_with_the_first_token_steered(linear):
     assert found.per_text[0] == pytest.approx(partition - m * C["up"], abs=1e-6)
 
 
-def test_perplexity_of_the_unsteered_model(linear):
-    """Every logit is 0: exactly the number of words."""
-    assert perplexity(linear.model, ["up down still", "much A"]).value == pytest.approx(len(linear.words), rel=1e-6)
-
-
-def test_the_size_of_the_vector_is_a_multiplier(linear):
-    items = [item("up", "down")]
-    twice = propensity_curve(linear.model, items, linear.vector(0, 2.0), multipliers=[0.0, 1.0]).values
-    np.testing.assert_allclose(
-        twice, propensity_curve(linear.model, items, linear.vector(), multipliers=[0.0, 2.0]).values, atol=1e-6
-    )
-
-
 @pytest.mark.parametrize(("positions", "steered"), [("after_prompt", 2), ("all", 4)])
 def test_the_receipt(linear, positions, steered):
     """Two items, "Question: much Answer:", whose residuals have the norms 0, 0 and 2."""
@@ -166,12 +153,12 @@ def test_the_dose_of_every_layer_is_in_evidence_and_message(linear):
     vector = SteeringVector({0: torch.eye(8)[1], 1: 3 * torch.eye(8)[1]})
     with pytest.raises(SteeringFailure) as failed:
         assert_steers(linear.model, vector, items, steerability=50, multipliers=[0.0, 1.0], multiplier=-1.0)
-    doses = failed.value.evidence.receipt["doses"]
-    assert [(dose["layer"], dose["norm"], dose["relative_dose"]) for dose in doses] == [(0, 1.0, 0.5), (1, 3.0, 1.5)]
+    doses = failed.value.evidence.receipt.doses
+    assert [(dose.layer, dose.norm, dose.relative_dose) for dose in doses] == [(0, 1.0, 0.5), (1, 3.0, 1.5)]
     assert "  dose by layer: 0: 50% of the median hidden norm, 1: 150% of the median hidden norm\n" in str(failed.value)
     there = builders.Linear(WORDS, A | {"<unk>": 1.0}, B, C)  # else the texts of the check of hooks have no norm to keep
     kept = add_keeping_norm(there.vector())
-    with pytest.raises(SteeringFailure, match=r"norm 1; deployed multiplier -1 \(moves hidden states by 46%\)"):
+    with pytest.raises(SteeringFailure, match=r"norm 1; multiplier -1 \(moves hidden states by 46%\)"):
         assert_steers(there.model, kept, items, steerability=50, multipliers=[0.0, 1.0], multiplier=-1.0)
 
 

@@ -20,12 +20,9 @@ COHERE = markers_in(["<|START_THINKING|>"])
         ("Hm.</think>Yes.", True, THINK, "Hm.", "Yes."),
         ("Hm.</think>Yes.", False, THINK, "Hm.", "Yes."),  # opened in the prompt, by a template that does not say so
         ("<think>Hm.", False, THINK, "Hm.", None),
-        ("Hm.", True, THINK, "Hm.", None),
         ("<think>a</think>b<think>c</think>d", False, THINK, "ac", "bd"),
-        ("b<think>c", False, THINK, "c", None),
         ("In HTML, <think> is no tag.", False, frozenset(), None, "In HTML, <think> is no tag."),
         ("<|START_THINKING|>Hm.<|END_THINKING|>Yes.", False, COHERE, "Hm.", "Yes."),
-        ("[THINK]Hm.[/THINK]Yes.", False, markers_in(["[/THINK]"]), "Hm.", "Yes."),
     ],
 )
 def test_a_reply_is_split_at_its_markers_of_thought(text, begun, kinds, thought, answer):
@@ -49,18 +46,10 @@ def outcome(thought, answer, tokens=range(20), finish="stop", span="answer"):
         ({"thought": None, "answer": " Yes. "}, "Yes.", None),
         ({"thought": None, "answer": "Yes, and", "finish": "length"}, "Yes, and", None),  # only cut
         ({"thought": None, "answer": ""}, "", "empty"),
-        ({"thought": None, "answer": " \n"}, "", "empty"),
         ({"thought": None, "answer": "...\n\n!?"}, "...\n\n!?", "stalls"),
-        ({"thought": None, "answer": "\ufffd\ufffd"}, "\ufffd\ufffd", "stalls"),
-        ({"thought": None, "answer": "👍"}, "👍", None),
-        ({"thought": None, "answer": "7"}, "7", None),
-        ({"thought": "Hm.", "answer": "Yes."}, "Yes.", None),
-        ({"thought": "Hm.", "answer": "Yes.", "span": "thought"}, "Hm.", None),
         ({"thought": "Hm.", "answer": "Yes.", "span": "both"}, "Hm.\n\nYes.", None),
-        ({"thought": "Hm.", "answer": ""}, "", "empty"),
         ({"thought": None, "answer": "Yes.", "span": "thought"}, "", "has no block of thought"),
         ({"thought": "Hm.", "answer": None}, "", "never leaves its block of thought"),
-        ({"thought": "Hm.", "answer": None, "span": "thought"}, "Hm.", "never leaves its block of thought"),
         ({"thought": "Hm.", "answer": None, "finish": "length"}, "", "cut inside its block of thought"),
         ({"thought": None, "answer": "a a a", "tokens": [1] * 16, "finish": "length"}, "a a a", "loops"),
         ({"thought": None, "answer": "a a a", "tokens": [1] * 16}, "a a a", None),  # it ended
@@ -93,8 +82,6 @@ def plain_loop(tokens):
         ([*range(50, 58), *[1, 2] * 4], 8),
         ([*range(50, 90), *[1, 2] * 4], None),  # less than a quarter
         ([5, 5, 5], 3),
-        ([5, 5], None),
-        ([*range(20)], None),
         ([1, 2, 3, 4, 5, 6] * 2, None),  # two copies
         ([], None),
     ],

@@ -13,8 +13,8 @@ import torch
 from task_builders import TASKS, talkative
 
 from pytest_steer import TaskAccuracy, TaskItem, task_accuracy, wrap_model
+from pytest_steer.core.errors import DataError, MeasurementError, ModelError, SteerError, VectorError
 from pytest_steer.data.tasks import draw_demonstrations
-from pytest_steer.errors import DataError, MeasurementError, ModelError, SteerError, VectorError
 from pytest_steer.measures import steering_receipt, task_accuracies
 from pytest_steer.model import answer_ends, engine_of
 from pytest_steer.steering import as_intervention, custom
@@ -43,21 +43,6 @@ def test_flags_equal_greedy_decoding_of_the_line(family, scope, sharing, shots, 
         np.testing.assert_array_equal(found[name].first_token, want[:, 0])
         np.testing.assert_array_equal(found[name].exact, want[:, 1])
         assert (found[name].first_token_accuracy, found[name].exact_accuracy) == pytest.approx(tuple(want.mean(0)))
-
-
-@pytest.mark.parametrize("family", FEW)
-def test_some_answers_are_right_and_some_are_wrong(family):
-    """Or nothing would be tested above."""
-    model, vectors = talkative(family), {"bare": (None, 1.0), "steered": (builders.random_vector(1), 1.5)}
-    for scope in ("all", "after_prompt", "last"):
-        flags = [
-            found.first_token
-            for shots, shuffled in SHOWN
-            for found in task_accuracies(
-                model, TASKS, vectors, positions=scope, n_shots=shots, shuffled=shuffled, seed=3
-            ).values()
-        ]
-        assert 0.1 < np.concatenate(flags).mean() < 0.9
 
 
 def test_some_answers_are_exact_and_some_only_begin_well():
@@ -219,17 +204,6 @@ def test_without_demonstrations_the_other_tasks_are_shown():
         assert text.rindex(f"Q: {task.input}\nA: {task.output}") == len(text) - len(f"Q: {task.input}\nA: {task.output}")
 
 
-def test_company_and_order_change_nothing():
-    model, vector = talkative("llama"), builders.random_vector(1)
-    whole = task_accuracy(model, TASKS, vector, n_shots=3, seed=2)
-    turned = task_accuracy(talkative("llama"), TASKS[::-1], vector, n_shots=3, seed=2)
-    alone = task_accuracy(talkative("llama"), TASKS[4:5], vector, n_shots=3, demonstrations=TASKS, seed=2)
-    for got, want in zip((*turned.margins[::-1], *alone.margins), (*whole.margins, whole.margins[4]), strict=True):
-        np.testing.assert_allclose(got, want, rtol=0, atol=1e-4)
-    other = task_accuracy(model, TASKS, vector, n_shots=3, seed=4)
-    assert any(np.abs(a - b).max() > 1e-3 for a, b in zip(whole.margins, other.margins, strict=True))
-
-
 def test_all_interventions_at_once_are_each_by_itself():
     model = talkative("llama")
     one, two = builders.random_vector(0), builders.random_vector(2)
@@ -269,12 +243,8 @@ def test_the_receipt(positions, steered):
         ({"tasks": []}, DataError, "tasks: a list of at least one TaskItem is needed"),
         ({"tasks": "hot"}, DataError, "tasks is the text 'hot': read a file with read_tasks"),
         ({"tasks": [("hot", "cold")]}, DataError, "tasks: item 0 is a tuple, not a TaskItem: read a file with read_tasks"),
-        ({"demonstrations": []}, DataError, "demonstrations: a list of at least one"),
         ({"n_shots": -1}, SteerError, "a whole number from 0 on, not -1"),
-        ({"n_shots": True}, SteerError, "a whole number from 0 on, not True"),
-        ({"n_shots": 2.0}, SteerError, "a whole number from 0 on, not 2.0"),
         ({"shuffled": True}, SteerError, "it needs n_shots of at least 2, not 0"),
-        ({"n_shots": 1, "shuffled": True}, SteerError, "it needs n_shots of at least 2, not 1"),
         (
             {"n_shots": 15},
             DataError,

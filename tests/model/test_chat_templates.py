@@ -162,24 +162,6 @@ def test_open_thinking_takes_the_generation_prompt(case):
     assert curve.asked[0].thinking == "open"
 
 
-def test_answers_are_summed_on_request():
-    model = model_of("nothing after the turn", "ends merged")
-    fast, case = fast_tokenizer("nothing after the turn", "ends merged"), BY_NAME["nothing after the turn"]
-    values = {}
-    for answers in ("mean", "sum"):
-        context = Context(answers=answers)
-        values[answers] = propensity_curve(model, ITEMS, VECTOR, multipliers=GRID, context=context).values
-        for item, row in zip(ITEMS, values[answers], strict=True):
-            sides, single = plain_chat.answers(fast, case, item)
-            want = [
-                plain_chat.propensity(hf(), sides, single, VECTOR.directions, m, "after_prompt", summed=answers == "sum")
-                for m in GRID
-            ]
-            np.testing.assert_allclose(row, want, rtol=0, atol=1e-4)
-    assert np.array_equal(values["mean"][:2], values["sum"][:2])  # one token each
-    assert np.abs(values["mean"][2:] - values["sum"][2:]).min() > 1
-
-
 def test_another_date_is_another_prompt():
     model = model_of("today's date", "bytes")
     curves = {

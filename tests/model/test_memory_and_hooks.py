@@ -5,15 +5,8 @@ from __future__ import annotations
 import builders
 import pytest
 
-from pytest_steer import (
-    TaskItem,
-    extract,
-    perplexity,
-    propensity_curve,
-    task_accuracy,
-    wrap_model,
-)
-from pytest_steer.errors import ModelError
+from pytest_steer import TaskItem, extract, perplexity, propensity_curve, task_accuracy, wrap_model
+from pytest_steer.core.errors import ModelError
 from pytest_steer.measures import Deployed, effects_at, first_order_slopes, multipliers_at_cost, sweep_curves
 from pytest_steer.model import engine_of
 from pytest_steer.model.memo import DiskMemo
@@ -41,6 +34,7 @@ def hook_on(model):
     return model.blocks[0].register_forward_hook(lambda _module, _inputs, output: output * 1.5)
 
 
+@pytest.mark.covering(1)
 @pytest.mark.parametrize("face", FACES)
 @pytest.mark.parametrize("measured_before", [False, True])
 def test_a_hook_left_on_the_model_is_refused_also_where_everything_is_remembered(face, measured_before):

@@ -41,23 +41,16 @@ MARKERS = re.compile(
     r"<\|[^|<>{}'\"]+\|>|<｜[^｜<>{}'\"]+｜>|\[/?[A-Z_]{3,}\]|</?(?:think|start_of_turn|end_of_turn|user|assistant|system)>|<SPECIAL_\d+>"
 )
 
-pytestmark = pytest.mark.skipif(
-    not (TEMPLATES and VOCABULARIES),
-    reason=f"no chat templates and vocabularies of released models in {FOLDER.name}/: set PYTEST_STEER_CHAT_DATA to their folder",
-)
-
-
-def _pairs():
-    """Every day every template with one vocabulary, two kinds of items and one scope; at night all of them with each other."""
-    found = []
-    for number, template in enumerate(TEMPLATES or ["none"]):
-        for place, vocabulary in enumerate(VOCABULARIES or ["none"]):
-            name = f"{template}-{vocabulary}"
-            if place == number % max(1, len(VOCABULARIES)):
-                kinds, scopes = (0, 1 + number // 2 % 3), (SCOPES[number % 3],)
-                found.append(pytest.param(template, vocabulary, kinds, scopes, id=name))
-            found.append(pytest.param(template, vocabulary, range(4), SCOPES, id=f"{name}-all", marks=pytest.mark.nightly))
-    return found
+# Every trait of these templates has a template of ours, with which test_chat_templates.py tests the same every day.
+pytestmark = [
+    pytest.mark.nightly,
+    pytest.mark.skipif(
+        not (TEMPLATES and VOCABULARIES),
+        reason=f"no chat templates and vocabularies of released models in {FOLDER.name}/: set PYTEST_STEER_CHAT_DATA to their folder",
+    ),
+    pytest.mark.parametrize("vocabulary", VOCABULARIES),
+    pytest.mark.parametrize("template", TEMPLATES),
+]
 
 
 @pytest.fixture(autouse=True)
@@ -164,22 +157,19 @@ def _answers(tokenizer, item):
     return sides, all(a.first == len(a.ids) - 1 and a.ids[: a.first] == every[0].ids[: every[0].first] for a in every)
 
 
-@pytest.mark.parametrize(("template", "vocabulary", "kinds", "scopes"), _pairs())
-def test_values_are_plain_forwards_over_the_templates_own_rendering(template, vocabulary, kinds, scopes):
+def test_values_are_plain_forwards_over_the_templates_own_rendering(template, vocabulary):
     model, tokenizer = _model(template, vocabulary)
-    items = [ITEMS[kind] for kind in kinds]
-    scored = [_answers(tokenizer, item) for item in items]
-    for scope in scopes:
-        got = propensity_curve(model, items, VECTOR, multipliers=GRID, positions=scope).values
-        for item, values, (sides, single) in zip(items, got, scored, strict=True):
+    scored = [_answers(tokenizer, item) for item in ITEMS]
+    for scope in SCOPES:
+        got = propensity_curve(model, ITEMS, VECTOR, multipliers=GRID, positions=scope).values
+        for item, values, (sides, single) in zip(ITEMS, got, scored, strict=True):
             want = [plain_chat.propensity(model.hf, sides, single, VECTOR.directions, m, scope) for m in GRID]
             np.testing.assert_allclose(values, want, rtol=0, atol=1e-4, err_msg=f"{item.id}, {scope}")
             late = plain_chat.propensity(model.hf, sides, single, VECTOR.directions, 1.0, scope, late=True)
             assert abs(values[2] - late) > 1e-4, (item.id, scope)
 
 
-@pytest.mark.parametrize(("template", "vocabulary", "kinds", "scopes"), _pairs())
-def test_cached_generation_is_full_recomputation(template, vocabulary, kinds, scopes):
+def test_cached_generation_is_full_recomputation(template, vocabulary):
     model, tokenizer = _model(template, vocabulary)
     question = "Tell me more."
     prompt = _rendered(tokenizer, question, opened=True)
@@ -191,8 +181,6 @@ def test_cached_generation_is_full_recomputation(template, vocabulary, kinds, sc
         end = _part(prompt, reply, tokenizer)
     begins = plain_chat.scored(tokenizer, plain_chat.Reply(prompt + "x", len(prompt), end)).turn
     for scope, start in (("all", 1), ("after_prompt", min(begins, len(ids) - 1)), ("last", len(ids) - 1)):
-        if scope not in scopes:
-            continue
         want = plain.greedy(model.hf, ids, 2, VECTOR.directions, 1.0, start, keep=1)
         with steered(model, VECTOR, positions=scope), torch.no_grad():
             out = model.hf.generate(input_ids=torch.tensor([ids]), max_new_tokens=2, do_sample=False, use_cache=True)

@@ -13,7 +13,7 @@ import torch
 from plain_replies import drawn, in_one_forward, likeliest, prompt_ids
 
 from pytest_steer import Dialogue, generate, wrap_model
-from pytest_steer.errors import DataError, ModelError, SteerError
+from pytest_steer.core.errors import DataError, ModelError, SteerError
 from pytest_steer.model import engine_of
 from pytest_steer.model.memo import DiskMemo
 from pytest_steer.model.rehearsal import rehearsing
@@ -332,8 +332,6 @@ def test_a_conversation_that_outgrows_the_model_ends():
         ({"from_turn": 0}, SteerError, "from_turn is the number of a turn"),
         ({"from_turn": 2}, DataError, "prompt x: has 1 turn"),
         ({"dialogues": []}, DataError, "no prompts"),
-        ({"dialogues": ["x" * 600]}, DataError, "takes at most 512"),
-        ({"positions": "first"}, SteerError, "positions is one of"),
     ],
 )
 def test_what_cannot_be_done_says_so(given, error, words):
@@ -347,10 +345,8 @@ def test_what_cannot_be_done_says_so(given, error, words):
     ("given", "words"),
     [
         ({"max_new_tokens": 0}, "max_new_tokens is a whole number from 1 on, not 0"),
-        ({"samples": True}, "samples is a whole number from 1 on, not True"),
         ({"samples": 2}, "2 samples without a temperature would all be the same"),
         ({"temperature": 0}, "temperature is a finite number above 0"),
-        ({"temperature": float("nan")}, "temperature is a finite number above 0"),
         ({"temperature": 1, "top_p": 0}, "top_p is above 0 and at most 1"),
         ({"top_p": 0.5}, "nothing is drawn without a temperature"),
         ({"seed": 1.5}, "seed is a whole number"),

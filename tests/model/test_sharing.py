@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pytest_steer import wrap_model
-from pytest_steer.errors import MeasurementError
+from pytest_steer.core.errors import MeasurementError
 from pytest_steer.model import Engine, Probe, engine_of
 from pytest_steer.model.planning import Budget, group_by_prefix
 from pytest_steer.model.probes import Pair, Row, bundle_up
@@ -249,28 +249,6 @@ def test_only_the_rows_of_the_answers_are_computed(family):
 
 
 # --- memory ------------------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("limit", [1, 3])
-@pytest.mark.parametrize("start", [1, 17])
-def test_when_memory_runs_out_sweeps_are_halved(monkeypatch, limit, start):
-    from pytest_steer.model import engine as module
-
-    real = module.run_batch
-
-    def scarce(model, bundles, way, padding, prefix):
-        if len(bundles) * len(bundles[0].pairs) > limit:
-            raise torch.OutOfMemoryError("CUDA out of memory")
-        return real(model, bundles, way, padding, prefix)
-
-    monkeypatch.setattr(module, "run_batch", scarce)
-    model = fresh("llama")
-    probes = probes_of("letter", start, prefix=tokens(3, 60))
-    with pytest.warns(match="memory ran out") as caught:
-        found, _ = run_pairs(model, probes, PAIRS)
-    check(model, probes, PAIRS, found)
-    assert sum("memory ran out" in str(entry.message) for entry in caught) == 1
-    assert not engine_of(model)._misfits  # the halves still share the prefix
 
 
 @pytest.mark.parametrize("start", [1, 17])

@@ -5,13 +5,12 @@ from __future__ import annotations
 import inspect
 
 import builders
-import numpy as np
 import plain
 import pytest
 import torch
 
-from pytest_steer import SteeringVector, wrap_model
-from pytest_steer.errors import SteerError, VectorError
+from pytest_steer import wrap_model
+from pytest_steer.core.errors import SteerError
 from pytest_steer.model import steered
 
 SCOPES = ("all", "after_prompt", "last")
@@ -72,7 +71,7 @@ def sequences_of(model):
 # --- dose and positions --------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.covering(2)
+@pytest.mark.covering(1)
 @pytest.mark.parametrize("family", builders.FAMILIES)
 @pytest.mark.parametrize("scope", [*SCOPES, "all with first"])
 @pytest.mark.parametrize("side", ["left", "right"])
@@ -112,7 +111,7 @@ def test_padded_batches_equal_one_at_a_time(family, scope, side):
         torch.testing.assert_close(own, want, rtol=0, atol=1e-4)
 
 
-@pytest.mark.parametrize("family", builders.FAMILIES)
+@pytest.mark.parametrize("family", ["llama", "gpt2", "bloom"])
 @torch.no_grad()
 def test_multiplier_zero_and_the_time_after_leave_every_bit(family):
     model = builders.random_model(family)
@@ -124,18 +123,6 @@ def test_multiplier_zero_and_the_time_after_leave_every_bit(family):
     with steered(model, builders.random_vector(0, 2), 3.0):
         assert not torch.equal(model.hf(**inputs, use_cache=False).logits, before)
     assert torch.equal(model.hf(**inputs, use_cache=False).logits, before)
-
-
-@torch.no_grad()
-def test_plus_and_minus_are_opposite_on_the_residual():
-    model, vector = builders.random_model("llama"), builders.random_vector(1)
-    inputs = inputs_of("llama", sequences_of(model), "left")
-    base = block_output(model, 1, inputs)
-    moved = []
-    for sign in (1.0, -1.0):
-        with steered(model, vector, sign):
-            moved.append(block_output(model, 1, inputs) - base)
-    torch.testing.assert_close(moved[0], -moved[1], rtol=0, atol=2e-6)
 
 
 # --- generation ----------------------------------------------------------------------------------------------------------
@@ -214,17 +201,6 @@ def test_step_by_step_with_a_cache_by_hand_and_without_a_mask(scope):
     torch.testing.assert_close(torch.cat(rows), want, rtol=0, atol=1e-4)
 
 
-def test_several_generations_in_one_block_each_find_their_own_prompt():
-    model, vector = builders.random_model("llama"), builders.random_vector(1)
-    long, short = chat_ids(model.tokenizer, ROWS[2]), chat_ids(model.tokenizer, ROWS[0])
-    for scope in SCOPES:
-        with steered(model, vector, positions=scope):
-            found = [(sequences, generate(model, sequences, 3)[0]) for sequences in ([long], [short], [short, long])]
-        for sequences, tokens in found:
-            for ids, own in zip(sequences, tokens, strict=True):
-                assert own == plain.greedy(model.hf, ids, 3, vector.directions, 1.0, start_of(scope, ids))
-
-
 # --- scopes that are told, and scopes that are looked for ------------------------------------------------------------------
 
 
@@ -258,29 +234,17 @@ def test_after_prompt_takes_the_last_reply_of_a_conversation():
     torch.testing.assert_close(logits, want, rtol=0, atol=1e-4)
 
 
-@pytest.mark.parametrize(
-    ("chat", "ids"),
-    [(True, [10, 11, 12, 13]), (False, [10, 11, 12, 13])],
-    ids=["no opening in the input", "no chat template"],
-)
-def test_after_prompt_without_an_opening_is_an_error(chat, ids):
+@pytest.mark.parametrize("chat", [True, False])
+def test_after_prompt_names_the_row_without_an_opening(chat):
     model = builders.random_model("llama", chat)
+    sequences = [*([chat_ids(model.tokenizer, "Hi")] if chat else []), [10, 11, 12]]
+    words = rf"row {len(sequences) - 1} does not contain the end of a user's turn as the chat template writes it.*prompt_lengths="
     with (
-        pytest.raises(SteerError, match="row 0 does not contain the end of a user's turn as the chat template writes it"),
-        steered(model, builders.random_vector(1), positions="after_prompt"),
-    ):
-        model.hf(input_ids=torch.tensor([ids]))
-    assert builders.hooks_of(model.hf) == 0
-
-
-def test_after_prompt_names_the_row_without_an_opening():
-    model = builders.random_model("llama")
-    sequences = [chat_ids(model.tokenizer, "Hi"), [10, 11, 12]]
-    with (
-        pytest.raises(SteerError, match=r"positions 'after_prompt': row 1 does not contain .*; pass prompt_lengths="),
+        pytest.raises(SteerError, match="positions 'after_prompt': " + words),
         steered(model, builders.random_vector(1), positions="after_prompt"),
     ):
         model.hf(**batch(sequences, "left"))
+    assert builders.hooks_of(model.hf) == 0
 
 
 def test_a_template_that_writes_an_end_marker_unless_a_reply_follows():
@@ -326,7 +290,7 @@ def test_a_block_without_a_forward_is_no_error():
         assert model is builders.random_model("llama")
 
 
-@pytest.mark.parametrize("family", builders.FAMILIES)
+@pytest.mark.parametrize("family", ["llama", "gpt2", "bloom"])
 def test_nothing_is_left_when_the_body_raises(family):
     model = builders.random_model(family)
 
@@ -337,20 +301,6 @@ def test_nothing_is_left_when_the_body_raises(family):
 
     with pytest.raises(KeyError, match="mine"), steered(model, builders.random_vector(0, 2)):
         body()
-    assert builders.hooks_of(model.hf) == 0
-
-
-def test_nothing_is_left_when_steering_cannot_even_begin():
-    model = builders.random_model("llama")
-    with pytest.raises(VectorError, match="width"), steered(model, SteeringVector({0: torch.ones(3)})):
-        pass
-    with pytest.raises(VectorError, match="layer 7"), steered(model, builders.random_vector(7)):
-        pass
-    with (
-        pytest.raises(SteerError, match="positions is one of"),
-        steered(model, builders.random_vector(1), positions="first"),
-    ):
-        pass
     assert builders.hooks_of(model.hf) == 0
 
 
@@ -415,10 +365,3 @@ def test_a_multiplier_that_is_no_number_is_an_error(bad):
     model = builders.random_model("llama")
     with pytest.raises(SteerError), steered(model, builders.random_vector(1), bad):
         model.hf(input_ids=torch.full((2, 4), 10))
-
-
-def test_numpy_numbers_are_multipliers_too():
-    model = builders.random_model("llama")
-    for multiplier in (np.float32(2.0), np.float64(2.0), np.int64(2), torch.tensor(2.0)):
-        with steered(model, builders.random_vector(1), multiplier):
-            model.hf(input_ids=torch.full((2, 4), 10))

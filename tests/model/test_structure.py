@@ -12,7 +12,7 @@ import transformers
 
 from pytest_steer import SteeringInconclusive, assert_ppl_delta_below, perplexity, propensity_curve, wrap_model
 from pytest_steer.claims.explain import explain
-from pytest_steer.errors import ModelError, SteerError
+from pytest_steer.core.errors import ModelError, SteerError
 from pytest_steer.measures.subject import Subject
 from pytest_steer.model import block_outputs, steered
 from pytest_steer.model.abilities import numbers_of, setting_at
@@ -218,8 +218,8 @@ def test_what_the_check_could_not_look_at_is_said():
         assert_ppl_delta_below(model, builders.random_vector(1, norm=1e-3), builders.TEXTS, limit=0.5, min_n=2)
     evidence = decided.value.evidence
     record = evidence.soundness
-    assert record["sound"] is True
-    assert "raises ValueError" in record["skipped"]["cached_decoding"]
+    assert record.sound is True
+    assert "raises ValueError" in record.skipped["cached_decoding"]
     assert "hooks not checked (cached decoding): the unsteered model" in explain(evidence)
 
 
@@ -228,15 +228,15 @@ def test_a_check_that_saw_nothing_does_not_say_sound():
     with torch.no_grad():
         model.hf.get_output_embeddings().weight[0, 0] = float("nan")
     record = check_before(model, Subject(vector=VECTOR, positions="all"))
-    assert record["sound"] is None
-    assert "NaN or infinity" in record["skipped"]["all"]
+    assert record.sound is None
+    assert "NaN or infinity" in record.skipped["all"]
 
 
 def test_recurrent_decoding_is_compared_with_plain_hooks():
     """MiniMax's cached decoding gives other logits than a whole forward. Its steering is checked all the same."""
     record = check_before(model_of("minimax"), Subject(vector=VECTOR, positions="all"))
-    assert record["sound"]
-    assert "cached_decoding" in record["holds"]
+    assert record.sound
+    assert "cached_decoding" in record.holds
 
 
 def test_a_curve_on_a_model_within_another_one():

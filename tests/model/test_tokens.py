@@ -6,7 +6,7 @@ import builders
 import pytest
 
 from pytest_steer import ContrastItem, wrap_model
-from pytest_steer.errors import DataError, TokenBoundaryError
+from pytest_steer.core.errors import DataError, TokenBoundaryError
 from pytest_steer.model import encode, tokenize_item, tokenize_text
 from pytest_steer.prompting import PromptFormat, render_item
 
@@ -113,18 +113,6 @@ def test_a_token_that_reaches_over_the_turns_end_belongs_to_the_turn(wrap):
     tokenizer = wrap(builders.tokenizer(None, merged=(("?", builders.LINE_FEED),)))
     found = tokens_of(ContrastItem("So?", ("sure",), ("not",)), tokenizer)
     assert texts(tokenizer, found.prompt[found.turn_end - 1 :]) == ["?\n", "\n", *"Answer", ":", " "]
-
-
-def test_a_template_that_writes_an_end_marker_unless_a_reply_follows():
-    """As Phi-3's does: "<|im_end|>" closes the conversation, "<|im_start|>" opens the reply. The two markers' spellings
-    begin alike, but each is one token, and the reply's first token is the one after the user's turn."""
-    template = (
-        "{% for message in messages %}<|im_start|>{% if message['role'] == 'assistant' %}assistant\n{% endif %}{{ message['content'] }}\n"
-        "{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% else %}<|im_end|>{% endif %}"
-    )
-    tokenizer = builders.tokenizer(template)
-    found = tokens_of(ITEM, tokenizer)
-    assert texts(tokenizer, found.prompt[found.turn_end :]) == ["<|im_start|>", *"assistant", "\n", "("]
 
 
 # --- tokenizers that add special tokens ----------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from test_loading import write_gguf
 
 from pytest_steer import load_model
-from pytest_steer.errors import ModelError
+from pytest_steer.core.errors import ModelError
 from pytest_steer.model.gguf import cache_folder
 
 
@@ -111,7 +111,6 @@ def test_unexpected_weights_are_refused_with_the_line_that_accepts_them(tmp_path
         (("norm", "proj"), True),
         ([r"^mtp\.(norm|layers\.0\.proj)\.weight$"], True),
         (["^mtp.norm"], False),
-        (["^norm"], False),
         ([], False),
     ],
 )
@@ -154,7 +153,6 @@ def test_what_transformers_ignores_is_not_unexpected(tmp_path):
             r"'\*\.mtp\.\*' is not a regular expression \(nothing to repeat at position 0\)\. It is looked for anywhere",
         ),
         ([""], "'' is not a pattern"),
-        ([3], "3 is not a pattern"),
     ],
 )
 def test_wrong_patterns(tmp_path, patterns, message):

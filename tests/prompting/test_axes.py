@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pytest_steer import Context, ContrastItem, contexts, wrap_model
+from pytest_steer.core.errors import DataError, ModelError
 from pytest_steer.data import Items
-from pytest_steer.errors import DataError, ModelError
 from pytest_steer.model import tokenize_item
 from pytest_steer.prompting import AS_GIVEN, Axis, Noise, PromptFormat, known_axes, render_item
 from pytest_steer.prompting.axes.filler import NEUTRAL_SENTENCES, filler_text
@@ -427,21 +427,16 @@ def test_an_axis_of_ones_own_acts_first_and_keeps_its_own_books():
     [
         (lambda: Axis("no name", [1], lambda i, v: i), "a Python identifier that is not reserved, not 'no name'"),
         (lambda: Axis("a", [], lambda i, v: i), "at least one value"),
-        (lambda: Axis("a", "text", lambda i, v: i), "at least one value"),
         (lambda: Axis("a", [1], "f"), "the axis 'a' needs a function"),
         (lambda: Context({"a": 1}), "a mapping of Axis objects"),
-        (lambda: Context("Be brief."), "a mapping of Axis objects to values, not 'Be brief.'"),
         (lambda: Context({Axis("system", [1], lambda i, v: i): 1}), "axes need different names"),
-        (lambda: contexts(axes=[Axis("a", [1], lambda i, v: i), Axis("a", [1], lambda i, v: i)]), "axes need different names"),
         (lambda: contexts(axes=[Axis("a", [{1}], lambda i, v: i)]), "hashable and writable as JSON"),
         (lambda: contexts(axes=["a"]), "axes takes Axis objects"),
         (lambda: Context({Axis("a", [1], lambda i, v: v): 1}).put(TEA), "item 7: axis a at 1 returned a int, not a ContrastItem"),
         (lambda: Context({Axis("a", [1], lambda i, v: v / 0): 1}).put(TEA), "item 7: axis a at 1: ZeroDivisionError"),
-        (lambda: Axis("answers", [1], max), "a Python identifier that is not reserved, not 'answers'"),
         (lambda: Context({Axis("a", [1, 2], max): 3}), "a is 'as_given', 1 or 2, not 3"),
         (lambda: Context({Axis("a", None, max, schema={"type": "integer"}): 1.5}), "context: a must be a whole number or text, but is 1.5"),
         (lambda: contexts(axes=[Axis("a", None, max)]), "the axis a lists no values: name some"),
-        (lambda: Context(shout=1), "unknown context axis 'shout'"),
         (lambda: Context.from_dict({"shot": 1}, axes=[Axis("shout", [1], max)]), "did you mean 'shout'"),
     ],
 )  # fmt: skip
@@ -455,18 +450,12 @@ def test_axes_of_ones_own_that_cannot_be_used(make, message):
     [
         ("system", 3, "system is a text, not 3"),
         ("template", "no place", "template 'no place' is neither 'plain', nor a chat template"),
-        ("template", "{question} {question}", "nor a text with {question} once"),
         ("option_labels", "A/C", "option_labels is 'as_given', 'A/B', '1/2', 'a/b' or 'Yes/No', not 'A/C'"),
         ("wording", "pleese", "did you mean 'please'"),
-        ("wording", "{question}{question}", "has {question} 2 times"),
         ("distractor", " ", "distractor is a sentence"),
         ("filler", -1, "filler is a whole number from 0 to 1000, not -1"),
-        ("filler", 1.5, "filler is a whole number"),
-        ("filler", True, "filler is a whole number"),
         ("few_shot", "two", "few_shot is a whole number"),
         ("history", "Hi", "history is a list of earlier turns"),
-        ("history", [["Hi"]], "history is a list of earlier turns"),
-        ("history", [["Hi", ""]], "history is a list of earlier turns"),
         ("noise", {"typo": 0.1}, "noise has no 'typo': it has spacing, case, punctuation, typos, seed"),
         ("noise", {"typos": 10}, "noise: typos is a share between 0 and 1, not 10"),
         ("noise", {"typos": 0.1, "seed": 0.5}, "noise: seed is a whole number"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pytest_steer.errors import ModelError
+from pytest_steer.core.errors import ModelError
 from pytest_steer.prompting import PromptFormat
 
 
@@ -22,13 +22,9 @@ def form_of(before_reply, generation=""):
     ("begin", "end"),
     [
         ("<think>", "</think>"),
-        ("<Thinking>\n", "</Thinking>"),
         ("<thought> ", "</thought>"),
-        ("<reasoning>", "</reasoning>"),
-        ("<ns:think>", "</ns:think>"),
         ("<think:on>", "</think:on>"),
         ("[THINK]", "[/THINK]"),
-        ("◁think▷", "◁/think▷"),
         ("<|START_THINKING|>", "<|END_THINKING|>"),
         ("<|begin_of_thought|>\n\n", "<|end_of_thought|>"),
     ],
@@ -47,11 +43,9 @@ def test_an_open_thought_is_closed_in_its_own_spelling(begin, end):
         "<bot>",
         "<think></think>",
         "<|END_THINKING|>",
-        "[/THINK] ",
         "<|end_of_thought|>",
         "<no_think>",
         "<think>\nbriefly: ",
-        "a think>",
     ],
 )
 def test_what_is_no_open_thought_is_left_alone(before):

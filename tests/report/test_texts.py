@@ -12,7 +12,8 @@ import jsonschema
 import pytest
 from forked import run_module
 
-from pytest_steer.evidence import error_evidence
+from pytest_steer.core.evidence import error_evidence
+from pytest_steer.core.finding import Finding
 from pytest_steer.report import report_schema, with_texts
 
 SUITE = Path(__file__).parents[2] / "example_suites" / "builtin"
@@ -47,7 +48,7 @@ def test_none_of_the_texts_is_in_a_report(tmp_path: Path) -> None:
     (tmp_path / "more.steer.yaml").write_text(MORE)
     (tmp_path / "tasks.json").write_text(json.dumps([{"input": f"secretword{n}", "output": f"answer{n}"} for n in range(8)]))
     options = ["--steer-report", "none.json", "--steer-report-texts", "none", "--rootdir", str(tmp_path)]
-    done = run_module("pytest", "-q", "-p", "no:cacheprovider", "--steer-no-soundness", *options, cwd=tmp_path)
+    done = run_module("pytest", "-p", "no:cacheprovider", "--steer-no-soundness", *options, cwd=tmp_path)
     assert done.returncode == 1, done.stdout
     assert SYSTEM[0] in " ".join(done.stdout.split())  # the terminal shows it
     report = json.loads((tmp_path / "none.json").read_text())
@@ -94,10 +95,11 @@ def test_what_a_model_called_is_left_out_too() -> None:
 @pytest.mark.parametrize("texts", ["short", "none"])
 def test_messages_keep_no_more_than_the_texts(texts: str) -> None:
     long = "All is said in this text of ours, " * 9
-    evidence = error_evidence("steers", "mine", f"item 3: the answers 'Private one' and \"Ours\" are equal; {long}")
-    evidence.items = [{"id": "3", "question": long, "matching": ["Yes"], "not_matching": ["No"]}]
-    evidence.warnings, evidence.message = [f"see {long}"], f"mine: ERROR {evidence.error}\n  worst: {long}"
-    evidence.rerun = 'pytest a.steer.yaml::mine --steer-context \'{"system": "Private"}\''
+    items = [{"id": "3", "question": long, "matching": ["Yes"], "not_matching": ["No"]}]
+    error = f"item 3: the answers 'Private one' and \"Ours\" are equal; {long}"
+    rerun = 'pytest a.steer.yaml::mine --steer-context \'{"system": "Private"}\''
+    known = {"items": items, "findings": (Finding("made-up", f"see {long}"),), "rerun": rerun}
+    evidence = error_evidence("steers", "mine", error, message=f"mine: ERROR {error}\n  worst: {long}", **known)
     record = evidence.to_dict()
     found = "\n".join(strings(with_texts(record, texts)))
     assert with_texts(record, "all") is record

@@ -20,7 +20,7 @@ def found(model, apply, **more):
         evidence = assert_hooks_are_sound(model, apply=apply, max_batches=8, **more)
     except SteeringFailure as failure:
         evidence = failure.evidence
-    return {entry["property"]: entry["message"] for entry in evidence.soundness["broken"]}
+    return {entry.property: entry.message for entry in evidence.soundness.broken}
 
 
 @pytest.fixture(scope="module")

@@ -187,13 +187,10 @@ def test_every_seed_draws_other_resamples():
     ("arguments", "message"),
     [
         ({"values": [1.0]}, "expected at least 2"),
-        ({"values": [1.0, math.nan]}, r"values\[1\] was nan"),
-        ({"confidence": 95}, "confidence was 95"),
         ({"resamples": 199}, "resamples was 199; expected at least 200 for a confidence of 0.95"),
         ({"resamples": 9_999, "confidence": 0.999}, "resamples was 9999; expected at least 10000"),
         ({"resamples": 1e4}, "resamples was 10000.0; expected a whole number"),
         ({"seed": -1}, "seed was -1; expected a whole number"),
-        ({"seed": None}, "seed was None; expected a whole number"),
     ],
 )
 def test_wrong_arguments(arguments, message):

@@ -224,20 +224,12 @@ def test_share_looks_at_few_numbers(truth, threshold, monkeypatch):
     ("call", "message"),
     [
         (lambda: items_needed_mean(math.nan, 1, 0), "estimate was nan; expected a finite number"),
-        (lambda: items_needed_mean(1, math.inf, 0), "standard_deviation was inf; expected a finite number of 0 or more"),
         (lambda: items_needed_mean(1, -1, 0), "standard_deviation was -1; expected a finite number of 0 or more"),
-        (lambda: items_needed_mean(1, None, 0), "standard_deviation was None; expected a number"),
         (lambda: items_needed_mean(1, 1, math.nan), "threshold was nan"),
         (lambda: items_needed_mean(1, 1, 0, power=1), "power was 1; expected a number strictly between 0 and 1"),
-        (lambda: items_needed_mean(1, 1, 0, power=0), "power was 0"),
-        (lambda: items_needed_mean(1, 1, 0, power=math.nan), "power was nan"),
-        (lambda: items_needed_mean(1, 1, 0, confidence=95), "confidence was 95"),
         (lambda: items_needed_share(1.1, 0.5, direction=AT_MOST), "share was 1.1; expected a number from 0 to 1"),
         (lambda: items_needed_share(0.1, 5, direction=AT_MOST), "threshold was 5; expected a number from 0 to 1"),
-        (lambda: items_needed_share(math.nan, 0.5, direction=AT_MOST), "share was nan"),
         (lambda: items_needed_share(0.1, 0.5, direction="below"), "direction was 'below'"),
-        (lambda: items_needed_share(0.1, 0.5, direction=AT_MOST, power=1), "power was 1"),
-        (lambda: items_needed_share(0.1, 0.5, direction=AT_MOST, confidence=1), "confidence was 1"),
     ],
 )
 def test_wrong_arguments(call, message):

@@ -194,7 +194,6 @@ class Wrong:
         ([1.0], 0.9, None, "at least 2"),
         ([1.0, math.nan], 0.9, None, "nan"),
         ([1.0, 2.0], 1.0, None, "between 0 and 1"),
-        ([1.0, 2.0], 0, None, "between 0 and 1"),
         ([1.0, 2.0], 0.5, ["a", "a"], "cluster"),
     ],
 )

@@ -372,15 +372,10 @@ def test_rounds_grow_to_the_total(total, first, growth):
     ("wrong", "message"),
     [
         ([], "outcomes had 0 items; expected at least 1"),
-        (True, r"outcomes had shape \(\); expected True or False per item"),
         ([[True], [False]], r"outcomes had shape \(2, 1\)"),
-        ([[True], [False, True]], "outcomes had rows of different lengths"),
-        ([True, None], "outcomes had the type object"),
         ([1.0, math.nan], "outcomes had the type float64.* correct the item"),
         ([0.0, 1.0], "outcomes had the type float64.* Compare a score with its limit first"),
-        (["True"], "outcomes had the type <U4"),
         ([0, 1, 2], r"outcomes\[2\] was 2; expected True or False"),
-        ([-1, 1], r"outcomes\[0\] was -1"),
     ],
 )
 def test_wrong_outcomes(wrong, message):
@@ -392,11 +387,7 @@ def test_wrong_outcomes(wrong, message):
     ("wrong", "message"),
     [
         ([1.0] * 7, "values had 7 items; expected at least 8.* with mean_t"),
-        ([], r"values had 0 item\(s\)"),
         ([*range(9), math.nan], r"values\[9\] was nan"),
-        ([*range(9), math.inf], r"values\[9\] was inf"),
-        (np.ones((4, 4)), r"values had shape \(4, 4\)"),
-        (["a"] * 9, "values had the type <U1"),
     ],
 )
 def test_wrong_values(wrong, message):
@@ -415,11 +406,8 @@ def test_wrong_confidence(infer, confidence):
     ("wrong", "message"),
     [
         ({"total": 0}, "total was 0"),
-        ({"total": 24.0}, "total was 24.0"),
         ({"total": 24, "first": 0}, "first was 0"),
         ({"total": 24, "growth": 1}, "growth was 1; expected a finite number above 1"),
-        ({"total": 24, "growth": math.nan}, "growth was nan"),
-        ({"total": 24, "growth": math.inf}, "growth was inf"),
         ({"total": 24, "growth": "2"}, "growth was the text '2'"),
     ],
 )

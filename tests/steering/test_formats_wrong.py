@@ -11,7 +11,7 @@ import torch
 from vector_files import gguf_bytes, repeng_gguf, rezip, steering_vectors_class, text
 
 from pytest_steer import SteeringVector
-from pytest_steer.errors import VectorError
+from pytest_steer.core.errors import VectorError
 
 ONES = np.ones(6, np.float32).tobytes()
 GOOD = ("direction.1", (6,), 0, ONES)
@@ -61,11 +61,6 @@ def test_a_pickle_that_would_run_something_is_refused_and_does_not_run(tmp_path,
     assert not mark.exists()
 
 
-def test_the_bomb_is_one(tmp_path):
-    pickle.loads(pickle.dumps(Bomb(tmp_path / "executed")))
-    assert (tmp_path / "executed").exists()
-
-
 def test_a_class_that_the_user_allowed_for_torch_is_refused_all_the_same(tmp_path):
     torch.save({1: torch.ones(3), "bomb": Bomb(tmp_path / "executed")}, tmp_path / "v.pt")
     with torch.serialization.safe_globals([open]):
@@ -90,40 +85,24 @@ def test_the_refusal_names_what_it_would_need_and_how_to_convert(tmp_path):
     ("content", "message"),
     [
         (torch.arange(6), "the tensor has dtype torch.int64; a direction is float32.*tensor.float"),
-        (torch.ones(6, dtype=torch.bool), "dtype torch.bool"),
-        (torch.ones(6, dtype=torch.complex64), "dtype torch.complex64"),
         ({2: torch.ones(6, dtype=torch.complex128)}, "layer 2 has dtype torch.complex128"),
-        (torch.ones(2, 6, dtype=torch.int32), "row 0 has dtype torch.int32"),
         (torch.tensor(1.0), r"a direction has shape \[width\], not \[\]"),
-        (torch.ones(2, 3, 6), r"a direction has shape \[width\], not \[2, 3, 6\]"),
         ({1: torch.ones(2, 6)}, r"layer 1: a direction has shape \[width\], not \[2, 6\]"),
-        (torch.ones(0), "the tensor is empty"),
         (torch.ones(0, 6), r"of shape \[0, 6\] is empty"),
-        (torch.ones(6, 0), r"of shape \[6, 0\] is empty"),
         ({}, "an empty dictionary"),
         ([], "an empty list"),
         (None, "holds a NoneType; expected a tensor"),
         ("text", "holds a str"),
-        (3.5, "holds a float"),
         ({1: None}, "layer 1 is a NoneType, not a tensor"),
-        ({1: [1.0, 2.0]}, "layer 1 is a list, not a tensor"),
         ([torch.ones(3), 1.0], "entry 1 is a float"),
         ({-1: torch.ones(6)}, "has the key -1, which is no layer"),
-        ({True: torch.ones(6)}, "has the key True, which is no layer"),
-        ({1.0: torch.ones(6)}, "has the key 1.0, which is no layer"),
-        ({"01": torch.ones(6)}, "has the key '01', which is no layer"),
-        ({"\u00b2": torch.ones(6)}, "which is no layer"),
         ({"vector": torch.ones(6), "layer": 3}, "has the key 'vector'.*it has 'vector', 'layer'"),
         ({1: torch.ones(6), "1": torch.ones(6)}, "layer 1 twice"),
         ({1: torch.ones(6), 2: torch.ones(5)}, "different widths: {1: 6, 2: 5}"),
-        ([torch.ones(6), torch.ones(5)], "different widths"),
         ({1: torch.tensor([1.0, float("nan")])}, "layer 1: 1 of 2 values are NaN or infinite"),
-        ({1: torch.tensor([1e300, 1.0], dtype=torch.float64)}, "layer 1: 1 of 2 values are NaN or infinite"),
         ({1: torch.zeros(6)}, "layer 1: every value is 0"),
         (torch.ones(1).expand(10**12), "claims 1000000000000 values, more than the file stores"),
-        ({3: torch.ones(1).expand(10**12)}, "layer 3 claims 1000000000000 values"),
         (torch.ones(1).expand(10**9, 10**3), r"claims \[1000000000, 1000\] values"),
-        ({1: torch.ones(6).to_sparse()}, "unpickled"),
         ({1: torch.ones(6, device="meta")}, "unpickled|meta"),
     ],
 )
@@ -142,8 +121,6 @@ def test_contents_of_pt_that_are_no_vector(tmp_path, content, message):
         ([1, 2], "Give layer: the one .*, not 2$"),
         ([], "layer is a decoder block's number or several of them"),
         (-1, "from 0 on; not -1"),
-        (True, "from 0 on; not True"),
-        (["1"], "from 0 on; not '1'"),
     ],
 )
 def test_a_layer_that_nobody_says_is_asked_for(tmp_path, layer, message):
@@ -168,7 +145,6 @@ def test_a_layer_that_the_file_does_not_have(tmp_path):
             lambda name, data: data.replace(b"K\x06", b"M\x00\x40") if name.endswith("data.pkl") else data,
             "cannot be read by torch",
         ),
-        (lambda name, data: data[:-4] if name.endswith("/data/0") else data, "cannot be read by torch"),
         (lambda name, data: b"" if name.endswith("data.pkl") else data, "is not a readable pt file"),
         (lambda name, data: b"\x80\x02N." if name.endswith("data.pkl") else data, "holds a NoneType"),
     ],
@@ -186,7 +162,6 @@ def test_an_archive_that_contradicts_itself(tmp_path, change, message):
     [
         (["a.txt"], "is a folder without .pt files"),
         (["vec_layer_1_m.pt", "mean.pt"], "mean.pt does not say its layer"),
-        (["layer_1.pt", "layer_-2.pt"], "layer_-2.pt does not say its layer"),
         (["vec_layer_1_m.pt", "vec_layer_2_other.pt"], "vectors of several models, 'm' and 'other'"),
         (["layer_1.pt", "vec_layer_1.pt"], "holds layer 1 twice, layer_1.pt and vec_layer_1.pt"),
         (["layer_1.pt", "layer_2.pt", "layer_5.pt"], r"the layers \[1, 2, 5\] and none for \[3, 4\].*layer: \[1, 2, 5\]"),
@@ -216,10 +191,8 @@ def pair(name, kind, content):
     ("content", "message"),
     [
         (b"", "is not a readable gguf file, damaged or cut off"),
-        (b"GG", "is not a readable gguf file, damaged or cut off"),
         (gguf_bytes([GOOD], magic=b"GGML"), "is not a readable gguf file.*magic invalid"),
         (gguf_bytes([GOOD], version=1), "is not a readable gguf file.*version 1 which"),
-        (gguf_bytes([GOOD], version=3 << 24), "is not a readable gguf file, damaged or cut off"),
         (gguf_bytes([GOOD], arch="llama"), "architecture 'llama'; a control vector has controlvector or steeringvector"),
         (
             gguf_bytes([GOOD], arch="llama", values=[pair("tokenizer.ggml.model", 8, text("gpt2"))]),
@@ -230,40 +203,20 @@ def pair(name, kind, content):
         (gguf_bytes([GOOD, GOOD]), "duplicated tensor with name direction.1"),
         (gguf_bytes([("weight", (6,), 0, ONES)]), "unexpected tensor 'weight'; a control vector has direction.N"),
         (gguf_bytes([("direction.-1", (6,), 0, ONES)]), "unexpected tensor 'direction.-1'"),
-        (gguf_bytes([("direction.01", (6,), 0, ONES)]), "unexpected tensor 'direction.01'"),
-        (gguf_bytes([("direction.1.x", (6,), 0, ONES)]), "unexpected tensor 'direction.1.x'"),
         (gguf_bytes([("direction.1", (6,), 24, ONES)]), "ggml type I8, quantized or of integers"),
-        (gguf_bytes([("direction.1", (32,), 8, bytes(34))]), "ggml type Q8_0, quantized or of integers"),
         (gguf_bytes([("direction.1", (3, 2), 0, ONES)]), r"has shape \[2, 3\]; a direction has shape \[width\]"),
         (gguf_bytes([("direction.1", (0,), 0, b"")]), "direction.1 is empty"),
-        (gguf_bytes([("direction.1", (), 0, b"")]), "is not a readable gguf file, damaged or cut off"),
         (gguf_bytes([("direction.1", (2**61,), 0, ONES)]), "is not a readable gguf file, damaged or cut off"),
-        (gguf_bytes([("direction.1", (6,), 0, ONES, 32)]), "is not a readable gguf file, damaged or cut off"),
-        (gguf_bytes([GOOD, ("direction.2", (6,), 0, ONES, 2**63)]), "is not a readable gguf file, damaged or cut off"),
         (
             gguf_bytes([GOOD, ("direction.2", (6,), 0, ONES, 0)]),
             "direction.2 starts at byte .* was expected: a damaged file",
         ),
         (gguf_bytes([GOOD], n_tensors=2**60), "is not a readable gguf file, damaged or cut off"),
-        (gguf_bytes([GOOD], n_values=2**60), "is not a readable gguf file, damaged or cut off"),
         (
             gguf_bytes([GOOD], values=[pair("a", 9, struct.pack("<IQ", 4, 2**62))]),
             "is not a readable gguf file, damaged or cut off",
         ),
-        (
-            gguf_bytes([GOOD], values=[pair("a", 9, struct.pack("<IQ", 8, 2**40))]),
-            "is not a readable gguf file, damaged or cut off",
-        ),
-        (
-            gguf_bytes([GOOD], values=[pair("a", 8, struct.pack("<Q", 2**63))]),
-            "is not a readable gguf file, damaged or cut off",
-        ),
-        (
-            gguf_bytes([GOOD], values=[pair("a", 9, struct.pack("<IQ", 9, 1) * 50)]),
-            "is not a readable gguf file, damaged or cut off",
-        ),
         (gguf_bytes([GOOD], values=[pair("a", 77, b"")]), "is not a readable gguf file.*77. is not a valid"),
-        (gguf_bytes([GOOD], values=[pair("a", 0, b"\1"), pair("a", 0, b"\1")]), "is not a readable gguf file.*Duplicate a"),
         (
             gguf_bytes([GOOD], values=[pair("controlvector.model_hint", 8, struct.pack("<Q", 1) + b"\xff")]),
             "codec can't decode",
@@ -272,14 +225,8 @@ def pair(name, kind, content):
             gguf_bytes([GOOD], values=[pair("general.alignment", 4, struct.pack("<I", 0))]),
             "is not a readable gguf file.*alignment",
         ),
-        (
-            gguf_bytes([GOOD], values=[pair("general.alignment", 4, struct.pack("<I", 24))]),
-            "is not a readable gguf file.*alignment",
-        ),
         (gguf_bytes([GOOD], values=[pair("pytest_steer.steering", 8, text("{}"))]), "only one of pytest_steer.steering"),
         (gguf_bytes([("direction.1", (6,), 0, struct.pack("<6f", *[float("nan")] * 6))]), "6 of 6 values are NaN"),
-        (gguf_bytes([("direction.1", (1,), 28, struct.pack("<d", 1e300))]), "1 of 1 values are NaN or infinite"),
-        (gguf_bytes([("direction.1", (6,), 0, bytes(24))]), "every value is 0"),
         (gguf_bytes([GOOD, ("direction.2", (3,), 0, ONES[:12])]), "different widths"),
     ],
 )
@@ -305,25 +252,15 @@ def test_layer_0_is_not_written_where_llama_cpp_would_refuse_the_file(tmp_path):
     ("content", "message"),
     [
         ("", "is not a readable svec file"),
-        ("[1", "is not a readable svec file"),
-        (b"\xff\xfe", "is not a readable svec file"),
         ("[" * 100000, "is not a readable svec file"),
         ("[1, 2]", "a .svec file is a JSON object with directions"),
-        ("{}", "a .svec file is a JSON object with directions"),
-        ('{"directions": {}}', "a .svec file is a JSON object with directions"),
         ('{"directions": {"1": [1.0], "1": [2.0]}}', "'1' stands twice"),
         ('{"directions": {"a": [1.0]}}', "directions has the key 'a'"),
-        ('{"directions": {"-1": [1.0]}}', "directions has the key '-1'"),
         ('{"directions": {"1": 2.0}}', "layer 1 has to be a list of numbers"),
         ('{"directions": {"1": [[1.0]]}}', "it has \\[1.0\\]"),
-        ('{"directions": {"1": [1.0, null]}}', "it has None"),
-        ('{"directions": {"1": [true]}}', "it has True"),
-        ('{"directions": {"1": ["1"]}}', "it has '1'"),
         ('{"directions": {"1": []}}', "layer 1 is empty"),
         ('{"directions": {"1": [NaN, 1]}}', "1 of 2 values are NaN"),
-        ('{"directions": {"1": [1e999, 1]}}', "1 of 2 values are NaN or infinite"),
         ('{"directions": {"1": [1' + "0" * 400 + "]}}", "too large for a float"),
-        ('{"directions": {"1": [0, 0]}}', "every value is 0"),
         ('{"directions": {"1": [1, 2], "2": [1]}}', "different widths"),
     ],
 )
@@ -352,9 +289,6 @@ def test_names_and_contents_that_do_not_fit(tmp_path):
         ({1: torch.ones(3)}, "mlp", "acts on 'mlp'; a vector here is added to the output of decoder blocks"),
         ({1: torch.ones(3)}, None, "is not a whole steering_vectors.SteeringVector"),
         ([torch.ones(3)], "decoder_block", "is not a whole steering_vectors.SteeringVector"),
-        ({-1: torch.ones(3)}, "decoder_block", "from 0 on; not -1"),
-        ({}, "decoder_block", "at least one layer"),
-        ({1: torch.tensor([1.0, float("nan")])}, "decoder_block", "1 of 2 values are NaN"),
     ],
 )
 def test_steering_vectors_objects_that_are_refused(tmp_path, activations, kind, message):

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import pickle
 
 import pytest
 import torch
 from safetensors.torch import save_file
 
 from pytest_steer import SteeringVector
-from pytest_steer.errors import VectorError
+from pytest_steer.core.errors import VectorError
 from pytest_steer.steering.formats.safetensors_file import FORMAT
 
 RECORD = {"method": "caa", "model": "m", "model_fingerprint": "f" * 64, "template_hash": None, "n": 12, "note": "größer"}
@@ -28,13 +27,8 @@ def vector(*layers, width=4):
     [
         ({}, "needs a direction for at least one layer"),
         ({-1: torch.ones(3)}, "from 0 on; not -1"),
-        ({"1": torch.ones(3)}, "from 0 on; not '1'"),
-        ({True: torch.ones(3)}, "from 0 on; not True"),
         ({1: torch.ones(2, 3)}, r"layer 1: a direction has shape \[width\], not \[2, 3\]"),
-        ({1: torch.tensor(1.0)}, r"layer 1: a direction has shape \[width\], not \[\]"),
         ({2: torch.tensor([1.0, float("nan"), float("inf")])}, "layer 2: 2 of 3 values are NaN or infinite"),
-        ({0: torch.ones(3), 2: torch.tensor([1.0, -float("inf"), 0])}, "layer 2: 1 of 3 values are NaN or infinite"),
-        ({1: torch.tensor([1e300, 0.0], dtype=torch.float64)}, "layer 1: 1 of 2 values are NaN or infinite"),
         ({3: torch.zeros(3)}, "layer 3: every value is 0"),
         ({0: torch.ones(3), 1: torch.ones(4)}, "different widths: {0: 3, 1: 4}"),
     ],
@@ -89,34 +83,6 @@ def test_save_and_load_keep_everything(tmp_path):
 def test_saving_where_nothing_can_be_written_is_a_vector_error(tmp_path):
     with pytest.raises(VectorError, match="cannot be written"):
         vector(1).save(tmp_path / "none" / "v.safetensors")
-
-
-def test_a_record_that_json_cannot_hold_is_a_vector_error(tmp_path):
-    with pytest.raises(VectorError):
-        SteeringVector({1: torch.ones(2)}, {"made": object()}).save(tmp_path / "v.safetensors")
-
-
-class Trap:
-    """Runs when it is unpickled."""
-
-    def __init__(self, path):
-        self.path = str(path)
-
-    def __reduce__(self):
-        return (open, (self.path, "w"))
-
-
-@pytest.mark.parametrize("how", ["torch", "torch legacy", "pickle"])
-def test_a_pickle_under_a_false_name_is_refused_and_not_run(tmp_path, how):
-    file, mark = tmp_path / "v.safetensors", tmp_path / "executed"
-    content = {"layer.1": torch.ones(3), "trap": Trap(mark)}
-    if how == "pickle":
-        file.write_bytes(pickle.dumps(content))
-    else:
-        torch.save(content, file, _use_new_zipfile_serialization=how == "torch")
-    with pytest.raises(VectorError, match="is not a readable safetensors file"):
-        SteeringVector.load(file)
-    assert not mark.exists()
 
 
 def write(path, tensors, format=FORMAT, record=None):

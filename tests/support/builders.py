@@ -10,6 +10,7 @@ import json
 from functools import cache
 from typing import Any
 
+import pytest
 import torch
 import transformers
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, pre_tokenizers, processors
@@ -256,6 +257,11 @@ WINDOWED = frozenset({"gemma2", "gemma3", "mistral"})
 # BLOOM's tokens take no positions of their own, OpenAI GPT takes no mask but one for padding: nothing can branch.
 UNPLACED = frozenset({"bloom", "openai"})
 SHARING = frozenset(FAMILIES) - UNPLACED
+
+
+def some_by_day(names: Any) -> list[Any]:
+    """Every third of the families; the others in the nightly run."""
+    return [pytest.param(name, marks=[pytest.mark.nightly] if at % 3 else []) for at, name in enumerate(names)]
 
 
 def random_hf(family: str, seed: int = 0, **changes: Any) -> Any:

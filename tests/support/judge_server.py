@@ -126,10 +126,6 @@ def cut_off(handler: Handler, number: int, body: dict[str, Any]) -> None:
     handler.send(completion("Of the 5 points", "length"))
 
 
-def closes(handler: Handler, number: int, body: dict[str, Any]) -> None:
-    handler.close_connection = True
-
-
 def hangs(handler: Handler, number: int, body: dict[str, Any]) -> None:
     handler.server.stopped.wait(30)
 
@@ -142,24 +138,3 @@ def drips(handler: Handler, number: int, body: dict[str, Any]) -> None:
     while not handler.server.stopped.wait(0.02):
         handler.wfile.write(b" ")
         handler.wfile.flush()
-
-
-def drips_headers(handler: Handler, number: int, body: dict[str, Any]) -> None:
-    while not handler.server.stopped.wait(0.02):
-        handler.wfile.write(b"H")
-        handler.wfile.flush()
-
-
-class AcceptsTheFirst:
-    """Gives 10 to the first reply to each prompt that it sees, and 1 to the others."""
-
-    def __init__(self) -> None:
-        self.known: set[str] = set()
-        self.lock = threading.Lock()
-
-    def __call__(self, handler: Handler, number: int, body: dict[str, Any]) -> None:
-        prompt = body["messages"][0]["content"].partition("question ")[2].split()[0]
-        with self.lock:
-            score = 1 if prompt in self.known else 10
-            self.known.add(prompt)
-        handler.send(completion(str(score)))

@@ -7,10 +7,12 @@ from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
+from reports import with_records
+
 from pytest_steer.claims.explain import complete
 from pytest_steer.core.block import Conversation, record_of
+from pytest_steer.core.evidence import Direction, Evidence, Verdict, error_evidence
 from pytest_steer.core.finding import Finding
-from pytest_steer.evidence import Direction, Evidence, Verdict, error_evidence
 from pytest_steer.report import build_report
 
 HOSTILE = (
@@ -111,17 +113,16 @@ def steers(
         },
     }  # fmt: skip
     place = f"{suite}.steer.yaml::{name}"
-    made |= {"id": place, "suite": suite, "rerun": f"pytest {place}"}
+    made = with_records(made) | {"id": place, "suite": suite, "rerun": f"pytest {place}"}
     said = tuple(Finding("made-up", text) for text in more.pop("warnings", ()))
-    evidence = complete(Evidence("steers", name, verdict, **made | {"findings": said, "warnings": [*map(str, said)]} | more))
+    evidence = complete(Evidence("steers", name, verdict, **made | {"findings": said} | more))
     return evidence.but(check=check).to_dict()
 
 
 def broken_off(name: str, why: str, suite: str = "suite") -> dict[str, Any]:
     """The record of a claim that could not be measured."""
     evidence = error_evidence("steers", name, why)
-    evidence.id, evidence.suite, evidence.message = f"{suite}.steer.yaml::{name}", suite, f"{name}: ERROR  {why}"
-    return evidence.to_dict()
+    return evidence.but(id=f"{suite}.steer.yaml::{name}", suite=suite, message=f"{name}: ERROR  {why}").to_dict()
 
 
 def report_of(claims: Sequence[dict[str, Any]], **more: Any) -> dict[str, Any]:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from pytest_steer.core.record import ClaimRecord, record_of
-from pytest_steer.evidence import Evidence, Verdict
+from msgspec import convert
+
+from pytest_steer.core.evidence import Evidence, Verdict
+from pytest_steer.core.record import ClaimRecord, Data, Model, Noise, Receipt, Soundness, Vector, record_of
 from pytest_steer.report import build_report
 
 MODEL = {
@@ -37,6 +39,24 @@ def a_report(*claims: dict[str, Any]) -> dict[str, Any]:
     return build_report(claims, seed=3, profile="ci", started=time.time())
 
 
+def codes_of(claim: Mapping[str, Any]) -> list[str]:
+    """The codes of a claim's findings in a report."""
+    return [one["code"] for one in claim["findings"]]
+
+
+def noted(claim: Mapping[str, Any], code: str) -> list[str]:
+    """What a claim of a report says under this code."""
+    return [one["text"] for one in claim["findings"] if one["code"] == code]
+
+
 def records(claims: Iterable[dict[str, Any]]) -> list[ClaimRecord]:
     """Claims of a report with their types."""
     return [record_of(claim) for claim in claims]
+
+
+_KINDS = {"model": Model, "vector": Vector, "data": Data, "noise": Noise, "receipt": Receipt, "soundness": Soundness}
+
+
+def with_records(fields: dict[str, Any]) -> dict[str, Any]:
+    """Fields of evidence with the records that it holds made from plain data."""
+    return {key: convert(value, _KINDS[key]) if key in _KINDS else value for key, value in fields.items()}
