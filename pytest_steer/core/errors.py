@@ -176,4 +176,4 @@ def warn_caller(text: str) -> None:
     warnings.warn(SteerWarning(text), stacklevel=level + 1)
 
 
-_HERE = f"{Path(__file__).parent}{os.sep}"
+_HERE = f"{Path(__file__).parents[1]}{os.sep}"

@@ -13,7 +13,7 @@ from typing import Literal
 from .errors import ModelError
 
 DEFAULT_MODEL = "builtin:tiny"
-BUILTIN_FOLDER = Path(__file__).resolve().parent / "builtin"
+BUILTIN_FOLDER = Path(__file__).resolve().parents[1] / "builtin"
 _HUB_ID = re.compile(r"^[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*$")
 _HUB_NAME = re.compile(r"^hub:[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?$")
 _MOST = 96  # characters of a hub id; the hub refuses longer ones
