@@ -23,9 +23,14 @@ import torch
 from hypothesis import HealthCheck, find
 from hypothesis import settings as searching
 
-from . import registry
 from .claims import ClaimKind, evidence_of
 from .claims.base import Claim
+from .core import registry
+from .core.errors import DataError, SteerError, exceptions_named
+from .core.evidence import Direction, Evidence, Verdict
+from .core.file_formats import FileFormat
+from .core.parameters import Schema, hints_of, param_of
+from .core.validation import Checks
 from .data import (
     ContrastItem,
     Dialogue,
@@ -42,17 +47,14 @@ from .data import (
     read_texts,
 )
 from .data.formats import entries
-from .errors import DataError, SteerError, exceptions_named
-from .evidence import Direction, Evidence, Verdict
 from .extract import mean_difference
-from .extract.kinds import MethodKind, Training
-from .file_formats import FileFormat
+from .extract.kinds import MethodKind
+from .extract.training import Training
 from .files.schema import full_schema
 from .measures.judges.kinds import Exchange, JudgeKind, Judgement
 from .measures.subject import Subject
 from .model import Model
 from .model.loading import load_model
-from .parameters import Schema, hints_of, param_of
 from .prompting import Axis, Context, render_item
 from .prompting.kinds import AS_GIVEN_WORD
 from .prompting.strategies import contexts
@@ -61,7 +63,6 @@ from .report.reading import read_report
 from .soundness import examine, own
 from .steering import Intervention, SteeringVector, as_intervention, load_intervention, save_intervention
 from .steering.kinds import InterventionKind
-from .validation import Checks
 
 LAYER = 2
 _MOST = 20  # larger numbers are larger efforts: of draws, epochs, contexts
@@ -478,7 +479,7 @@ def _intervention(trial: _Trial, kind: InterventionKind, given: dict[str, Any], 
     with trial.of("its hooks are sound"):
         subject = Subject(vector=made(), multiplier=1.0)
         record = examine(_model(), lambda layer: own(_model(), subject), examples=4, seed=0)
-        broken = [f"{one['property']}: {one['message']}" for one in record["broken"]]
+        broken = [f"{one.property}: {one.message}" for one in record.broken]
         _require(not broken, "; ".join(broken))
     with trial.of("made twice, it is the same"):
         _require(made().hash == made().hash, "its hash differs each time: give it settings that JSON can hold")

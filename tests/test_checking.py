@@ -7,8 +7,9 @@ from typing import Annotated, Any
 import pytest
 import torch
 
-from pytest_steer import Context, ContrastItem, Model, SteeringVector, axis, registry
-from pytest_steer.errors import SteerError
+from pytest_steer import Context, ContrastItem, Model, SteeringVector, axis
+from pytest_steer.core import registry
+from pytest_steer.core.errors import SteerError
 from pytest_steer.extend import AboutItems, Ask, Mean, Measurement, Param, Promise, check_extension, claim
 from pytest_steer.extract import Data, method
 from pytest_steer.report import report_format
