@@ -133,6 +133,6 @@ def reading(file: Path, name: str, error: type[SteerError], *, home: str = "") -
         raise error(f"{file}: {known}") from None
     except (Exception, SystemExit) as other:  # libraries and the readers of others raise nearly anything on a damaged file
         what = " ".join([f"{type(other).__name__}:", *str(other).strip().splitlines()[:1]])[:200].rstrip(".")
-        if home and not home.startswith(f"{__package__}."):
+        if home and not home.startswith("pytest_steer."):
             raise error(f"{file}: the format {name!r} of {home} cannot read it: {what}") from other
         raise error(f"{file}: is not a readable {name} file, damaged or cut off: {what}. Take a good copy") from None

@@ -14,6 +14,7 @@ from ..core.errors import SteerError
 from ..core.failures import SteeringFailure
 from ..core.screen import message_of, one_screen, visible
 
+_OURS = __name__.partition(".")[0]
 _HOOKS = f"{__package__}.plugin"
 _LIBRARIES = tuple({sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")})
 _MOST_FRAMES = 5
@@ -151,7 +152,7 @@ def _above_ours(traceback: TracebackType | None) -> TracebackType | None:
 
 def _is_ours(traceback: TracebackType) -> bool:
     module = str(traceback.tb_frame.f_globals.get("__name__", ""))
-    return module.startswith(f"{__package__}.") and module != _HOOKS
+    return module.startswith(f"{_OURS}.") and module != _HOOKS
 
 
 def _is_librarys(traceback: TracebackType) -> bool:
