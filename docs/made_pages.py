@@ -12,7 +12,7 @@ import click
 import pytest_steer
 from pytest_steer.cli.main import COMMANDS, _root
 from pytest_steer.files.schema import full_schema, resolved
-from pytest_steer.pytest_options import FLAGS, OPTIONS
+from pytest_steer.pytest_plugin.options import FLAGS, OPTIONS
 from pytest_steer.report import report_schema
 
 Schema = Mapping[str, Any]
@@ -115,7 +115,7 @@ def python_api() -> str:
         made += [f"## {title}", *(_documented("pytest_steer", name) for name in names)]
     made += ["## Methods of extraction", "`from pytest_steer import extract`, then `extract.caa(model, items, layer=14)`."]
     made += [_documented("pytest_steer.extract", name) for name in sorted(pytest_steer.extract.__all__) if name.islower()]
-    made += ["## Fixtures", *(_documented("pytest_steer.fixtures", name) for name in _fixtures())]
+    made += ["## Fixtures", *(_documented("pytest_steer.pytest_plugin.fixtures", name) for name in _fixtures())]
     return _page(made)
 
 
@@ -127,7 +127,7 @@ def _documented(module: str, name: str) -> str:
 
 
 def _fixtures() -> list[str]:
-    from pytest_steer import fixtures
+    from pytest_steer.pytest_plugin import fixtures
 
     return [name for name in vars(fixtures) if name.startswith("steer")]
 

@@ -23,7 +23,7 @@ _HOMES = {
     "Dialogue": "data",
     "Divergence": "measures",
     "Drawing": "model",
-    "Evidence": "evidence",
+    "Evidence": "core.evidence",
     "Generation": "model",
     "Intervention": "steering",
     "Items": "data",
@@ -36,10 +36,10 @@ _HOMES = {
     "Questions": "data",
     "Replies": "model.replies",
     "Reply": "model.replies",
-    "SteerError": "errors",
-    "SteerWarning": "errors",
-    "SteeringFailure": "failures",
-    "SteeringInconclusive": "failures",
+    "SteerError": "core.errors",
+    "SteerWarning": "core.errors",
+    "SteeringFailure": "core.failures",
+    "SteeringInconclusive": "core.failures",
     "SteeringVector": "steering",
     "TaskAccuracy": "measures",
     "TaskItem": "data",
@@ -111,6 +111,11 @@ if TYPE_CHECKING:
     from .claims import assert_steers as assert_steers
     from .claims import assert_steers_at_cost as assert_steers_at_cost
     from .claims import assert_suppresses as assert_suppresses
+    from .core.errors import SteerError as SteerError
+    from .core.errors import SteerWarning as SteerWarning
+    from .core.evidence import Evidence as Evidence
+    from .core.failures import SteeringFailure as SteeringFailure
+    from .core.failures import SteeringInconclusive as SteeringInconclusive
     from .data import Completion as Completion
     from .data import ContrastItem as ContrastItem
     from .data import Dialogue as Dialogue
@@ -123,11 +128,6 @@ if TYPE_CHECKING:
     from .data import read_questions as read_questions
     from .data import read_tasks as read_tasks
     from .data import read_texts as read_texts
-    from .errors import SteerError as SteerError
-    from .errors import SteerWarning as SteerWarning
-    from .evidence import Evidence as Evidence
-    from .failures import SteeringFailure as SteeringFailure
-    from .failures import SteeringInconclusive as SteeringInconclusive
     from .measures import AnswerLikelihoods as AnswerLikelihoods
     from .measures import AtCost as AtCost
     from .measures import Capability as Capability

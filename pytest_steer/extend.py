@@ -7,7 +7,7 @@ from .claims.asserting import assertion
 from .claims.base import AboutItems, Claim, OverCurve, OverItems, OverReplies, OverTexts
 from .claims.from_file import CONTEXT, FILE, ITEMS, JUDGE, QUESTIONS, FromFile, Written, named
 from .claims.judging import Judgement, Reason, withhold
-from .claims.kinds import claim
+from .claims.kind import claim
 from .claims.measurement import Counted, Measurement, Read, Scale
 from .core.block import (
     Conversation,
@@ -25,12 +25,12 @@ from .core.block import (
     Table,
     items_of,
 )
+from .core.errors import DataError, Fault, MeasurementError, SteerError
+from .core.evidence import Direction, Evidence
 from .core.finding import Finding, Weight, code
-from .errors import DataError, Fault, MeasurementError, SteerError
-from .evidence import Direction, Evidence
+from .core.parameters import Form, Param
+from .core.promises import Promise
 from .measures.ask import Ask
-from .parameters import Form, Param
-from .promises import Promise
 from .stats.estimators import Estimator, Filled, Mean, PairedShare, Quantile, Ratio, Rise, Share, Worst
 
 __all__ = [

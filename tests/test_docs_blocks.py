@@ -14,14 +14,14 @@ import click
 import pytest
 
 import pytest_steer.measures.judges  # noqa: F401  (registers ours)
-from pytest_steer import registry
 from pytest_steer.cli.main import COMMANDS, _root
 from pytest_steer.cli.options import Parsed, Texts
 from pytest_steer.cli.validate import _checked
-from pytest_steer.errors import ModelError
+from pytest_steer.core import registry
+from pytest_steer.core.errors import ModelError
+from pytest_steer.core.sources import find_model
 from pytest_steer.prompting import known_axes
-from pytest_steer.pytest_options import FLAGS, OPTIONS
-from pytest_steer.sources import find_model
+from pytest_steer.pytest_plugin.options import FLAGS, OPTIONS
 
 ROOT = Path(__file__).parent.parent
 PAGES = [

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from pytest_steer import registry
+from pytest_steer.core import registry
 from pytest_steer.prompting import known_axes
 from pytest_steer.stats import Direction, items_needed_mean, items_needed_share
 

@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
+from pytest_steer.core.errors import DataError
 from pytest_steer.data import read_contrast_texts, read_items, read_prompts, read_tasks, read_texts
-from pytest_steer.errors import DataError
 
 SUITES = Path(__file__).resolve().parents[1] / "example_suites"
 FILES = sorted(file for file in SUITES.glob("*/data/**/*") if file.is_file())

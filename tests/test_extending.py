@@ -30,12 +30,12 @@ from pytest_steer import (
     contexts,
     load_model,
     read_items,
-    registry,
     wrap_model,
 )
 from pytest_steer.cli.main import main
+from pytest_steer.core import registry
+from pytest_steer.core.errors import DataError, SteerError, VectorError
 from pytest_steer.data import as_items
-from pytest_steer.errors import DataError, SteerError, VectorError
 from pytest_steer.extend import AboutItems, Ask, Mean, Measurement, Param, Promise, assertion, claim
 from pytest_steer.extract import method
 from pytest_steer.extract.kinds import method_kind
@@ -350,7 +350,7 @@ from dataclasses import field
 from typing import Annotated
 
 from pytest_steer.claims.base import Steering
-from pytest_steer.evidence import Evidence, Verdict
+from pytest_steer.core.evidence import Evidence, Verdict
 from pytest_steer.extend import Direction, Param, Promise, claim
 
 
@@ -569,7 +569,7 @@ from typing import Annotated
 
 from pytest_steer import Model, SteeringVector
 from pytest_steer.extract import Data, method, read_contrast
-from pytest_steer.parameters import Param
+from pytest_steer.core.parameters import Param
 
 
 @method("shifted", takes="contrast")
@@ -616,7 +616,7 @@ import numpy as np
 import torch
 
 from pytest_steer.data import data_format
-from pytest_steer.parameters import Param
+from pytest_steer.core.parameters import Param
 from pytest_steer.steering import Stored, source, vector_format
 
 
@@ -740,3 +740,53 @@ def test_a_wrong_field_of_a_measurement_is_named_with_what_to_write(field: str, 
     finally:
         registry.forget("claim", "mistaken")
     assert message in str(caught.value)
+
+
+def test_commands_load_the_conftests_that_pytest_would(folder: Path, tmp_path: Path) -> None:
+    made = tmp_path / "made"
+    shutil.copytree(folder, made)
+    (made / "src").mkdir()
+    (made / "spared.py").rename(made / "src" / "spared.py")
+    (made / "pytest.ini").write_text("[pytest]\npythonpath = src\n")
+    inner = made / "inner"
+    inner.mkdir()
+    (inner / "conftest.py").write_text(
+        "from pytest_steer import axis\n\nprint('hello')\n\n\n@axis('tone', ['rude'])\ndef tone(item, value):\n    return item\n"
+    )
+    (inner / "a.steer.yaml").write_text(
+        "model: builtin:tiny\nvector: {extract: {method: median, data: ../train.json}, layer: 3}\ndata: {test: ../test.json}\n"
+        "contexts: {tone: [as_given, rude]}\nclaims:\n  - flips: {share: 0.05}\n"
+    )
+
+    def steer(*arguments: str, cwd: Path = made) -> subprocess.CompletedProcess[str]:
+        environment = {**os.environ, "HF_HUB_OFFLINE": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
+        return run_module("pytest_steer", *arguments, cwd=cwd, env=environment)
+
+    shown = steer("list").stdout
+    assert all(
+        re.search(rf"^  {name} .*\({home}\)$", shown, re.MULTILINE)
+        for name, home in [("flips", "flips"), ("median", "median"), ("greeting", "greeting")]
+    ), shown
+    assert "tone" not in shown
+    schema = json.loads(steer("schema", cwd=inner).stdout)  # and what the conftest prints is not in it
+    assert {"flips", "spared"} <= schema["$defs"]["kinds"].keys()
+    assert {"tone", "greeting"} <= schema["$defs"]["axes"]["properties"].keys()
+    assert "no errors" in steer("validate", "inner/a.steer.yaml").stdout
+    (inner / "conftest.py").write_text("import nowhere\n")
+    broken = steer("validate", "inner/a.steer.yaml")
+    assert broken.returncode == 4
+    assert "broken extension: inner/conftest.py: ModuleNotFoundError: No module named 'nowhere'" in broken.stderr
+    assert "unknown key 'tone'" in broken.stdout
+
+
+@pytest.mark.nightly
+def test_the_commands_that_measure_know_a_conftest(folder: Path) -> None:
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
+    for command in (
+        ("show", "mine.steer.yaml"),
+        ("compare-methods", "mine.steer.yaml", "--max-items", "6"),
+        ("sweep", "--data", "test.toml", "--train", "train.json", "--method", "median", "--layers", "2,3", "--top", "1"),
+    ):
+        done = run_module("pytest_steer", *command, cwd=folder, env=environment)
+        assert done.returncode in (0, 1), done.stderr
+        assert "broken extension" not in done.stderr

@@ -53,13 +53,13 @@ def foreign(tmp_path):
 
 @pytest.mark.parametrize("more", [("--fixtures", "--markers"), ("-v", "-rA")], ids=" ".join)
 def test_a_foreign_suite_loads_nothing_heavy(foreign, more):
-    done = run("-m", "pytest", "-p", "pytest_steer.plugin", "-p", "no:cacheprovider", *more, folder=foreign)
+    done = run("-m", "pytest", "-p", "pytest_steer.pytest_plugin.plugin", "-p", "no:cacheprovider", *more, folder=foreign)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "HEAVY []" in done.stdout
 
 
 def test_a_foreign_suite_shows_nothing_of_it(foreign):
-    with_it = run("-m", "pytest", "-p", "pytest_steer.plugin", "-p", "no:cacheprovider", folder=foreign)
+    with_it = run("-m", "pytest", "-p", "pytest_steer.pytest_plugin.plugin", "-p", "no:cacheprovider", folder=foreign)
     without = run("-m", "pytest", "-p", "no:cacheprovider", folder=foreign)
     assert "1 passed, 1 skipped" in with_it.stdout
 
@@ -75,7 +75,7 @@ def test_a_foreign_suite_shows_nothing_of_it(foreign):
 
 def test_a_foreign_suite_with_strict_markers_and_warnings_as_errors(foreign):
     done = run(
-        "-W", "error", "-m", "pytest", "-p", "pytest_steer.plugin", "--strict-markers", "--strict-config", "-W", "error", folder=foreign
+        "-W", "error", "-m", "pytest", "-p", "pytest_steer.pytest_plugin.plugin", "--strict-markers", "--strict-config", "-W", "error", folder=foreign
     )  # fmt: skip
     assert "1 passed, 1 skipped" in done.stdout, done.stdout + done.stderr
 
@@ -94,7 +94,7 @@ def test_it_can_be_switched_off(foreign):
 
 
 def test_help_lists_the_options_and_loads_nothing_heavy(foreign):
-    done = run("-m", "pytest", "-p", "pytest_steer.plugin", "--help", folder=foreign)
+    done = run("-m", "pytest", "-p", "pytest_steer.pytest_plugin.plugin", "--help", folder=foreign)
     for option in ("model", "device", "dtype", "profile", "seed", "report", "inconclusive"):
         assert f"--steer-{option}" in done.stdout
         assert f"steer_{option}" in done.stdout
@@ -107,9 +107,9 @@ def test_help_lists_the_options_and_loads_nothing_heavy(foreign):
 def test_importing_loads_nothing_heavy(tmp_path):
     code = """
         import pytest_steer; dir(pytest_steer); pytest_steer.__version__
-        import pytest_steer.errors, pytest_steer.sources, pytest_steer.progress, pytest_steer.run_context, pytest_steer.evidence
+        import pytest_steer.core.errors, pytest_steer.core.sources, pytest_steer.core.progress, pytest_steer.core.run_context, pytest_steer.core.evidence
         from pytest_steer import SteerError, SteeringFailure, SteerWarning
-        import pytest_steer.plugin
+        import pytest_steer.pytest_plugin.plugin
     """
     assert python(f"{dedent(code)}\n{LOADED}", tmp_path).strip() == "HEAVY []"
 

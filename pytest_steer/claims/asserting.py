@@ -7,20 +7,20 @@ import inspect
 from collections.abc import Callable
 from typing import Any, ParamSpec, Protocol, get_args, get_type_hints
 
-from ..errors import SteerError, exceptions_named, warnings_noted
-from ..evidence import Evidence, Verdict, error_evidence
-from ..failures import SteeringFailure, SteeringInconclusive
+from ..core.errors import SteerError, exceptions_named, warnings_noted
+from ..core.evidence import Evidence, Verdict, error_evidence
+from ..core.failures import SteeringFailure, SteeringInconclusive
+from ..core.parameters import Param
+from ..core.registry import did_you_mean
+from ..core.run_context import current_run
+from ..core.validation import check_values
 from ..measures.subject import model_findings, noted
 from ..model import Model
 from ..model.arguments import check_arguments
 from ..model.model import looked_at_once
-from ..parameters import Param
-from ..registry import did_you_mean
-from ..run_context import current_run
-from ..validation import check_values
 from .base import AnyClaim
 from .explain import complete
-from .kinds import EVERY, ClaimKind
+from .kind import EVERY, ClaimKind
 from .running import evidence_of
 
 P = ParamSpec("P")

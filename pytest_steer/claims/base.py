@@ -14,7 +14,11 @@ from typing import Any, ClassVar, Protocol, dataclass_transform
 import torch
 
 from ..core.block import Block
+from ..core.errors import SteerError
+from ..core.evidence import Direction, Evidence
 from ..core.finding import Finding
+from ..core.promises import Promised
+from ..core.run_context import current_run
 from ..data import (
     DialogueLike,
     Dialogues,
@@ -28,27 +32,14 @@ from ..data import (
     as_texts,
     sample_of,
 )
-from ..errors import SteerError
-from ..evidence import Direction, Evidence
 from ..measures import MULTIPLIERS, Array, NoiseFloor, PropensityCurve, random_controls
 from ..measures.ask import Ask
 from ..measures.subject import Moves, Subject
 from ..model import Model
 from ..model.drawing import Drawing
-from ..promises import Promised
 from ..prompting import AS_GIVEN, Context
-from ..run_context import current_run
 from ..stats.estimators import Estimator
-from ..steering import (
-    Apply,
-    Intervention,
-    Positions,
-    SteeringVector,
-    applied,
-    as_intervention,
-    check_positions,
-    custom,
-)
+from ..steering import Apply, Intervention, Positions, SteeringVector, applied, as_intervention, check_positions, custom
 from ..steering.intervention import StrengthMeaning
 from . import show
 from .common import Controls, FromTurn, JudgedSpan, MaxNewTokens, Samples, Sequential, Temperature, TopP

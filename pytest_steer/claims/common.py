@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
+from ..core.parameters import Param
 from ..measures.outcomes import Span
-from ..parameters import Param
 
 IntervalMethod = Literal["t", "bootstrap", "transformed_t"]
 Interval = Annotated[

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..evidence import Verdict
+from ..core.evidence import Verdict
 from ..measures import can_have_controls, random_controls
 from ..measures.ask import Ask
 from .curves import moves_of_deployed

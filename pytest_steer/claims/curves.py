@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+from ..core.errors import SteerError
+from ..core.numbers import number
 from ..core.record import Compared
-from ..errors import SteerError
 from ..measures import PropensityCurve, check_dose, check_multipliers, check_slope_grid, explained
 from ..measures.ask import Ask
 from ..measures.at_cost import spread
@@ -15,7 +16,6 @@ from ..measures.compared import bounds_of, strength_of
 from ..measures.subject import Subject
 from ..stats import Inference, mean_t
 from .judging import Interval, Judgement, Reason, contradiction, withhold
-from .numbers import number
 
 
 def with_deployed(ask: Ask, curve: PropensityCurve) -> PropensityCurve:

@@ -6,13 +6,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
-from ..columns import current_columns, cut, in_columns, table, wrapped
 from ..core.block import Block, Conversation, Curve, Intervals, Items, Line, Table, as_reasons
-from ..evidence import Evidence, Verdict
-from ..screen import visible
+from ..core.columns import current_columns, cut, in_columns, table, wrapped
+from ..core.evidence import Evidence, Verdict
+from ..core.numbers import low_confidence, number
+from ..core.screen import visible
 from . import show
-from .kinds import ClaimKind, kind_of
-from .numbers import low_confidence, number
+from .kind import ClaimKind, kind_of
 from .pilots import threshold_line
 from .rulings import SIDES, short_reason
 

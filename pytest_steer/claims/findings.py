@@ -8,23 +8,23 @@ from typing import Any
 
 import numpy as np
 
+from ..core.errors import SteerError
+from ..core.evidence import Direction, Verdict
 from ..core.finding import CODES, Finding, Weight, code, ordered
+from ..core.numbers import number
+from ..core.registry import did_you_mean
 from ..data import Items, Sample
-from ..errors import SteerError
-from ..evidence import Direction, Verdict
 from ..extract import letter_imbalance, unreliable
 from ..measures import Array, chance_warnings, unreached
 from ..measures.ask import Ask
 from ..measures.subject import Subject
 from ..model import Model
 from ..model.sites import mismatch_warnings
-from ..registry import did_you_mean
 from ..stats import error_rate_of_t, is_clearly_skewed, judge, one_per_cluster, skewness_of
 from ..stats.estimators import MIN_N, Estimator, Mean, Share
 from .judging import Judgement, few_units
 from .leaks import leaks, text_leaks
 from .measurement import Measurement
-from .numbers import number
 from .over_replies import Written
 
 

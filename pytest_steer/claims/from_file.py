@@ -6,17 +6,17 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
+from ..core.errors import at_key
+from ..core.evidence import Evidence
+from ..core.parameters import Form
+from ..core.run_context import RunContext
 from ..data import Dialogues, Items, Questions, Tasks, Texts
-from ..errors import at_key
-from ..evidence import Evidence
 from ..extract.training import Training
 from ..fuzzing.trials import Search
 from ..measures.judges import judge_schema, make_judge
 from ..measures.subject import Subject
 from ..model import Model
-from ..parameters import Form
 from ..prompting import Context
-from ..run_context import RunContext
 from ..steering import Intervention, SteeringVector
 from .pilots import read_pilot
 

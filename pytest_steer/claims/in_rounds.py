@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..core.errors import DataError
+from ..core.run_context import Effort
 from ..data import Items
-from ..errors import DataError
 from ..measures import Array
-from ..run_context import Effort
 from ..stats import Direction, Inference, Verdict, judge, rounds
 
 # Before that many items the bounds of a mean say nothing, see stats/sequential.py.

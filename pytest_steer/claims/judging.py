@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from dataclasses import asdict, dataclass, replace
 
+from ..core.errors import SteerError
+from ..core.evidence import Direction, Verdict
 from ..core.finding import Weight, code
+from ..core.numbers import number
 from ..core.record import Noise, Receipt
-from ..errors import SteerError
-from ..evidence import Direction, Verdict
 from ..measures import Array, NoiseFloor, noise_floor, steering_receipt
 from ..measures.ask import Ask
 from ..measures.compared import bounds_of
@@ -17,7 +18,6 @@ from ..model.noise import eps_of
 from ..stats import Inference, judge
 from ..stats.estimators import Clusters, Estimator, floor_of
 from .measurement import Measurement
-from .numbers import number
 
 Interval = tuple[float | None, float | None]
 

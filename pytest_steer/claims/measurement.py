@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from ..core.evidence import Direction
 from ..core.finding import Finding
 from ..core.record import Compared
 from ..data import Sample, TextLike
 from ..data.likeness import content_hash
-from ..evidence import Direction
 from ..measures import Array, NoiseFloor, PropensityCurve, Reading
 from ..measures.ask import Ask
 from ..measures.compared import bounds_of

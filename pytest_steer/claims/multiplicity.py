@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ..core.evidence import Evidence
 from ..core.record import Holm
-from ..evidence import Evidence
 from ..stats import Verdict, holm
 
 

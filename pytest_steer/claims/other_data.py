@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
+from ..core.errors import Fault, at_key
+from ..core.parameters import Form
+from ..core.validation import flow
 from ..data import ItemLike, Items, as_items
-from ..errors import Fault, at_key
 from ..measures import PropensityCurve
-from ..parameters import Form
 from ..steering import Intervention, SteeringVector
-from ..validation import flow
 from .from_file import CONTEXT, FromFile, Written, file_schema, named
 
 

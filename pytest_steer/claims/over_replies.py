@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ..core.errors import MeasurementError
 from ..data import Dialogues, Sample
 from ..data.units import cluster_record
-from ..errors import MeasurementError
 from ..measures.outcomes import ENDED, Outcome, Span, read_reply
 from ..measures.shown import shown_probe
 from ..model import Model, Probe

@@ -12,15 +12,15 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from ..core.errors import DataError, SteerError
+from ..core.evidence import Evidence
 from ..core.finding import Finding, Weight, code
+from ..core.promises import Promised
 from ..core.record import SCHEMA_NAME, ThresholdSet
+from ..core.sources import shown
 from ..data import ContrastItem, read_items, read_questions, read_tasks, read_texts
 from ..data.likeness import content_hash
 from ..data.texts import form_of
-from ..errors import DataError, SteerError
-from ..evidence import Evidence
-from ..promises import Promised
-from ..sources import shown
 
 _REPORT, _, _VERSION = SCHEMA_NAME.rpartition("/")
 _ONE_DAY = datetime.timedelta(days=1)  # two places on earth can be a day apart

@@ -10,7 +10,8 @@ from typing import Any, Literal
 import numpy as np
 
 from ..core.block import Block, Line
-from ..evidence import Direction, Evidence
+from ..core.evidence import Direction, Evidence
+from ..core.numbers import number
 from ..measures import Array
 from ..measures.judges import Exchange, Judge, Judgement, Rated, judged
 from ..measures.outcomes import split
@@ -18,7 +19,6 @@ from ..model import Model, engine_of
 from ..model.rehearsal import Rehearsal
 from ..stats import Inference, between_fillings
 from ..stats.estimators import Clusters, Estimator, Filled, PairedShare, Share
-from .numbers import number
 from .over_replies import Side, Written
 
 MAX_CHARACTERS = 2000

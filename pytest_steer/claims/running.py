@@ -5,9 +5,10 @@ from __future__ import annotations
 import time
 from typing import Any
 
+from ..core.errors import SteerError
+from ..core.evidence import Evidence, fault_of
 from ..core.finding import ordered
-from ..errors import SteerError
-from ..evidence import Evidence, fault_of
+from ..core.numbers import number
 from ..measures import asked_record, strata
 from ..measures.ask import Ask
 from ..measures.subject import describe_model
@@ -18,7 +19,6 @@ from .curves import compared_by_items, contradicted, curve_fields, deployed_reco
 from .findings import Found, check_silence, findings_of, on_promised_side, weak_promise
 from .judging import Judgement, Reason, unread, withhold
 from .measurement import Measurement, Read
-from .numbers import number
 from .pilots import note_threshold
 
 

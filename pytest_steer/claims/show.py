@@ -8,9 +8,9 @@ from statistics import fmean, stdev
 from typing import Any
 
 from ..core.block import Block, Curve, Distribution, Entry, Estimate, Excerpt, Items, Line, Series, Table, items_of
+from ..core.evidence import Evidence, Verdict
+from ..core.numbers import number, promised
 from ..core.record import Data, Dose, Vector
-from ..evidence import Evidence, Verdict
-from .numbers import number, promised
 
 # Properties of hooks that only a model can keep from being checked; the others are left out for what an intervention is.
 OF_THE_MODEL = ("all", "batch_size", "padding_side", "cached_decoding")

@@ -11,14 +11,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..claims.kinds import starters
+from ..claims.kind import starters
+from ..core.errors import DataError, SteerError
+from ..core.registry import did_you_mean
+from ..core.run_context import RunContext
+from ..core.sources import shown
 from ..data import ContrastItem, Items, TaskItem, TextLike
 from ..data.texts import entry_of
-from ..errors import DataError, SteerError
 from ..files import Suite, read_suite
-from ..registry import did_you_mean
-from ..run_context import RunContext
-from ..sources import shown
 from ..steering import Intervention, SteeringVector, save_intervention
 from .terminal import say, write_text
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import click
 
-from ..columns import stream_columns
-from ..evidence import plain
+from ..core.columns import stream_columns
+from ..core.evidence import plain
 from .main import OK
 from .options import Command, output, tolerance
 from .terminal import say, write_text

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..columns import stream_columns
-from ..errors import SteerError
-from ..evidence import plain
-from ..run_context import RunContext
-from ..sources import shown
+from ..core.columns import stream_columns
+from ..core.errors import SteerError
+from ..core.evidence import plain
+from ..core.run_context import RunContext
+from ..core.sources import shown
+from .extensions import load_extensions
 from .options import (
     NAMES,
     SAVED_VECTOR,
@@ -33,7 +34,7 @@ from .options import (
     run_options,
     write,
 )
-from .terminal import load_extensions, measuring, say, write_text
+from .terminal import measuring, say, write_text
 
 if TYPE_CHECKING:
     from ..core.record import Row
@@ -113,7 +114,7 @@ def command(
     from ..model.loading import Models
     from ..studies.compare_methods import plan_of
 
-    load_extensions()
+    load_extensions(file)
     _check_settled(vectors)
     suite = read_suite(shown(file))
     plans = plan_of(suite, run, methods=methods, behaviours=behaviours, vectors=vectors)

@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from ..columns import current_columns, in_columns, shortened, stream_columns, table, wrapped
-from ..errors import DataError, SteerError
-from ..evidence import plain
-from ..run_context import RunContext
-from ..sources import find_model, shown
+from ..core.columns import current_columns, in_columns, shortened, stream_columns, table, wrapped
+from ..core.errors import DataError, SteerError
+from ..core.evidence import plain
+from ..core.run_context import RunContext
+from ..core.sources import find_model, shown
+from .extensions import load_extensions
 from .options import FILE, Command, max_items, no_soundness, out, run_options, tolerance
-from .terminal import load_extensions, measuring, say, write_text
+from .terminal import measuring, say, write_text
 
 if TYPE_CHECKING:
     from ..core.record import Against
@@ -57,7 +58,7 @@ def command(*, first: str, second: str, files: tuple[Path, ...], tolerance: floa
     from ..report import build_report
     from ..studies.compare_models import answers_of, behaviours_of, differences_of, prompts_that_differ
 
-    load_extensions()
+    load_extensions(*files)
     suites = [read_suite(name) for name in dict.fromkeys(shown(file) for file in files)]
     behaviours, why_none = _behaviours(suites, behaviours_of)
     for name in (first, second):  # before anything is measured on the first

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import click
 
-from ..errors import VectorError
+from ..core.errors import VectorError
+from .extensions import load_extensions
 from .main import OK
 from .options import LAYERS, VECTOR, Command, Number, load_vector
-from .terminal import load_extensions, measuring, say
+from .terminal import measuring, say
 
 _LM_EVAL = "lm-eval"
 

@@ -10,10 +10,11 @@ from typing import Any
 
 import click
 
-from ..errors import SteerError, exceptions_named
+from ..core.errors import SteerError, exceptions_named
+from .extensions import load_extensions
 from .main import FAILED, OK
 from .options import Command, as_json
-from .terminal import load_extensions, measuring, say
+from .terminal import measuring, say
 
 _PACKAGES = (
     "pytest-steer", "pytest", "torch", "transformers", "tokenizers", "safetensors", "numpy", "scipy", "hypothesis", "gguf",
@@ -70,7 +71,7 @@ def _versions() -> dict[str, str]:
 def _devices() -> dict[str, str]:
     import torch
 
-    from ..processor import has_bfloat16
+    from ..core.processor import has_bfloat16
 
     devices = {"cpu": f"{torch.get_num_threads()} threads, bfloat16 {'in hardware' if has_bfloat16() else 'emulated'}"}
     for index in range(torch.cuda.device_count()):
@@ -81,7 +82,7 @@ def _devices() -> dict[str, str]:
 
 
 def _found(name: str) -> str:
-    from ..sources import find_model
+    from ..core.sources import find_model
 
     try:
         find_model(name)

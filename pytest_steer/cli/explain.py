@@ -11,14 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..columns import stream_columns, wrapped
-from ..errors import DataError, SteerError
-from ..run_context import RunContext, running
-from ..screen import visible
-from ..sources import shown
+from ..core.columns import stream_columns, wrapped
+from ..core.errors import DataError, SteerError
+from ..core.run_context import RunContext, running
+from ..core.screen import visible
+from ..core.sources import shown
+from .extensions import load_extensions
 from .main import OK, USAGE_ERROR
 from .options import FOLDER, Command, as_json, device, dtype, meant, model
-from .terminal import clear_line, load_extensions, measuring, progress_line, say
+from .terminal import clear_line, measuring, progress_line, say
 
 if TYPE_CHECKING:
     from ..files import BrokenClaim, ClaimSpec
@@ -56,8 +57,8 @@ def command(
     with a search, its limits give the least and the most.
     The options are those of pytest, without `steer-`.
     """
-    from ..processor import has_bfloat16
-    from ..pytest_options import PROFILES
+    from ..core.processor import has_bfloat16
+    from ..pytest_plugin.options import PROFILES
     from ..studies.explain import Explaining
     from .claim_file import suite_with
 
@@ -65,7 +66,7 @@ def command(
     if not Path(file).is_file():
         fault = "is a folder" if Path(file).is_dir() else f"there is no such file{meant(Path(file))}"
         raise DataError(f"{file}: {fault}. Write FILE.steer.yaml or FILE.steer.yaml::CLAIM")
-    load_extensions()
+    load_extensions(Path(file))
     run = RunContext(
         model=model,
         device=device,

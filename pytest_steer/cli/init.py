@@ -11,15 +11,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..errors import DataError, SteerError
-from ..run_context import DTYPES, Effort, RunContext, running
-from ..sources import DEFAULT_MODEL, shown
+from ..core.errors import DataError, SteerError
+from ..core.run_context import DTYPES, Effort, RunContext, running
+from ..core.sources import DEFAULT_MODEL, shown
+from .extensions import load_extensions
 from .main import OK
 from .options import FILE, LAYERS, TEXTS, VECTOR, Command, output
-from .terminal import clear_line, load_extensions, measuring, progress_line, say, write_text
+from .terminal import clear_line, measuring, progress_line, say, write_text
 
 if TYPE_CHECKING:
-    from ..evidence import Evidence
+    from ..core.evidence import Evidence
     from ..model import Model
 
 SCHEMA = "claim.schema.json"
@@ -209,7 +210,7 @@ def _measured(run: RunContext, file: Path) -> list[Evidence]:
 
 
 def _text(entries: dict[str, Any], seen: Sequence[Evidence]) -> str:
-    from ..claims.kinds import starters
+    from ..claims.kind import starters
     from .claim_file import flow
 
     lines = [
@@ -224,7 +225,7 @@ def _text(entries: dict[str, Any], seen: Sequence[Evidence]) -> str:
 
 
 def _seen(evidence: Evidence) -> str:
-    from ..claims.numbers import number
+    from ..core.numbers import number
 
     low, high = (number(bound, evidence.percent) for bound in evidence.interval)
     return f"seen: {number(evidence.estimate, evidence.percent)} [{low}, {high}] on {evidence.n} {evidence.unit}"

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..columns import columns_of, current_columns, cut, in_columns, padded, stream_columns, table
-from ..run_context import RunContext, running
-from ..sources import shown
+from ..core.columns import columns_of, current_columns, cut, in_columns, padded, stream_columns, table
+from ..core.run_context import RunContext, running
+from ..core.sources import shown
+from .extensions import load_extensions
 from .main import OK
 from .options import LAYERS, VECTOR, Command, as_json, load_vector
-from .terminal import load_extensions, measuring, say
+from .terminal import measuring, say
 
 if TYPE_CHECKING:
     from ..steering import SteeringVector

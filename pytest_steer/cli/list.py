@@ -11,12 +11,13 @@ from typing import Any
 
 import click
 
-from .. import registry
-from ..columns import beside, stream_columns
+from ..core import registry
+from ..core.columns import beside, stream_columns
 from ..core.finding import CODES
-from ..parameters import Schema
+from ..core.parameters import Schema
+from .extensions import load_extensions
 from .options import Command
-from .terminal import load_extensions, say
+from .terminal import say
 
 
 @click.command(

@@ -9,10 +9,10 @@ from importlib import import_module
 import click
 
 from .. import __version__
-from ..columns import stream_columns, wrapped
-from ..errors import MeasurementError, SteerError
-from ..registry import did_you_mean
-from ..screen import one_screen, visible
+from ..core.columns import stream_columns, wrapped
+from ..core.errors import MeasurementError, SteerError
+from ..core.registry import did_you_mean
+from ..core.screen import one_screen, visible
 from .terminal import say
 
 # pytest's exit codes.

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..errors import DataError
-from ..run_context import DTYPES, Effort, RunContext, running
-from ..sources import DEFAULT_MODEL
+from ..core.errors import DataError
+from ..core.run_context import DTYPES, Effort, RunContext, running
+from ..core.sources import DEFAULT_MODEL
 from .terminal import progress_line
 
 if TYPE_CHECKING:

@@ -10,15 +10,16 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 from click.core import ParameterSource
 
-from ..columns import in_columns, stream_columns, wrapped
-from ..errors import DataError, SteerError
-from ..registry import did_you_mean
-from ..run_context import RunContext
-from ..screen import visible
-from ..sources import shown
+from ..core.columns import in_columns, stream_columns, wrapped
+from ..core.errors import DataError, SteerError
+from ..core.registry import did_you_mean
+from ..core.run_context import RunContext
+from ..core.screen import visible
+from ..core.sources import shown
+from .extensions import load_extensions
 from .main import OK
 from .options import NAMES, NUMBERS, Command, claim_file, max_items, no_soundness, output, run_options, stride, window
-from .terminal import load_extensions, measuring, say, write_bytes
+from .terminal import measuring, say, write_bytes
 
 if TYPE_CHECKING:
     from ..studies.effect_cost import Drawn
@@ -94,7 +95,7 @@ def command(
     from ..studies.compare_methods import entries_of, plan_of
     from ..studies.effect_cost import CONFIDENCE, drawn_of, effect_cost
 
-    load_extensions()
+    load_extensions(file)
     if any(one.suffix.lower() != ".json" for one in files):
         check_drawable()
     suite = read_suite(shown(file))

@@ -6,8 +6,9 @@ import json
 
 import click
 
+from .extensions import load_extensions
 from .options import Command
-from .terminal import load_extensions, say
+from .terminal import say
 
 
 @click.command(

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..columns import columns_of, current_columns, in_columns, stream_columns, wrapped
-from ..errors import SteerError, exceptions_named
-from ..run_context import RunContext
-from ..screen import visible
+from ..core.columns import columns_of, current_columns, in_columns, stream_columns, wrapped
+from ..core.errors import SteerError, exceptions_named
+from ..core.run_context import RunContext
+from ..core.screen import visible
+from .extensions import load_extensions
 from .main import OK, USAGE_ERROR
 from .options import COUNT, Command, claim_file, run_options
-from .terminal import load_extensions, measuring, say
+from .terminal import measuring, say
 
 if TYPE_CHECKING:
     from ..files import BrokenClaim, ClaimSpec, Suite
@@ -45,7 +46,7 @@ def command(file: Path, claim: str | None, run: RunContext) -> int:
     from ..model.loading import Models
     from .claim_file import suite_with
 
-    load_extensions()
+    load_extensions(file)
     suite = suite_with(file, claim)
     models = Models(run)
     first: dict[str, str] = {}  # a text to the claim that it was printed for
@@ -136,7 +137,7 @@ def shown_claim(model: Model, claim: ClaimSpec, folder: Path) -> list[str]:
 def promise_lines(claim: ClaimSpec) -> list[str]:
     """One line per promise: its threshold and the threshold's source."""
     from ..claims import kind_of
-    from ..promises import promised
+    from ..core.promises import promised
 
     lines = []
     for name in kind_of(claim.kind).promises:

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..errors import SteerError
-from ..run_context import RunContext
-from ..screen import visible
+from ..core.errors import SteerError
+from ..core.run_context import RunContext
+from ..core.screen import visible
+from .extensions import load_extensions
 from .options import (
     COUNT,
     COUNTS,
@@ -35,7 +36,7 @@ from .options import (
     window,
     write,
 )
-from .terminal import colours, load_extensions, measuring, write_text
+from .terminal import colours, measuring, write_text
 
 if TYPE_CHECKING:
     from ..data import Items, Sample

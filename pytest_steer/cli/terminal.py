@@ -12,11 +12,10 @@ from typing import Any, TextIO
 
 import click
 
-from .. import registry
-from ..columns import stream_columns, wrapped
-from ..errors import DataError, SteerWarning
-from ..screen import visible
-from ..whole_file import write_whole
+from ..core.columns import stream_columns, wrapped
+from ..core.errors import DataError, SteerWarning
+from ..core.screen import visible
+from ..core.whole_file import write_whole
 
 
 def say(text: str = "", *, err: bool = False, nl: bool = True) -> None:
@@ -53,14 +52,6 @@ def measuring() -> Iterator[Warnings]:
             yield warn
         finally:
             clear_line(sys.stderr)
-
-
-def load_extensions() -> bool:
-    """Import the extensions of other packages. Prints those that fail on stderr, and returns whether all succeeded."""
-    broken = registry.load_extensions()
-    for name, reason in broken.items():
-        say(f"broken extension: {name}: {reason}", err=True)
-    return not broken
 
 
 def progress_line(stream: TextIO) -> Callable[[str], None] | None:

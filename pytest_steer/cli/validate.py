@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..columns import stream_columns, wrapped
-from ..errors import ClaimFileError, SteerError, exceptions_named
-from ..screen import visible
-from ..sources import find_model, shown
+from ..core.columns import stream_columns, wrapped
+from ..core.errors import ClaimFileError, SteerError, exceptions_named
+from ..core.screen import visible
+from ..core.sources import find_model, shown
+from .extensions import load_extensions
 from .main import OK, USAGE_ERROR
 from .options import Command
-from .terminal import load_extensions, say
+from .terminal import say
 
 if TYPE_CHECKING:
     from ..files import Suite
@@ -42,7 +43,7 @@ def command(files: tuple[Path, ...], as_json: bool) -> int:
       0  nothing is wrong
       4  there is a fault
     """
-    whole = load_extensions()
+    whole = load_extensions(*files)
     found: list[dict[str, Any]] = []
     for file in files:
         claims, faults = _checked(file)

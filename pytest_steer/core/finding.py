@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any
 
-from ..errors import SteerError
+from .errors import SteerError
 
 
 class Weight(IntEnum):

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from os import PathLike
 from typing import Any
 
-from ..errors import DataError
+from ..core.errors import DataError
 from .formats.entries import entries, file_of, has_entries, text_lines
 from .formats.shapes import check_columns, item_of, show
 from .items import ContrastItem, check_text

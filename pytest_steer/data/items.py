@@ -7,8 +7,8 @@ from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
+from ..core.errors import DataError
 from ..core.finding import Finding, Weight, code
-from ..errors import DataError
 from .likeness import hash_of, normal_form, without_order
 from .units import Units
 

@@ -13,7 +13,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from ..errors import DataError
+from ..core.errors import DataError
 from .formats.entries import entries, file_of
 from .formats.shapes import show
 from .items import check_text

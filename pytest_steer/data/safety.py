@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Literal, get_args
 
-from ..errors import DataError
-from ..sources import BUILTIN_FOLDER
+from ..core.errors import DataError
+from ..core.sources import BUILTIN_FOLDER
 from .formats import read_items
 from .items import Items
 

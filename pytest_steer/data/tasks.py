@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from os import PathLike
 from typing import Any
 
-from ..errors import DataError
+from ..core.errors import DataError
 from .formats.entries import entries, file_of
 from .formats.shapes import check_columns
 from .items import ContrastItem, Items

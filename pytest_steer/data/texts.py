@@ -10,11 +10,11 @@ from typing import Any
 
 import regex
 
+from ..core.errors import DataError
 from ..core.finding import Finding, Weight, code
 from ..core.record import Data
 from ..core.record import LeftOut as LeftOutRecord
-from ..errors import DataError
-from ..registry import nearest
+from ..core.registry import nearest
 from .items import check_text
 from .likeness import normal_form
 from .units import Units

@@ -6,8 +6,8 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from ..errors import DataError
-from ..registry import did_you_mean
+from ..core.errors import DataError
+from ..core.registry import did_you_mean
 from .items import check_text
 
 Message = dict[str, Any]

@@ -13,10 +13,10 @@ from functools import cached_property
 from typing import Any, ClassVar, Generic, Self, TypeVar, overload
 
 from ..core.clusters import clusters_of
+from ..core.errors import DataError, at_key
 from ..core.finding import Finding, Weight, code
 from ..core.record import Data
-from ..errors import DataError, at_key
-from ..registry import did_you_mean
+from ..core.registry import did_you_mean
 from .likeness import TooManyPairs, Twins, case_twins, distinct, near_twins, normal_form, number_twins
 
 Entry = TypeVar("Entry")

@@ -1,6 +1,6 @@
 """Steering vectors and interventions from a model: one module per method. Knows nothing of checks or pytest."""
 
-from ..registry import discover
+from ..core.registry import discover
 from .ablation import ablation
 from .caa import caa
 from .contrast import Contrast, Data, letter_imbalance, read_contrast, reliability, unreliable

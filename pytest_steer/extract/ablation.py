@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated
 
-from ..errors import VectorError
+from ..core.errors import VectorError
+from ..core.parameters import Param
 from ..model import Model, check_layers
-from ..parameters import Param
 from ..prompting import AS_GIVEN, Context
 from ..steering import Intervention, SteeringVector, ablate
 from .contrast import AnyReadout, Data, read_contrast, record_with_reliability, with_reliability

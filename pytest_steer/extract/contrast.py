@@ -14,13 +14,13 @@ from typing import Annotated, Any, Literal, get_args
 
 import torch
 
+from ..core.errors import DataError, SteerWarning
+from ..core.parameters import Param
 from ..data import ContrastItem, as_items
 from ..data.traces import traces
-from ..errors import DataError, SteerWarning
 from ..model import Model, block_outputs, check_layers, tokenize_answer, tokenize_item, tokenize_text
 from ..model.state import measured
 from ..model.tokens import Ids, check_sequence, check_texts
-from ..parameters import Param
 from ..prompting import AS_GIVEN, Context, render_item
 from ..steering import SteeringVector
 

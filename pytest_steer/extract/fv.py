@@ -9,17 +9,17 @@ from typing import Annotated
 
 import torch
 
-from .. import progress
+from ..core import progress
+from ..core.errors import DataError, ModelError, SteerWarning
+from ..core.parameters import Param, properties_of
+from ..core.validation import check_values
 from ..data import TaskItem, Tasks
 from ..data.traces import traces
-from ..errors import DataError, ModelError, SteerWarning
 from ..model import Model, Probe, block_outputs, check_layers, engine_of, tokenize_task
 from ..model.patching import Patch, Patcher
 from ..model.sites import layers_with_heads, n_heads, output_projection
 from ..model.tokens import Ids, check_texts
-from ..parameters import Param, properties_of
 from ..steering import SteeringVector
-from ..validation import check_values
 from .contrast import record_of
 from .kinds import method
 

@@ -9,15 +9,15 @@ from typing import Annotated, Any, Literal
 
 import torch
 
+from ..core.errors import DataError, VectorError
+from ..core.parameters import Param, properties_of
+from ..core.validation import check_values
 from ..data import ContrastItem, TaskItem, Tasks, as_items
 from ..data.traces import traces
-from ..errors import DataError, VectorError
 from ..model import Model, block_outputs, encode
 from ..model.tokens import Ids, check_texts
-from ..parameters import Param, properties_of
 from ..prompting import AS_GIVEN, Context
 from ..steering import Intervention, SteeringVector, add_at_unit_norm, add_keeping_norm
-from ..validation import check_values
 from .contrast import Contrast, Texts, item_sequences, record_of, reliability
 from .kinds import method
 

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal, TypeVar, cast, get_args, get_origin
 
-from .. import registry
-from ..errors import SteerError
+from ..core import registry
+from ..core.errors import SteerError
+from ..core.parameters import Schema, hints_of, keywords_of
 from ..model import Model
 from ..model.arguments import checks_arguments
-from ..parameters import Schema, hints_of, keywords_of
 from ..prompting import Context
 from ..steering import Intervention, SteeringVector
 from .training import Training
@@ -38,7 +38,7 @@ class MethodKind:
         function: takes the model and the data.
         takes: the form of its data. ``items``: contrast items. ``contrast``: contrast items, or (positive texts, negative texts).
             ``demonstrations``: pairs of input and output. ``any``: each of these, as the file holds it.
-        settings, required, filled: the keywords of the function; see :class:`~pytest_steer.parameters.Keywords`. ``layer``,
+        settings, required, filled: the keywords of the function; see :class:`~pytest_steer.core.parameters.Keywords`. ``layer``,
             ``context`` and ``seed`` are filled in.
     """
 

@@ -7,9 +7,9 @@ from typing import Annotated
 
 import torch
 
-from ..errors import VectorError
+from ..core.errors import VectorError
+from ..core.parameters import Param
 from ..model import Model
-from ..parameters import Param
 from ..prompting import AS_GIVEN, Context
 from ..steering import Intervention, affine
 from .contrast import AnyReadout, Data, read_contrast, record_with_reliability

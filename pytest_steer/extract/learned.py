@@ -12,19 +12,19 @@ from typing import Annotated, Any
 
 import torch
 
-from .. import progress
+from ..core import progress
+from ..core.errors import DataError, MeasurementError, VectorError
+from ..core.parameters import Param, properties_of
+from ..core.validation import check_values
 from ..data import ContrastItem, as_items
 from ..data.traces import traces
-from ..errors import DataError, MeasurementError, VectorError
 from ..model import Model, block_outputs, check_layers, engine_of
 from ..model.hooks import hooked
 from ..model.logits import logits_at
 from ..model.state import measuring
 from ..model.tokens import Ids
-from ..parameters import Param, properties_of
 from ..prompting import AS_GIVEN, Context
 from ..steering import SteeringVector, custom
-from ..validation import check_values
 from .contrast import item_sequences, read_contrast, record_of, reliability
 from .kinds import method
 

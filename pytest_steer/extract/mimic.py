@@ -7,12 +7,12 @@ from typing import Annotated
 
 import torch
 
-from ..errors import DataError, VectorError
+from ..core.errors import DataError, VectorError
+from ..core.parameters import Param, properties_of
+from ..core.validation import check_values
 from ..model import Model
-from ..parameters import Param, properties_of
 from ..prompting import AS_GIVEN, Context
 from ..steering import Intervention, affine
-from ..validation import check_values
 from .contrast import AnyReadout, Data, read_contrast, record_with_reliability
 from .kinds import method
 from .leace import check_gap, deviations

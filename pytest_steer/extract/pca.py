@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import torch
 
-from ..errors import DataError, VectorError
+from ..core.errors import DataError, VectorError
 from ..model import Model
 from ..prompting import AS_GIVEN, Context
 from ..steering import SteeringVector

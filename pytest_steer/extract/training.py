@@ -8,13 +8,13 @@ from pathlib import Path
 
 import numpy as np
 
+from ..core.errors import DataError
+from ..core.sources import shown
 from ..data import Items, TaskItem, Tasks, items_as_tasks, read_contrast_texts, read_items, read_tasks, task_items
 from ..data.formats import entries, is_contrast_texts
 from ..data.formats.shapes import item_columns
 from ..data.tasks import task_columns
-from ..errors import DataError
 from ..prompting import AS_GIVEN, IN_TASK_FORM, Context
-from ..sources import shown
 
 Columns = Mapping[str, str]
 Texts = tuple[list[str], list[str]]

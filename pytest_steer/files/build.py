@@ -9,14 +9,16 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
-from .. import progress
 from ..claims import Claim, evidence_of, kind_of
 from ..claims.from_file import OtherClaim
 from ..claims.multiplicity import adjusted
+from ..core import progress
+from ..core.errors import DataError, ModelError, SteerError, at_key, exceptions_named, warnings_noted
+from ..core.evidence import Evidence
 from ..core.finding import Weight, code
+from ..core.run_context import RunContext
+from ..core.sources import shown
 from ..data import Dialogues, Items, Questions, Tasks, Texts
-from ..errors import DataError, ModelError, SteerError, at_key, exceptions_named, warnings_noted
-from ..evidence import Evidence
 from ..extract import Training
 from ..extract.training import read_training
 from ..fuzzing.trials import Search
@@ -25,8 +27,6 @@ from ..model import Model, check_fits
 from ..model.loading import Models
 from ..model.model import looked_at_once
 from ..prompting import AS_GIVEN, Context
-from ..run_context import RunContext
-from ..sources import shown
 from ..steering import as_intervention
 from .inputs import Inputs
 from .make import Steering, extracted, make_steering

@@ -9,23 +9,23 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from pytest_steer import registry
-from pytest_steer.claims.kinds import ClaimKind, kind_of
+from pytest_steer.claims.kind import ClaimKind, kind_of
+from pytest_steer.core import registry
+from pytest_steer.core.errors import DataError, Fault
 from pytest_steer.core.finding import CODES
+from pytest_steer.core.promises import read_day
+from pytest_steer.core.registry import did_you_mean, nearest
+from pytest_steer.core.validation import example_of, shown
 from pytest_steer.data.formats.entries import builtin_file, is_builtin
 from pytest_steer.data.questions import is_hub
 from pytest_steer.data.texts import check_expression
-from pytest_steer.errors import DataError, Fault
 from pytest_steer.files.expand import Choice, Expanded
 from pytest_steer.files.messages import faults_under
 from pytest_steer.files.schema import SCHEMA, Schema, full_schema, kinds, resolved, schema_of_entry, thing, valid_keys
 from pytest_steer.files.source import DataPath
 from pytest_steer.files.specs import absolute
-from pytest_steer.promises import read_day
 from pytest_steer.prompting import known_axes
-from pytest_steer.registry import did_you_mean, nearest
 from pytest_steer.steering import InterventionKind
-from pytest_steer.validation import example_of, shown
 
 _FILE_KEYS = valid_keys(SCHEMA)
 _DATA_KEYS = valid_keys(_FILE_KEYS["data"])

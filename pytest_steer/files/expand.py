@@ -9,13 +9,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pytest_steer import registry
-from pytest_steer.errors import Fault
+from pytest_steer.core import registry
+from pytest_steer.core.errors import Fault
+from pytest_steer.core.registry import did_you_mean
 from pytest_steer.files.messages import where
 from pytest_steer.files.schema import SCHEMA, kinds, settings_of_all, thing
 from pytest_steer.files.source import DataPath
 from pytest_steer.files.specs import OWN_AXES, absolute
-from pytest_steer.registry import did_you_mean
 
 # --- the matrix ---
 

@@ -10,6 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from ..claims import kind_of
+from ..core.errors import DataError, at_key
+from ..core.run_context import RunContext, current_run
+from ..core.sources import shown
 from ..data import (
     Dialogues,
     Items,
@@ -28,14 +31,11 @@ from ..data import (
 from ..data.formats import has_entries
 from ..data.formats.entries import is_builtin
 from ..data.questions import is_hub
-from ..errors import DataError, at_key
 from ..extract.training import holds_tasks
 from ..measures.subject import Subject
 from ..model import Model, check_fits
 from ..model.identity import state_of
 from ..prompting import AS_GIVEN, IN_TASK_FORM, Context
-from ..run_context import RunContext, current_run
-from ..sources import shown
 from ..steering import Intervention, SteeringVector, as_intervention, check_positions
 from .make import make_steering
 from .specs import ClaimSpec, VectorSpec, absolute

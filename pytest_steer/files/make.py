@@ -9,7 +9,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal
 
-from ..errors import DataError, SteerError, VectorError, at_key
+from ..core.errors import DataError, SteerError, VectorError, at_key
 from ..extract import method_kind
 from ..extract.training import Training, read_training
 from ..model import Model, check_layers

@@ -14,13 +14,13 @@ from typing import Any
 from jsonschema import ValidationError
 from jsonschema.exceptions import best_match
 
-from pytest_steer import registry
-from pytest_steer.claims.kinds import starters
-from pytest_steer.errors import ClaimFileError, Fault
+from pytest_steer.claims.kind import starters
+from pytest_steer.core import registry
+from pytest_steer.core.errors import ClaimFileError, Fault
+from pytest_steer.core.registry import nearest
+from pytest_steer.core.validation import example_of, flow, reason_of, shown
 from pytest_steer.files.schema import SCHEMA, Schema, full_schema, kinds, resolved, valid_keys, validator
 from pytest_steer.files.source import DataPath, Source
-from pytest_steer.registry import nearest
-from pytest_steer.validation import example_of, flow, reason_of, shown
 
 
 def faults_under(schema: Schema, value: Any, path: DataPath) -> list[Fault]:

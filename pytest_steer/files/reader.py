@@ -8,8 +8,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from pytest_steer.claims.kinds import kind_of
-from pytest_steer.errors import Fault
+from pytest_steer.claims.kind import kind_of
+from pytest_steer.core.errors import Fault
+from pytest_steer.core.promises import read_day
+from pytest_steer.core.validation import flow
 from pytest_steer.files.checks import context_faults, faults_of
 from pytest_steer.files.expand import Expanded, combinations, expanded, override_faults, repeated_labels
 from pytest_steer.files.messages import faults_under, to_error, where
@@ -27,9 +29,7 @@ from pytest_steer.files.schema import (
 )
 from pytest_steer.files.source import DataPath, Source, read_source
 from pytest_steer.files.specs import BrokenClaim, ClaimSpec, Suite, VectorSpec, absolute
-from pytest_steer.promises import read_day
 from pytest_steer.prompting import known_axes
-from pytest_steer.validation import flow
 
 _FILE_KEYS = valid_keys(SCHEMA)
 _CLAIM_KEYS = valid_keys(SCHEMA["$defs"]["every_claim"])

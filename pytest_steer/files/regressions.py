@@ -15,7 +15,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, SequenceNode
 
-from pytest_steer.errors import ClaimFileError
+from pytest_steer.core.errors import ClaimFileError
 from pytest_steer.files.source import read_source
 
 _KEY = "regressions"

@@ -13,12 +13,12 @@ from typing import Any
 import pytest_steer.claims
 import pytest_steer.extract
 import pytest_steer.steering  # noqa: F401  (these register ours)
-from pytest_steer import registry
+from pytest_steer.core import registry
+from pytest_steer.core.file_formats import FileFormat, format_of
+from pytest_steer.core.validation import Checks
 from pytest_steer.extract import MethodKind
-from pytest_steer.file_formats import FileFormat, format_of
 from pytest_steer.measures.judges import judges_schema
 from pytest_steer.prompting import known_axes
-from pytest_steer.validation import Checks
 
 Schema = dict[str, Any]
 

@@ -21,7 +21,7 @@ from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 from ruamel.yaml.reader import ReaderError
 from ruamel.yaml.scalarbool import ScalarBoolean
 
-from pytest_steer.errors import ClaimFileError
+from pytest_steer.core.errors import ClaimFileError
 
 DataPath = tuple[str | int, ...]
 """Where something is inside the file: ``("claims", 2, "steers")``."""

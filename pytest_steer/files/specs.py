@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from pytest_steer.core.errors import ClaimFileError, SteerError
+from pytest_steer.core.evidence import Evidence, error_evidence
+from pytest_steer.core.sources import shown
 from pytest_steer.data.formats.entries import full_name, is_builtin
-from pytest_steer.errors import ClaimFileError, SteerError
-from pytest_steer.evidence import Evidence, error_evidence
-from pytest_steer.sources import shown
 
 
 def absolute(text: str, folder: Path) -> Path:

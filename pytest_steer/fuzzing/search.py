@@ -21,8 +21,8 @@ from hypothesis import Phase, given, target
 from hypothesis.database import DirectoryBasedExampleDatabase
 from hypothesis.strategies import SearchStrategy
 
+from ..core.errors import DataError, SteerError, SteerWarning
 from ..data import Items
-from ..errors import DataError, SteerError, SteerWarning
 from ..prompting import Axis
 from ..prompting.contexts import Context, Read, as_text, identity
 from ..soundness.examples import keeping_nothing, own_settings

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from .. import progress
-from ..errors import DataError
+from ..core import progress
+from ..core.errors import DataError
+from ..core.run_context import Effort
 from ..prompting import AS_GIVEN, Context
 from ..prompting.contexts import Read, as_text, identity
-from ..run_context import Effort
 from ..stats import Direction
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from .. import progress
+from ..core import progress
 from ..prompting import AS_GIVEN, Context
 from ..prompting.contexts import Read, identity
 from .search import Remembered, Space, climb, drawn, shrunk, survey

@@ -8,8 +8,8 @@ from functools import cached_property
 
 import numpy as np
 
+from ..core.errors import DataError, SteerError
 from ..data import ItemLike, Items, as_items
-from ..errors import DataError, SteerError
 from ..model import Model, Probe, check_fits, engine_of
 from ..model.arguments import checks_arguments
 from ..prompting import AS_GIVEN, Context

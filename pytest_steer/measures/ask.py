@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
+from ..core.errors import DataError, SteerError
 from ..core.record import Soundness
 from ..data import DialogueLike, ItemLike, Items, Question, TaskItem, TextLike, Texts, as_items
-from ..errors import DataError, SteerError
 from ..extract import Contrast, read_contrast
 from ..model import Model, Probe
 from ..model.drawing import Drawing

@@ -8,8 +8,8 @@ from functools import partial
 
 import numpy as np
 
+from ..core.errors import MeasurementError, ModelError
 from ..data import ContrastItem
-from ..errors import MeasurementError, ModelError
 from ..model import Model, Probe, tokenize_item
 from ..model.memo import Scores
 from ..model.tokens import Ids, check_texts

@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ..core.errors import DataError, ModelError, SteerError, TooLongError
 from ..data import Completion, TextLike
 from ..data.texts import as_texts, check_is_text
-from ..errors import DataError, ModelError, SteerError, TooLongError
 from ..model import Model, Probe, tokenize_answer, tokenize_text
 from ..model.tokens import Ids, check_sequence, check_texts, check_vocabulary
 from ..steering import Positions, first_steered

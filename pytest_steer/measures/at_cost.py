@@ -12,9 +12,9 @@ from typing import Literal
 import numpy as np
 from scipy.special import expit
 
-from .. import progress
+from ..core import progress
+from ..core.errors import DataError, MeasurementError, SteerError
 from ..data import ItemLike, TextLike, as_items
-from ..errors import DataError, MeasurementError, SteerError
 from ..model import Model, check_fits, engine_of
 from ..model.arguments import checks_arguments
 from ..prompting import AS_GIVEN, Context

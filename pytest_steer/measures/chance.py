@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from ..errors import DataError
+from ..core.errors import DataError
 from ..model import Model, engine_of, tokenize_text
 from ..model.model import once_per_model
 from ..model.noise import eps_of

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..errors import SteerError
+from ..core.errors import SteerError
 from ..extract import random_direction
 from ..model import Model
 from ..prompting import AS_GIVEN, Context

@@ -8,7 +8,7 @@ from typing import Literal
 
 import numpy as np
 
-from ..errors import MeasurementError
+from ..core.errors import MeasurementError
 from ..model import Model, Probe, engine_of
 from .asking import Array
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from ..core.errors import DataError, SteerError
 from ..data import ContrastItem, ItemLike, TextLike, as_items
-from ..errors import DataError, SteerError
 from ..model import Model, Probe, check_fits, engine_of
 from ..model.arguments import checks_arguments
 from ..prompting import AS_GIVEN, Context

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from ..core.errors import DataError
 from ..data import Completion, TextLike
 from ..data.texts import form_of
-from ..errors import DataError
 from ..model import Model, Probe, check_fits, engine_of, tokenize_answer, tokenize_text
 from ..model.arguments import checks_arguments
 from ..model.tokens import encode

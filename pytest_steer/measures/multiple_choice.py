@@ -10,8 +10,8 @@ from typing import Literal, get_args
 
 import numpy as np
 
+from ..core.errors import DataError, SteerError
 from ..data import ContrastItem, Question, Questions, as_questions
-from ..errors import DataError, SteerError
 from ..model import Model, Probe, check_fits, engine_of
 from ..model.arguments import checks_arguments
 from ..prompting import Context

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from ..errors import SteerError
+from ..core.errors import SteerError
 from ..model import Model
 from ..model.model import once_per_model
 from ..prompting.thoughts import Parts, ends_in_thought, markers_in, parts_of

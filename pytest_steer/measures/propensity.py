@@ -10,8 +10,8 @@ from typing import TypeVar
 
 import numpy as np
 
+from ..core.errors import DataError, SteerError, warn_caller
 from ..data import ItemLike, Items, as_items
-from ..errors import DataError, SteerError, warn_caller
 from ..model import Model, Probe, check_fits, engine_of
 from ..model.arguments import checks_arguments
 from ..prompting import AS_GIVEN, Context

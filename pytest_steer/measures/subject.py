@@ -8,10 +8,10 @@ from typing import Any, Literal, get_args
 
 import torch
 
+from ..core.errors import SteerError
 from ..core.finding import Finding, Weight, code
 from ..core.record import Model as ModelRecord
 from ..core.record import Receipt, Vector
-from ..errors import SteerError
 from ..model import Model, engine_of
 from ..model.foreign import hooks_warning
 from ..model.identity import replaced_code

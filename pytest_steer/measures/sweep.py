@@ -9,9 +9,9 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 import torch
 
-from .. import progress
+from ..core import progress
+from ..core.errors import DataError
 from ..data import ItemLike, TextLike, as_items
-from ..errors import DataError
 from ..model import Model, check_fits
 from ..model.activations import block_gradients
 from ..model.arguments import checks_arguments

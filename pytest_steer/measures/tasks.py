@@ -8,9 +8,9 @@ from functools import cached_property
 
 import numpy as np
 
+from ..core.errors import ModelError, SteerError
 from ..data import TaskItem, Tasks, as_tasks
 from ..data.tasks import draw_demonstrations
-from ..errors import ModelError, SteerError
 from ..model import Model, Probe, answer_ends, check_fits, engine_of, tokenize_task
 from ..model.arguments import checks_arguments
 from ..model.tokens import Ids, check_texts

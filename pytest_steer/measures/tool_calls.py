@@ -21,10 +21,10 @@ from jsonschema.exceptions import SchemaError
 from referencing import Registry
 from referencing.exceptions import Unresolvable
 
+from ..core.errors import DataError, SteerError
+from ..core.registry import did_you_mean
 from ..data.texts import PATIENCE, check_expression
-from ..errors import DataError, SteerError
 from ..model import Model
-from ..registry import did_you_mean
 
 
 @dataclass(frozen=True)

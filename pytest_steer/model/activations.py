@@ -7,8 +7,8 @@ from contextlib import suppress
 
 import torch
 
-from .. import progress
-from ..errors import MeasurementError, VectorError
+from ..core import progress
+from ..core.errors import MeasurementError, VectorError
 from ..steering import Site
 from .logits import logits_at
 from .model import Model

@@ -7,10 +7,10 @@ import inspect
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, ParamSpec, TypeVar
 
+from ..core.errors import DataError, ModelError, SteerError, VectorError
+from ..core.registry import nearest
 from ..data import Completion
-from ..errors import DataError, ModelError, SteerError, VectorError
 from ..prompting import Context
-from ..registry import nearest
 from ..steering import Intervention, SteeringVector, as_intervention
 from .model import Model
 

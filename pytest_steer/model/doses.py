@@ -8,7 +8,7 @@ from functools import partial
 
 import torch
 
-from ..errors import MeasurementError, SteerError
+from ..core.errors import MeasurementError, SteerError
 from ..steering import Intervention, Rows, Site
 from .activations import read_outputs
 from .model import Model

@@ -11,7 +11,7 @@ from numbers import Real
 import numpy as np
 import torch
 
-from ..errors import SteerError
+from ..core.errors import SteerError
 from .tokens import Ids
 
 # Nucleus sampling sorts this many of the likeliest tokens first: they nearly always hold the nucleus, and sorting the whole vocabulary

@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from safetensors.torch import load, save
 
-from .. import progress
-from ..errors import DataError, MeasurementError, SteerWarning
+from ..core import progress
+from ..core.errors import DataError, MeasurementError, SteerWarning
 from ..steering import Intervention, Site
 from .activations import Reader, read_outputs
 from .doses import Doses

@@ -12,7 +12,7 @@ import torch
 from transformers import Cache, DynamicCache
 from transformers.cache_utils import DynamicLayer
 
-from ..errors import SteerError
+from ..core.errors import SteerError
 from ..steering import Rows, SteeredBatch
 from .abilities import traits_of
 from .hooks import hooked

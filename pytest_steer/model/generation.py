@@ -8,9 +8,9 @@ from typing import Literal
 
 import numpy as np
 
-from .. import progress
+from ..core import progress
+from ..core.errors import DataError, SteerError
 from ..data import ContrastItem
-from ..errors import DataError, SteerError
 from ..prompting import AS_GIVEN, Context
 from ..steering import Intervention, Positions, SteeringVector, as_intervention, check_positions, first_steered
 from .arguments import checks_arguments

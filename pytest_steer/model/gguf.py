@@ -18,9 +18,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from .. import progress
-from ..errors import ModelError
-from ..screen import message_of
+from ..core import progress
+from ..core.errors import ModelError
+from ..core.screen import message_of
 from ..steering.formats.gguf_file import open_gguf
 from .weights import check_complete, unexpected_weights
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from ..errors import SteerError
+from ..core.errors import SteerError
 from ..prompting.chat import PromptText, common_prefix
 from ..steering import Intervention, Positions, Rows, SteeringVector, as_intervention, check_positions, first_steered
 from .arguments import checks_arguments

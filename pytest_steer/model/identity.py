@@ -16,7 +16,7 @@ from weakref import WeakKeyDictionary
 import torch
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
-from ..evidence import SCORING
+from ..core.evidence import SCORING
 from .foreign import PART_OF_MODELS, Found, Watch, global_hooks, hooks_of, maker_of
 from .model import Model, identity_of
 

@@ -17,11 +17,11 @@ from typing import Any
 
 import torch
 
-from .. import progress
-from ..errors import ModelError, SteerError
-from ..run_context import RunContext
-from ..screen import one_screen
-from ..sources import ModelSource, find_model
+from ..core import progress
+from ..core.errors import ModelError, SteerError
+from ..core.run_context import RunContext
+from ..core.screen import one_screen
+from ..core.sources import ModelSource, find_model
 from .engine import engine_of
 from .gguf import converted, left_out_of, quiet_transformers
 from .memo import DiskMemo

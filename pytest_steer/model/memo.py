@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ..errors import SteerError
-from ..run_context import current_run
+from ..core.errors import SteerError
+from ..core.run_context import current_run
 
 Scores = np.ndarray[tuple[int], np.dtype[np.float64]]
 _FILE = "scores-2.sqlite"

@@ -17,9 +17,9 @@ from typing import Any, TypeVar
 import torch
 from torch import nn
 
-from ..errors import ModelError
+from ..core.errors import ModelError
+from ..core.screen import message_of
 from ..prompting import PromptFormat
-from ..screen import message_of
 from .weights import checksum, hash_of_bytes, without_values
 
 R = TypeVar("R")

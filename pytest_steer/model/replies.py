@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
+from ..core.errors import DataError, ModelError, SteerError
 from ..data import Dialogue, DialogueLike, Dialogues, as_dialogues
-from ..errors import DataError, ModelError, SteerError
 from ..prompting import AS_GIVEN, Context, render_turn
 from ..prompting.chat import PromptText
 from ..steering import Intervention, Positions, SteeringVector, as_intervention, check_positions, first_steered

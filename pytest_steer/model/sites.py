@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from ..errors import ModelError, VectorError
+from ..core.errors import ModelError, VectorError
 from ..steering import Intervention, Site, check_depth
 from .abilities import setting_at
 from .model import Model

@@ -8,9 +8,9 @@ from typing import Any, Literal
 
 import torch
 
+from ..core.errors import DataError, ModelError, TokenBoundaryError, TooLongError
 from ..data import TaskItem
 from ..data.tasks import shots
-from ..errors import DataError, ModelError, TokenBoundaryError, TooLongError
 from ..prompting import RenderedItem
 from .model import Model, once_per_model
 

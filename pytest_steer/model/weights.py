@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..errors import ModelError
+from ..core.errors import ModelError
 
 _SHOWN = 3
 _SUGGESTED = 4

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from ..errors import MeasurementError
+from ..core.errors import MeasurementError
 from ..steering import Intervention
 from .abilities import abilities_of
 from .decoding import CachedRows, Growing, GrowingRows, PlainRows, logits_of

@@ -10,7 +10,7 @@ import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from ..errors import ModelError
+from ..core.errors import ModelError
 from .conversation import SYSTEM, Conversation, Message, Render, Tools, first_that_renders, stands_in, text_of
 from .thoughts import end_of_open_thought, ends_with_closed_thought
 

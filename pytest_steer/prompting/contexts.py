@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from .. import registry
+from ..core import registry
+from ..core.errors import DataError
 from ..data import ContrastItem, Items, as_items
-from ..errors import DataError
 from .conversation import Turn
 from .formats import PromptFormat, Setting
 from .kinds import Axis, axis_of, known_axes, plain

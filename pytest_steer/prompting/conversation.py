@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ..errors import ModelError
+from ..core.errors import ModelError
 
 Message = dict[str, Any]
 Turn = tuple[str, str]

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from ..errors import DataError, ModelError
-from ..sources import find_model
+from ..core.errors import DataError, ModelError
+from ..core.sources import find_model
 from .chat import PromptText, TurnsText, chat_prompt, chat_turns
 from .conversation import Message, Render, Tools, Turn, messages_of
 

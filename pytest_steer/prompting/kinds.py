@@ -8,12 +8,12 @@ from dataclasses import KW_ONLY, dataclass, field
 from functools import lru_cache
 from typing import Any, Literal
 
-from .. import registry
+from ..core import registry
+from ..core.errors import DataError, SteerError
+from ..core.parameters import Schema, check_takes
+from ..core.screen import message_of
+from ..core.validation import check_values
 from ..data import ContrastItem
-from ..errors import DataError, SteerError
-from ..parameters import Schema, check_takes
-from ..screen import message_of
-from ..validation import check_values
 from .options import apart
 
 AS_GIVEN_WORD = "as_given"

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 
+from ..core.errors import DataError
 from ..data import ContrastItem
-from ..errors import DataError
 from .formats import QUESTION
 
 # "(A) text" at the start of a line, as CAA and model-written-evals write their options; "(Yes) text" as option_labels writes it.

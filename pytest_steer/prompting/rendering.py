@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ..core.errors import DataError
 from ..data import ContrastItem, Dialogue
-from ..errors import DataError
 from .chat import TurnsText
 from .contexts import AS_GIVEN, Context
 from .conversation import messages_of

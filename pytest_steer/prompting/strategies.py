@@ -10,9 +10,9 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from .. import registry
+from ..core import registry
+from ..core.errors import DataError
 from ..data import ContrastItem, Items, as_items
-from ..errors import DataError
 from .axes.noise import Noise
 from .contexts import Context
 from .kinds import Axis, axis_of, known_axes

@@ -6,7 +6,7 @@ import hashlib
 from pathlib import Path
 
 from ..core.record import BaselineSource, Report
-from ..sources import shown
+from ..core.sources import shown
 
 
 def baseline_of(path: Path, report: Report) -> BaselineSource:

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from ..claims.numbers import number
+from ..core.numbers import number
 from .markdown import code, folded, prose, table
 
 _FLIPPED = 20

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from ..claims.numbers import number
 from ..core.block import Curve, Intervals, Items, Line, Table, block_of
+from ..core.numbers import number
 from .markdown import cell, code, prose, table
 
 _ITEMS = 3

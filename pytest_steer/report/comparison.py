@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 
-from ..claims.numbers import number
-from ..columns import WITHOUT_TERMINAL, table, table_columns, wrapped
+from ..core.columns import WITHOUT_TERMINAL, table, table_columns, wrapped
+from ..core.numbers import number
 from ..core.record import UNBOUNDED, Bounds, Row, Strength, TaskRow
 
 _Table = tuple[Sequence[Sequence[str | int]], Sequence[str]]

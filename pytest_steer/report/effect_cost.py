@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from html import escape
 from typing import Any, Literal
 
-from ..claims.numbers import number
-from ..columns import current_columns, table
-from ..errors import SteerError
+from ..core.columns import current_columns, table
+from ..core.errors import SteerError
+from ..core.numbers import number
 
 Bounds = tuple[float | None, float | None]
 Cost = Literal["perplexity", "kl"]

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import fields, replace
 
-from ..claims.numbers import number
-from ..columns import WITHOUT_TERMINAL, table, wrapped
+from ..core.columns import WITHOUT_TERMINAL, table, wrapped
+from ..core.numbers import number
 from ..core.record import ClaimRecord, Entanglement, EntanglementRow
 
 _MARKS = {"pass": "", "fail": " !", "inconclusive": " ?"}

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 
-from ..screen import visible
+from ..core.screen import visible
 
 _MARKS = re.compile(r"([\\`*_\[\]|~])")
 _BREAK = "&#8203;"  # a space of no width: what GitHub links, it links only in one piece

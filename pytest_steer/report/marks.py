@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from ..claims.numbers import low_confidence
 from ..core.finding import CODES
+from ..core.numbers import low_confidence
 from ..core.record import ClaimRecord, Noted
 
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import PurePath
 from typing import TypeVar
 
-from ..claims.numbers import number
-from ..columns import WITHOUT_TERMINAL
+from ..core.columns import WITHOUT_TERMINAL
+from ..core.numbers import number
 from ..core.record import UNBOUNDED, Bounds, ClaimRecord, Compared, Row, Strength, TaskRow
 from ..measures.compared import UNSTEERED, setting_name
 from .comparison import comparison_tables

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..claims.numbers import number
-from ..columns import current_columns, table
+from ..core.columns import current_columns, table
+from ..core.numbers import number
 from ..core.record import UNBOUNDED, ClaimRecord
-from ..screen import visible
+from ..core.screen import visible
 from .effect_cost import COLOURS, DASHES, SHAPES, SIZE, Bounds, check_drawable, saved
 
 

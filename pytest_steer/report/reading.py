@@ -9,11 +9,11 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, NoReturn
 
+from ..core.errors import SteerError
+from ..core.evidence import plain
 from ..core.record import SCHEMA_NAME, Report, record_of, typed
-from ..errors import SteerError
-from ..evidence import plain
-from ..screen import visible
-from ..sources import shown
+from ..core.screen import visible
+from ..core.sources import shown
 from .partial import finished_lines, partial_path
 from .report import models_of
 from .schema import report_validator

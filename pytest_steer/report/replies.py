@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
-from ..claims.numbers import number
+from ..core.numbers import number
 
 Replies = Mapping[str, Any]
 

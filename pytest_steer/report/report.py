@@ -11,12 +11,12 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from .. import registry
+from ..core import registry
+from ..core.errors import SteerError, exceptions_named
+from ..core.evidence import SCORING, error_evidence, plain
+from ..core.file_formats import format_of
 from ..core.record import SCHEMA_NAME, ClaimRecord, Commit, Comparison, Provenance, record_of
-from ..errors import SteerError, exceptions_named
-from ..evidence import SCORING, error_evidence, plain
-from ..file_formats import format_of
-from ..whole_file import write_whole
+from ..core.whole_file import write_whole
 from .entanglement import entanglement_rows
 from .matrix_rows import matrix_rows
 from .schema import claim_validator

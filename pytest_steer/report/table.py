@@ -7,10 +7,10 @@ from collections.abc import Callable, Mapping, Sequence
 
 from msgspec import convert
 
-from ..claims.numbers import number, promised
-from ..columns import WITHOUT_TERMINAL, columns_of, cut, padded, shortened, wrapped
+from ..core.columns import WITHOUT_TERMINAL, columns_of, cut, padded, shortened, wrapped
+from ..core.numbers import number, promised
 from ..core.record import UNBOUNDED, ClaimRecord, LeftOut
-from ..screen import visible
+from ..core.screen import visible
 from ..stats import expected_false_verdicts
 from .marks import marks_of, words_of
 from .verdict import verdict_words

@@ -13,14 +13,14 @@ import torch
 from torch.nn.modules import module as torch_module
 from torch.nn.utils.rnn import pad_sequence
 
-from ..errors import ModelError
+from ..core.errors import ModelError
+from ..core.screen import message_of
 from ..model import Model
 from ..model.foreign import GLOBAL_TABLES, HOOK_TABLES
 from ..model.model import find_blocks
 from ..model.sites import hidden_of
 from ..model.state import structure_of
 from ..model.tokens import Ids
-from ..screen import message_of
 from ..steering import SteeredBatch
 from .examples import HookExample, Line, Padding, lines_of
 from .target import Target

@@ -9,15 +9,15 @@ from typing import Any
 
 import torch
 
+from ..core.errors import MeasurementError, SoundnessError, SteerError
 from ..core.record import BrokenProperty, Soundness
-from ..errors import MeasurementError, SoundnessError, SteerError
+from ..core.run_context import current_run
+from ..core.screen import message_of, one_screen
 from ..measures.subject import Subject
 from ..model import Model, check_fits
 from ..model.identity import state_of
 from ..model.model import once_per_model
 from ..model.state import measured, trusting
-from ..run_context import current_run
-from ..screen import message_of, one_screen
 from .bench import Bench, NotApplicable, NotFinite, Unsteered
 from .examples import HookExample, hook_examples, smallest, strengths, visit
 from .properties import PROPERTIES, Case

@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from .. import registry
-from ..errors import VectorError
+from ..core import registry
+from ..core.errors import VectorError
 from ..model import Engine, Probe, check_fits
 from .bench import Bench, NotApplicable, NotFinite, Outcome, Way
 from .examples import HookExample, Line, Padding

@@ -15,7 +15,7 @@ decides it, and the chance of a false pass is at most ``1 - confidence``: for in
 mean without rare, large ones, and for thresholds that were not set from the same items. docs/verdicts.md has simulated rates.
 """
 
-from ..evidence import Direction, Verdict
+from ..core.evidence import Direction, Verdict
 from .agreement import Kappa, cohen_kappa
 from .bootstrap import mean_bootstrap
 from .equivalence import items_needed_within, size_of_mean

@@ -13,7 +13,7 @@ from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
 
-from ..evidence import Direction
+from ..core.evidence import Direction
 from ._arguments import FloatArray
 from .bootstrap import mean_bootstrap
 from .equivalence import items_needed_within, size_of_mean

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..evidence import Direction
+from ..core.evidence import Direction
 from .intervals import Inference, Tails, infer
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
-from ..evidence import Direction
+from ..core.evidence import Direction
 from ._arguments import FloatArray, checked_confidence, checked_finite, checked_number, checked_power, checked_probability
 from .paired import paired_share_difference
 

@@ -26,7 +26,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
-from ..evidence import Direction
+from ..core.evidence import Direction
 from ._arguments import FloatArray, checked_clusters, checked_confidence, checked_probability, checked_values
 from .intervals import Inference, deviations_of_clusters, infer
 from .planning import items_needed_share

@@ -1,6 +1,6 @@
 """From an interval to a verdict: the interval lies on the good side of the threshold, on the bad side, or across it."""
 
-from ..evidence import Direction, Verdict
+from ..core.evidence import Direction, Verdict
 from ._arguments import checked_threshold
 from .intervals import Inference
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from ..errors import VectorError
+from ..core.errors import VectorError
 
 LAYER_CONVENTION = "output of decoder block, 0-based"
 

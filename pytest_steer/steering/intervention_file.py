@@ -6,8 +6,8 @@ import json
 from os import PathLike
 from pathlib import Path
 
-from ..errors import VectorError
-from ..file_formats import reading
+from ..core.errors import VectorError
+from ..core.file_formats import reading
 from .directions import LAYER_CONVENTION
 from .intervention import Intervention
 from .interventions.additive import add

@@ -10,9 +10,9 @@ from typing import Any, TypeVar, cast
 
 import torch
 
-from .. import registry
-from ..errors import SteerError
-from ..parameters import Schema, keywords_of
+from ..core import registry
+from ..core.errors import SteerError
+from ..core.parameters import Schema, keywords_of
 from .intervention import Intervention, Site
 from .recipe import Recipe, by_layer
 from .vector import SteeringVector
@@ -39,7 +39,7 @@ class InterventionKind:
         function: takes the vector, and makes the intervention.
         does: what is done with the vector, in the words of a report: ``projected out``.
         restores_norm: whether opposite multipliers move by opposite amounts to first order only, since the norm is restored.
-        settings, required, filled: the keywords of the function; see :class:`~pytest_steer.parameters.Keywords`. ``site`` and ``layers``
+        settings, required, filled: the keywords of the function; see :class:`~pytest_steer.core.parameters.Keywords`. ``site`` and ``layers``
             are filled in: one that takes ``layers`` acts there with a direction from anywhere.
     """
 

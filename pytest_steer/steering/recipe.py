@@ -11,8 +11,8 @@ from typing import Any
 
 import torch
 
-from .. import registry
-from ..errors import VectorError
+from ..core import registry
+from ..core.errors import VectorError
 from .vector import SteeringVector
 
 Directions = SteeringVector | Mapping[int, torch.Tensor]

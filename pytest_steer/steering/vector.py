@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import torch
 
-from ..errors import VectorError
+from ..core.errors import VectorError
 from .directions import checked_directions, hash_of, norms_of
 from .formats import read_vector, write_vector
 from .formats.torch_file import from_steering_vectors

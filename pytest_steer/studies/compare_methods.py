@@ -8,11 +8,13 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from .. import progress
+from ..core import progress
+from ..core.errors import DataError, MeasurementError, SteerError
 from ..core.record import Row, TaskRow
+from ..core.run_context import RunContext, current_run
+from ..core.sources import shown
 from ..data import Items, Sample, Tasks, TextLike, Texts, as_texts, read_tasks, sample_of
 from ..data.units import without_repeats
-from ..errors import DataError, MeasurementError, SteerError
 from ..extract.training import holds_tasks
 from ..files import BrokenClaim, ClaimSpec, Suite
 from ..files.inputs import Inputs
@@ -23,9 +25,7 @@ from ..measures.compared import UNSTEERED, bounds_of, setting_name, strength_of
 from ..measures.subject import Subject
 from ..model import Model, check_fits
 from ..prompting import Context
-from ..run_context import RunContext, current_run
 from ..soundness import check_before
-from ..sources import shown
 from ..stats import mean_t
 from ..steering import Intervention
 from .split import split_sample, split_texts

@@ -9,13 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from .. import progress
 from ..claims.curves import check_has_slope
 from ..claims.explain import complete
 from ..claims.multiplicity import adjusted
+from ..core import progress
+from ..core.errors import DataError, SteerError, exceptions_named
+from ..core.evidence import Evidence
+from ..core.sources import find_model, shown
 from ..data import Items, sample_of
-from ..errors import DataError, SteerError, exceptions_named
-from ..evidence import Evidence
 from ..extract.training import holds_tasks
 from ..files import BrokenClaim, ClaimSpec, Suite
 from ..files.build import Measuring, load_for
@@ -31,7 +32,6 @@ from ..prompting import AS_GIVEN, Context, exchange_labels
 from ..prompting.kinds import axis_of, known_axes, plain
 from ..prompting.options import find_options, swap_options
 from ..soundness import check_before
-from ..sources import find_model, shown
 from ..stats import Decomposition, RankCorrelation, rank_correlation_bounds, variance_shares
 from .compare_methods import behaviour_name, further_name, method_name
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..errors import DataError, SteerError
+from ..core.errors import DataError, SteerError
 from ..extract.kinds import MethodKind
 from ..extract.training import Training
 from ..measures import Array, propensity_curves

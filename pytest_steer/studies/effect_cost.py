@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from .. import progress
+from ..core import progress
+from ..core.errors import DataError, MeasurementError
 from ..data import Items, Sample, Texts, as_texts, sample_of
-from ..errors import DataError, MeasurementError
 from ..measures import Array, as_share, kl_curve, perplexity_curves, propensity_curve
 from ..measures.compared import bounds_of
 from ..measures.propensity import check_multipliers

@@ -10,7 +10,8 @@ from functools import partial
 from time import perf_counter
 
 from ..claims import evidence_of
-from ..errors import SteerError, exceptions_named
+from ..core.errors import SteerError, exceptions_named
+from ..core.run_context import RunContext, current_run, running
 from ..files.build import Builder, load_for
 from ..files.specs import BrokenClaim, ClaimSpec, Suite
 from ..measures import Subject
@@ -19,7 +20,6 @@ from ..model.layout import Way
 from ..model.loading import Models
 from ..model.model import looked_at_once
 from ..model.rehearsal import Pass, Rehearsal, rehearsing, seconds_per_cost
-from ..run_context import RunContext, current_run, running
 
 MOVES = (0.0, 10.0, -10.0)
 """What steering does in the rehearsals of each claim: nothing, much, and much the other way."""

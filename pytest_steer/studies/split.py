@@ -9,9 +9,9 @@ from dataclasses import replace
 import numpy as np
 
 from ..core.clusters import clusters_of
+from ..core.errors import DataError
 from ..data import Items, Sample, TextLike, Texts
 from ..data.texts import as_texts
-from ..errors import DataError
 
 # A part with fewer gives no interval.
 LEAST = 2

@@ -8,21 +8,21 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal
 
-from .. import progress, registry
 from ..claims.leaks import leaks, text_leaks
+from ..core import progress, registry
+from ..core.errors import DataError, SteerError
+from ..core.registry import did_you_mean
+from ..core.validation import check_values
 from ..data import Items, Sample, Texts, read_items, read_texts, sample_of
 from ..data.traces import Seen, known_in, traces
 from ..data.units import without_repeats
-from ..errors import DataError, SteerError
 from ..extract.kinds import MethodKind
 from ..extract.training import Training, read_training
 from ..measures import Array, PropensityCurve, check_multipliers, first_order_slopes, sweep_curves, sweep_perplexity
 from ..measures.asking_texts import check_scorable
 from ..model import Model
-from ..registry import did_you_mean
 from ..stats import Inference, mean_t
 from ..steering import Positions, SteeringVector
-from ..validation import check_values
 from .split import split_sample, split_texts
 
 _NAMES = ("train", "validation", "test")

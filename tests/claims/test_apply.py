@@ -26,9 +26,9 @@ from pytest_steer import (
     assert_suppresses,
     propensity_curve,
 )
-from pytest_steer.errors import SoundnessError, SteerError
+from pytest_steer.core.errors import SoundnessError, SteerError
+from pytest_steer.core.run_context import RunContext, running
 from pytest_steer.model import engine_of
-from pytest_steer.run_context import RunContext, running
 
 VECTOR = builders.random_vector(1)
 LETTERS = [(f"Is {i} {'very ' * (i % 3)}even?", f"({'AB'[i % 2]})", f"({'BA'[i % 2]})") for i in range(8)]

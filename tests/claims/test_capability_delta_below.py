@@ -25,7 +25,7 @@ from pytest_steer import (
 from pytest_steer.claims import evidence_of
 from pytest_steer.claims.multiplicity import adjusted
 from pytest_steer.core.block import Items
-from pytest_steer.errors import DataError
+from pytest_steer.core.errors import DataError
 from pytest_steer.files import read_suite
 from pytest_steer.files.build import Builder
 from pytest_steer.stats import Verdict, mean_t, paired_share_difference, weighted_share_difference

@@ -7,8 +7,8 @@ import json
 import numpy as np
 import pytest
 
-from pytest_steer.errors import MeasurementError
-from pytest_steer.evidence import Evidence
+from pytest_steer.core.errors import MeasurementError
+from pytest_steer.core.evidence import Evidence
 from pytest_steer.stats import Verdict
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import builders
 import pytest
 from evidence import evidence_of, shown
+from pytest_steer.claims.kind.baselines import Baseline
 
 from pytest_steer import (
     ContrastItem,
@@ -26,10 +27,9 @@ from pytest_steer import (
     assert_suppresses,
 )
 from pytest_steer.claims import kind_of
-from pytest_steer.claims.baselines import Baseline
 from pytest_steer.core.block import Curve, Distribution, EffectAgainstCost, Intervals, Items
+from pytest_steer.core.registry import names
 from pytest_steer.prompting import Context
-from pytest_steer.registry import names
 
 ITEMS = [ContrastItem(f"Question {n} about {'abc'[n % 3] * (n + 1)}?", ("(B)",), ("(A)",), str(n)) for n in range(12)]
 OTHERS = [ContrastItem(f"Other {'xyz'[n % 3] * (n + 2)} thing?", ("(B)",), ("(A)",), str(n)) for n in range(12)]

@@ -13,8 +13,8 @@ import pytest_steer
 from pytest_steer import ContrastItem, Dialogue, OtherData, Question, SteeringVector, TaskItem, load_model, wrap_model
 from pytest_steer.claims import kind_of
 from pytest_steer.claims.findings import FINDERS
+from pytest_steer.core.registry import names
 from pytest_steer.data.traces import traces
-from pytest_steer.registry import names
 
 TABLE = Path(__file__).with_name("findings_by_kind.txt")
 MARK = "<|im_end|>"

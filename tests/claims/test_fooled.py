@@ -27,15 +27,15 @@ from pytest_steer import (
     axis,
     load_model,
     propensity_curve,
-    registry,
     wrap_model,
 )
+from pytest_steer.core import registry
+from pytest_steer.core.errors import DataError, ModelError, SteerError, VectorError
+from pytest_steer.core.run_context import RunContext, running
 from pytest_steer.data import task_items
 from pytest_steer.data.tasks import TaskItem
-from pytest_steer.errors import DataError, ModelError, SteerError, VectorError
 from pytest_steer.extract.leace import least_squares_erasure
 from pytest_steer.model.identity import disk_key, is_hooked, replaced_code, state_of
-from pytest_steer.run_context import RunContext, running
 
 C = {"up": 1.0, "down": -0.5}
 ITEMS = [ContrastItem(f"q{number} w{number}", ("up",), ("down",), str(number)) for number in range(10)]

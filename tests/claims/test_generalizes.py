@@ -26,9 +26,9 @@ from pytest_steer import (
     assert_generalizes,
     propensity_curve,
 )
-from pytest_steer.columns import in_columns
 from pytest_steer.core.block import Table
-from pytest_steer.errors import DataError, MeasurementError
+from pytest_steer.core.columns import in_columns
+from pytest_steer.core.errors import DataError, MeasurementError
 from pytest_steer.report import build_report, report_schema
 from pytest_steer.stats import Verdict
 from pytest_steer.steering import as_intervention, custom

@@ -30,8 +30,8 @@ from pytest_steer import (
 from pytest_steer import extract as extraction
 from pytest_steer.claims import HoldsInContexts, evidence_of
 from pytest_steer.claims.explain import complete
+from pytest_steer.core.errors import DataError
 from pytest_steer.data import Items
-from pytest_steer.errors import DataError
 from pytest_steer.fuzzing.search import climb, drawn, shrunk
 from pytest_steer.fuzzing.trials import Search
 from pytest_steer.measures.subject import Subject

@@ -10,6 +10,7 @@ import jsonschema
 import numpy as np
 import pytest
 from evidence import shown
+from pytest_steer.claims.kind.kl_below import KlBelow
 from scipy import special, stats
 
 from pytest_steer import (
@@ -22,16 +23,15 @@ from pytest_steer import (
     wrap_model,
 )
 from pytest_steer.claims import evidence_of as evidence_of_claim
-from pytest_steer.claims.kl_below import KlBelow
 from pytest_steer.core.block import Curve
+from pytest_steer.core.errors import DataError, SteerError
 from pytest_steer.core.record import Compared, Strength
-from pytest_steer.errors import DataError, SteerError
+from pytest_steer.core.run_context import RunContext, running
 from pytest_steer.files import BrokenClaim, read_suite
 from pytest_steer.files.build import Builder
 from pytest_steer.measures import kl_at_answers
 from pytest_steer.prompting import Context
 from pytest_steer.report import build_report, report_schema, with_texts
-from pytest_steer.run_context import RunContext, running
 from pytest_steer.stats import Verdict, mean_t, quantile
 
 OTHERS = tuple(f"n{i}" for i in range(19))

@@ -30,8 +30,8 @@ from pytest_steer import (
     read_items,
 )
 from pytest_steer.claims import LeavesAlone, evidence_of
+from pytest_steer.core.errors import DataError
 from pytest_steer.data import read_contrast_texts, safety_items
-from pytest_steer.errors import DataError
 from pytest_steer.files import read_suite
 from pytest_steer.files.build import Builder
 from pytest_steer.report import build_report, report_schema

@@ -6,7 +6,7 @@ import builders
 import pytest
 
 from pytest_steer import ContrastItem, SteeringFailure, SteeringInconclusive, assert_not_anti_steered
-from pytest_steer.run_context import Effort, RunContext, running
+from pytest_steer.core.run_context import Effort, RunContext, running
 
 C = {"up": 1.0, "down": -0.5, "much": 1.0}
 # Three rise, two fall, and one does not move at all.

@@ -20,13 +20,13 @@ from pytest_steer import (
     extract,
     task_accuracy,
 )
-from pytest_steer.columns import in_columns
 from pytest_steer.core.block import Items
+from pytest_steer.core.columns import in_columns
+from pytest_steer.core.errors import DataError
 from pytest_steer.data import Tasks
 from pytest_steer.data.likeness import hash_of
 from pytest_steer.data.tasks import draw_demonstrations
 from pytest_steer.data.traces import FORM
-from pytest_steer.errors import DataError
 from pytest_steer.report import build_report, report_schema
 from pytest_steer.stats import Direction, Verdict, items_needed_share
 from pytest_steer.steering import custom

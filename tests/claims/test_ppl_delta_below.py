@@ -10,10 +10,10 @@ import pytest
 from scipy import stats
 
 from pytest_steer import Completion, SteeringFailure, SteeringInconclusive, assert_ppl_delta_below, perplexity, wrap_model
+from pytest_steer.core.errors import DataError, MeasurementError
 from pytest_steer.core.record import LeftOut
 from pytest_steer.data import leave_out
 from pytest_steer.data.texts import Texts
-from pytest_steer.errors import DataError, MeasurementError
 from pytest_steer.report.texts import with_texts
 from pytest_steer.stats import Verdict, mean_bootstrap, mean_t, mean_transformed_t
 

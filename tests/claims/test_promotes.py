@@ -9,6 +9,7 @@ import builders
 import numpy as np
 import pytest
 import torch
+from pytest_steer.claims.kind.sides import question_of
 from scipy import stats
 
 from pytest_steer import (
@@ -24,9 +25,8 @@ from pytest_steer import (
     assert_suppresses,
 )
 from pytest_steer.claims.multiplicity import adjusted
-from pytest_steer.claims.sides import question_of
+from pytest_steer.core.errors import DataError
 from pytest_steer.data.traces import traces
-from pytest_steer.errors import DataError
 from pytest_steer.prompting import Context
 from pytest_steer.stats import Verdict, mean_t, rank_correlation
 from pytest_steer.steering import ablate

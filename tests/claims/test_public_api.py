@@ -19,9 +19,9 @@ from pytest_steer import (
     extract,
     load_model,
     read_items,
-    registry,
     wrap_model,
 )
+from pytest_steer.core import registry
 from pytest_steer.files.schema import full_schema
 from pytest_steer.measures.subject import Subject
 

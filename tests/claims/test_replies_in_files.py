@@ -21,9 +21,9 @@ from pytest_steer import (
 from pytest_steer.against.pairing import fault_of, pair_units
 from pytest_steer.claims.running import evidence_of as run
 from pytest_steer.core.record import record_of
+from pytest_steer.core.run_context import RunContext
 from pytest_steer.files import read_suite
 from pytest_steer.files.build import Builder
-from pytest_steer.run_context import RunContext
 from pytest_steer.studies.explain import Explaining
 
 NOUNS = ("hat", "cake", "boat", "song", "door", "lamp", "drum", "coat", "shoe", "ring")

@@ -13,9 +13,9 @@ import pytest
 import pytest_steer
 from pytest_steer import Context, ContrastItem, SteerError, TaskItem
 from pytest_steer.claims import kind_of
-from pytest_steer.claims.kinds import EVERY
+from pytest_steer.claims.kind import EVERY
+from pytest_steer.core.registry import names
 from pytest_steer.files import BrokenClaim, read_suite
-from pytest_steer.registry import names
 
 HEAD = """
 vector: {file: v.safetensors}

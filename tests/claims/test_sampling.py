@@ -13,6 +13,7 @@ import jsonschema
 import numpy as np
 import pytest
 from evidence import evidence_of, said
+from pytest_steer.claims.kind.steers import Steers
 from reports import records
 from scipy import stats
 
@@ -36,9 +37,8 @@ from pytest_steer import (
     extract,
 )
 from pytest_steer.claims.running import evidence_of as run_claim
-from pytest_steer.claims.steers import Steers
+from pytest_steer.core.errors import DataError
 from pytest_steer.data import as_items
-from pytest_steer.errors import DataError
 from pytest_steer.prompting import Context
 from pytest_steer.report import build_report, claim_table, report_schema
 from pytest_steer.stats import mean_bootstrap, mean_t, mean_transformed_t, share, share_of_clusters

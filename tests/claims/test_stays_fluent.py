@@ -13,7 +13,7 @@ from replying import BARE, MOVED, SILENT, STAYS, looping, moving
 from scipy import stats
 
 from pytest_steer import Dialogue, SteerError, assert_stays_fluent, wrap_model
-from pytest_steer.errors import MeasurementError
+from pytest_steer.core.errors import MeasurementError
 from pytest_steer.model.replies import Drawing, replies
 
 TOKENS = 16

@@ -13,6 +13,7 @@ import plain
 import pytest
 import torch
 from evidence import shown
+from pytest_steer.claims.kind.steers_at_cost import judge_over_budget
 from scipy import stats
 
 from pytest_steer import (
@@ -27,9 +28,8 @@ from pytest_steer import (
     read_items,
     read_texts,
 )
-from pytest_steer.claims.steers_at_cost import judge_over_budget
 from pytest_steer.core.block import Table
-from pytest_steer.errors import DataError, MeasurementError, VectorError
+from pytest_steer.core.errors import DataError, MeasurementError, VectorError
 from pytest_steer.measures import Deployed
 from pytest_steer.report import build_report, report_schema
 from pytest_steer.stats import Verdict, mean_t

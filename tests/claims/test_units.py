@@ -12,11 +12,11 @@ import pytest
 from pytest_steer import load_model
 from pytest_steer.against.pairing import fault_of
 from pytest_steer.claims import evidence_of
+from pytest_steer.core.evidence import Direction, Evidence
 from pytest_steer.core.record import record_of
-from pytest_steer.evidence import Direction, Evidence
+from pytest_steer.core.registry import names
 from pytest_steer.files import read_suite
 from pytest_steer.files.build import Builder
-from pytest_steer.registry import names
 from pytest_steer.stats.estimators import Mean, Ratio, Rise
 
 DATA = Path(__file__).parents[2] / "example_suites" / "builtin" / "data"

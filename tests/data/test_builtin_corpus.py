@@ -15,12 +15,12 @@ from typing import Any
 
 import pytest
 
+from pytest_steer.core.errors import DataError
+from pytest_steer.core.sources import BUILTIN_FOLDER
 from pytest_steer.data import read_contrast_texts, read_items, read_tasks, read_texts
 from pytest_steer.data.likeness import case_twins, near_twins, normal_form
 from pytest_steer.data.traces import Known, known_in, traces
-from pytest_steer.errors import DataError
 from pytest_steer.prompting.options import find_options, swap_options
-from pytest_steer.sources import BUILTIN_FOLDER
 
 NEUTRAL = BUILTIN_FOLDER / "neutral.jsonl"
 SAFETY = {name: BUILTIN_FOLDER / f"safety_{name}.json" for name in ("refuses", "answers")}

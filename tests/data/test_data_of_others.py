@@ -8,8 +8,8 @@ import sys
 import pytest
 
 from pytest_steer import read_items, read_tasks, read_texts
+from pytest_steer.core.errors import DataError
 from pytest_steer.data import ContrastItem, Items, TaskItem, as_items
-from pytest_steer.errors import DataError
 
 
 def put(folder, name, content):

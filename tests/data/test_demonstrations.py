@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pytest_steer.core.errors import DataError
 from pytest_steer.data import TaskItem
 from pytest_steer.data.tasks import deal_anew, draw_demonstrations
-from pytest_steer.errors import DataError
 
 POOL = [TaskItem(f"in{i}", f"out{i}") for i in range(9)]
 QUERY = POOL[4]

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from pytest_steer import ContrastItem, Dialogue, SteerError, read_items, read_prompts
+from pytest_steer.core.errors import DataError
 from pytest_steer.data import Dialogues, as_dialogues
-from pytest_steer.errors import DataError
 
 OF_OTHERS = next((at for up in Path(__file__).parents if (at := up / "shared/data").is_dir()), None)
 SEARCH = {

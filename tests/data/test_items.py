@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from pytest_steer import ContrastItem, Items
+from pytest_steer.core.errors import DataError
 from pytest_steer.data import as_items
-from pytest_steer.errors import DataError
 
 
 def item(matching=("(A)",), not_matching=("(B)",), question="Q?", id=""):

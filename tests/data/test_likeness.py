@@ -10,16 +10,7 @@ import time
 import pytest
 
 from pytest_steer.data import ContrastItem
-from pytest_steer.data.likeness import (
-    NEAR,
-    TooManyPairs,
-    Twins,
-    case_twins,
-    distinct,
-    near_twins,
-    normal_form,
-    number_twins,
-)
+from pytest_steer.data.likeness import NEAR, TooManyPairs, Twins, case_twins, distinct, near_twins, normal_form, number_twins
 
 
 @pytest.mark.parametrize("other", [" a\t caf\u00e9\n", "a cafe\u0301", "a\u00a0caf\u00e9", "a\u200b caf\u00e9\ufeff"])

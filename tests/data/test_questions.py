@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from pytest_steer import Question, Questions, SteerError, read_questions
+from pytest_steer.core.errors import DataError
 from pytest_steer.data import as_questions
-from pytest_steer.errors import DataError
 from pytest_steer.files import BrokenClaim, read_suite
 from pytest_steer.files.build import Builder
 
@@ -225,7 +225,7 @@ socket.getaddrinfo = connect
 import datasets
 from datasets.arrow_writer import ArrowWriter
 from pytest_steer import read_questions
-from pytest_steer.errors import DataError
+from pytest_steer.core.errors import DataError
 
 rows = json.loads(sys.argv[2])
 folder = Path(sys.argv[1]) / "datasets" / "org___name" / "default" / "0.0.0" / ("a1b2" * 10)

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pytest_steer import read_items, read_texts
+from pytest_steer.core.errors import DataError
 from pytest_steer.data import Items, read_contrast_texts
-from pytest_steer.errors import DataError
 from pytest_steer.prompting import Context
 
 SHARED = Path(__file__).resolve().parents[2].parent / "shared" / "data"

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from pytest_steer.core.errors import DataError
 from pytest_steer.data import ContrastItem, TaskItem, items_as_tasks, task_items
 from pytest_steer.data.tasks import shots
-from pytest_steer.errors import DataError
 from pytest_steer.prompting import IN_TASK_FORM, Context, PromptFormat, render_item
 from pytest_steer.prompting.contexts import TASK_TEMPLATE
 

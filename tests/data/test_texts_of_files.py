@@ -9,9 +9,9 @@ from importlib import import_module
 import pytest
 
 from pytest_steer import Completion, read_texts
+from pytest_steer.core.errors import DataError
 from pytest_steer.data import leave_out
 from pytest_steer.data.texts import as_texts
-from pytest_steer.errors import DataError
 
 WANT = [Completion("Hi?", "Hello.")]
 

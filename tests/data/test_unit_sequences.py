@@ -9,10 +9,10 @@ import pytest
 
 from pytest_steer import Completion, ContrastItem, Dialogue, Question, TaskItem
 from pytest_steer.core.clusters import clusters_of
+from pytest_steer.core.errors import DataError
 from pytest_steer.core.record import Data
 from pytest_steer.data import Dialogues, Items, Questions, Sample, Tasks, Texts, as_dialogues, as_texts, sample_of
 from pytest_steer.data.questions import OWN_QUESTIONS
-from pytest_steer.errors import DataError
 
 WORDS = ("rivers", "oceans", "birds", "bread", "storms")
 QUESTIONS = ("How do rivers begin?", "Why is the sea salt?", "Where do birds sleep?", "What makes bread rise?")

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from pytest_steer import Context, ContrastItem, extract, wrap_model
-from pytest_steer.errors import DataError, MeasurementError, SteerWarning, VectorError
+from pytest_steer.core.errors import DataError, MeasurementError, SteerWarning, VectorError
 from pytest_steer.extract.contrast import read_contrast
 from pytest_steer.model import block_outputs, memo
 

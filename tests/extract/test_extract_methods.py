@@ -15,9 +15,9 @@ import pytest
 import torch
 
 from pytest_steer import ContrastItem, extract, propensity_curve, wrap_model
+from pytest_steer.core.errors import DataError, ModelError, SteerError, SteerWarning, VectorError
 from pytest_steer.data import TaskItem, as_items, read_tasks
 from pytest_steer.data.tasks import shots
-from pytest_steer.errors import DataError, ModelError, SteerError, SteerWarning, VectorError
 from pytest_steer.extract.fv import _indirect_effects, _mean_heads
 from pytest_steer.extract.leace import least_squares_erasure
 from pytest_steer.extract.learned import bipo_loss
@@ -579,7 +579,7 @@ def test_learning_steers_both_ways_and_leaves_the_model_as_it_was():
     model = wrap_model(hf, builders.tokenizer(), "m")
     before = model.fingerprint
     told = []
-    from pytest_steer.run_context import RunContext, running
+    from pytest_steer.core.run_context import RunContext, running
 
     items = tuple(ContrastItem(f"Is the {word} there?", ("Yes",), ("No",)) for word in WORDS[:6])
     with running(RunContext(progress=told.append)):

@@ -12,8 +12,8 @@ import pytest
 import torch
 
 from pytest_steer import extract, wrap_model
+from pytest_steer.core.errors import ModelError
 from pytest_steer.data import TaskItem
-from pytest_steer.errors import ModelError
 
 TASKS = [TaskItem(one, other) for one, other in zip("abcdefgh", "ABCDEFGH", strict=True)]
 # Layer to (heads, width of each), as the configurations have it.

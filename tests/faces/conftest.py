@@ -30,7 +30,7 @@ def no_controls_unless_asked(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(autouse=True)
 def few_safety_items(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of the shipped ones, which ``tests/claims`` measures whole."""
-    from pytest_steer.claims import leaves_alone
+    from pytest_steer.claims.kind import leaves_alone
 
     whole = leaves_alone.safety_items
     monkeypatch.setattr(
@@ -55,7 +55,7 @@ def no_line_is_broken(monkeypatch: pytest.MonkeyPatch, pytestconfig: pytest.Conf
 @pytest.fixture
 def registered_here_only(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """What a test registers is there for that test alone, although pytester runs in this process."""
-    from pytest_steer import registry
+    from pytest_steer.core import registry
 
     monkeypatch.setattr(registry, "_things", {kind: dict(things) for kind, things in registry._things.items()})
     monkeypatch.setattr(registry, "_homes", dict(registry._homes))

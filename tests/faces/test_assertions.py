@@ -22,7 +22,7 @@ from pytest_steer import (
     propensity_curve,
     read_items,
 )
-from pytest_steer.run_context import RunContext, running
+from pytest_steer.core.run_context import RunContext, running
 from pytest_steer.stats import mean_bootstrap
 from pytest_steer.steering import custom
 

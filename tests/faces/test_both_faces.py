@@ -6,8 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-
-from .conftest import HEAD
+from x.conftest import HEAD
 
 ASSERTIONS = """
 from pytest_steer import assert_not_anti_steered, assert_ppl_delta_below, assert_steers, extract, read_items

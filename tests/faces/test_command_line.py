@@ -16,10 +16,10 @@ import jsonschema
 import pytest
 from forked import run_module
 
-from pytest_steer import registry
 from pytest_steer.cli.list import sentence_of
 from pytest_steer.cli.main import COMMANDS, main
-from pytest_steer.errors import MeasurementError, SteerError
+from pytest_steer.core import registry
+from pytest_steer.core.errors import MeasurementError, SteerError
 from pytest_steer.files.schema import full_schema
 from pytest_steer.report import report_schema
 
@@ -152,7 +152,9 @@ def test_everything_that_is_registered_is_listed(capsys):
             (line,) = [one for one in printed.partition(f"{title}\n")[2].splitlines() if one.startswith(f"  {name} ")][:1]
             assert line.endswith(f" ({registry.home_of(kind, name)})")
     steers = next(line for line in printed.splitlines() if line.startswith("  steers "))
-    assert "The mean steerability over the test items is at least `steerability`. (pytest_steer.claims.steers)" in steers
+    assert (
+        "The mean steerability over the test items is at least `steerability`. (pytest_steer.claims.kinds.steers)" in steers
+    )
 
 
 @pytest.mark.parametrize("columns", [60, 80])
@@ -161,7 +163,7 @@ def test_no_line_of_the_list_is_wider_than_the_terminal(capsys, monkeypatch, col
     assert main(["list"]) == 0
     printed = capsys.readouterr().out
     assert max(map(len, printed.splitlines())) <= columns
-    said = "The mean steerability over the test items is at least `steerability`. (pytest_steer.claims.steers)"
+    said = "The mean steerability over the test items is at least `steerability`. (pytest_steer.claims.kinds.steers)"
     assert said in " ".join(printed.split())
     assert re.search(r"^  steers +The mean", printed, re.M)
 

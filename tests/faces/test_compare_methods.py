@@ -185,7 +185,7 @@ def test_a_failure_is_named_and_is_the_exit_code(folder, capsys):
     assert {row["n"] for row in record["rows"]} == {4}
 
 
-@pytest.mark.filterwarnings("ignore::pytest_steer.errors.SteerWarning")  # the data mean nothing
+@pytest.mark.filterwarnings("ignore::pytest_steer.core.errors.SteerWarning")  # the data mean nothing
 def test_saved_vectors_are_compared_on_every_behaviour(folder, capsys):
     model = load_model("builtin:tiny")
     made = extract.caa(model, read_items("train.json"), layer=(1, 2))
@@ -210,7 +210,7 @@ def test_saved_vectors_are_compared_on_every_behaviour(folder, capsys):
     assert "Write --vector both.safetensors@2" in error
 
 
-@pytest.mark.filterwarnings("ignore::pytest_steer.errors.SteerWarning")
+@pytest.mark.filterwarnings("ignore::pytest_steer.core.errors.SteerWarning")
 def test_a_saved_intervention_says_itself_how_it_is_applied(folder):
     vector = extract.caa(load_model("builtin:tiny"), read_items("train.json"), layer=1)
     save_intervention(ablate(vector), "taken-out.safetensors")

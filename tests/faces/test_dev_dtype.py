@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from pytest_steer import processor
+from pytest_steer.core import processor
 
 CLAIMS = """\
 model: builtin:tiny
@@ -48,7 +48,7 @@ def test_the_dtype_of_a_quick_look(folder, monkeypatch, listing, options, dtype,
     file = folder.path / "cpuinfo"
     file.write_text(f"processor : 0\n{listing}\n")
     known = processor.has_bfloat16.__wrapped__(file)
-    monkeypatch.setattr("pytest_steer.pytest_options.has_bfloat16", lambda: known)
+    monkeypatch.setattr("pytest_steer.pytest_plugin.options.has_bfloat16", lambda: known)
     result = folder.runpytest_inprocess("mine.steer.yaml", "--steer-device=cpu", "--steer-report=out.json", *options)
     result.stdout.fnmatch_lines([f"steer: 1 claim on builtin:tiny (*{said}*"])
     report = json.loads((folder.path / "out.json").read_text())

@@ -13,11 +13,10 @@ import jsonschema
 import pytest
 from forked import runpytest
 from reports import noted
+from x.conftest import HEAD
 
-import pytest_steer.pytest_progress
+import pytest_steer.pytest_plugin.progress
 from pytest_steer.report import report_schema
-
-from .conftest import HEAD
 
 CLAIMS = "".join(f"  - steers: {{steerability: {value}, name: c{n}}}\n" for n, value in enumerate((-50, 50, -50, -50)))
 STOPPING = """
@@ -171,7 +170,7 @@ def test_the_short_summary_has_one_line_for_each_failure(
 def test_signs_of_life_off_a_terminal(suite: Path, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
     (suite / "c.steer.yaml").write_text(HEAD + "  - steers: -50\n")
     pytester.runpytest("-p", "no:cacheprovider").stdout.no_fnmatch_line("steer: steers: *")  # of less than 30 s
-    monkeypatch.setattr(pytest_steer.pytest_progress, "EVERY", 0.0)
+    monkeypatch.setattr(pytest_steer.pytest_plugin.progress, "EVERY", 0.0)
     for quiet, said in ((0, True), (1, True), (2, False)):
         result = pytester.runpytest("-p", "no:cacheprovider", *["-q"] * quiet)
         found = [line for line in result.outlines if re.fullmatch(r"steer: steers: .*\d+ of \d+ \w+ \(\d+ %.*\)", line)]
@@ -180,7 +179,7 @@ def test_signs_of_life_off_a_terminal(suite: Path, pytester: pytest.Pytester, mo
 
 
 def test_the_time_that_is_left() -> None:
-    shown = pytest_steer.pytest_progress.Progress.__new__(pytest_steer.pytest_progress.Progress)
+    shown = pytest_steer.pytest_plugin.progress.Progress.__new__(pytest_steer.pytest_plugin.progress.Progress)
     shown._stage, shown._begun, shown._done_before = "", 0.0, 0
     assert shown._time_left("10 of 100 scores", 100.0) == " (10 %)"
     assert shown._time_left("40 of 100 scores", 160.0) == " (40 %, about 120 s left)"  # 30 in 60 s, 60 are left
@@ -193,7 +192,7 @@ def test_a_warning_that_is_given_while_a_claim_is_measured_is_in_its_record(suit
     (suite / "test_it.py").write_text(
         "import warnings, torch, pytest\n"
         "from pytest_steer import SteeringVector, assert_steers, read_items\n"
-        "from pytest_steer.errors import SteerWarning\n"
+        "from pytest_steer.core.errors import SteerWarning\n"
         "def test_it(steer_model):\n"
         "    vector = SteeringVector({1: torch.ones(steer_model.width)})\n"
         "    def mine(hidden, strength, layer):\n"
@@ -213,14 +212,14 @@ def test_a_warning_that_is_given_while_a_claim_is_measured_is_in_its_record(suit
 TWICE = """
 import os, signal
 import pytest
-import pytest_steer.plugin
+import pytest_steer.pytest_plugin.plugin
 
 def pytest_configure():
     for name in ("write_reports", "summarize"):
-        def again(*given, own=getattr(pytest_steer.plugin, name), **more):
+        def again(*given, own=getattr(pytest_steer.pytest_plugin.plugin, name), **more):
             os.kill(os.getpid(), signal.SIGINT)
             return own(*given, **more)
-        setattr(pytest_steer.plugin, name, again)
+        setattr(pytest_steer.pytest_plugin.plugin, name, again)
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_call(item):

@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 
 from pytest_steer.cli.main import main
-from pytest_steer.errors import SteerError
+from pytest_steer.core.errors import SteerError
+from pytest_steer.core.run_context import RunContext, running
 from pytest_steer.files import read_suite
 from pytest_steer.files.build import Measuring
 from pytest_steer.model import engine_of
-from pytest_steer.pytest_options import PROFILES
-from pytest_steer.run_context import RunContext, running
+from pytest_steer.pytest_plugin.options import PROFILES
 
 BUILTIN = Path(__file__).resolve().parents[2] / "example_suites" / "builtin"
 MORE = """\

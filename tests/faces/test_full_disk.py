@@ -14,8 +14,7 @@ import builders
 import pytest
 from forked import run_module
 from gguf_model import write_gguf
-
-from .conftest import HEAD, lettered
+from x.conftest import HEAD, lettered
 
 pytest.importorskip("resource")  # not on Windows
 

@@ -6,8 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-
-from .conftest import HEAD
+from x.conftest import HEAD
 
 TEST = """
 import pytest_steer

@@ -7,7 +7,7 @@ import shutil
 import pytest
 from page_reports import generates, report_of, shared_page, slopes, steers
 
-from pytest_steer.evidence import Verdict
+from pytest_steer.core.evidence import Verdict
 from pytest_steer.report.page import page_of
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed: pip install 'pytest-steer[test]'")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_steer.sources import BUILTIN_FOLDER
+from pytest_steer.core.sources import BUILTIN_FOLDER
 
 CLAIM = "claims:\n  - hooks_are_sound: {max_batches: 1}\n"
 

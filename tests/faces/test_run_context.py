@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from pytest_steer import progress
 from pytest_steer.cli.main import main
-from pytest_steer.run_context import RunContext, current_run, running
+from pytest_steer.core import progress
+from pytest_steer.core.run_context import RunContext, current_run, running
 
 
 def test_plain_python_has_the_defaults():
@@ -56,7 +56,7 @@ def test_options_and_ini_keys_become_the_run_of_every_test_and_fixture(pytester,
     pytester.makepyfile("""
         from pathlib import Path
         import pytest
-        from pytest_steer.run_context import current_run
+        from pytest_steer.core.run_context import current_run
 
         @pytest.fixture
         def seed_in_setup():
@@ -83,7 +83,7 @@ def test_an_option_wins_over_its_ini_key(pytester):
         "[pytest]\nsteer_seed = 3\nsteer_dtype = bfloat16\nsteer_allow_unexpected =\n  ^a\nsteer_no_soundness = false\n"
     )
     pytester.makepyfile("""
-        from pytest_steer.run_context import current_run
+        from pytest_steer.core.run_context import current_run
 
         def test_it():
             run = current_run()

@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-from .conftest import HEAD
+from x.conftest import HEAD
 
 CLAIMS = """
   - steers: {steerability: 0.1}

@@ -12,7 +12,7 @@ import torch
 
 from pytest_steer import SteeringVector, load_model, read_texts, steered
 from pytest_steer.cli.main import main
-from pytest_steer.errors import VectorError
+from pytest_steer.core.errors import VectorError
 
 BUILTIN = Path(__file__).resolve().parents[2] / "example_suites" / "builtin"
 

@@ -124,7 +124,7 @@ def test_nothing_is_written_that_was_not_asked_for(folder, capsys):
     assert sorted(os.listdir()) == before
 
 
-@pytest.mark.filterwarnings("ignore::pytest_steer.errors.SteerWarning")  # the data of the last vector mean nothing
+@pytest.mark.filterwarnings("ignore::pytest_steer.core.errors.SteerWarning")  # the data of the last vector mean nothing
 def test_a_saved_vector_is_swept_at_its_layers(folder, capsys, pytester):
     assert main([*APPROVAL, "--layers", "0-2", "--keep", "1", "--multipliers=1", "--write", "one.steer.yaml"]) == 0
     first = capsys.readouterr().out

@@ -14,10 +14,10 @@ from scipy import stats
 from pytest_steer import ContrastItem, Items, SteeringVector, read_items, read_texts
 from pytest_steer.cli.claim_file import claim_text, files_of, room_for, write_files
 from pytest_steer.cli.sweep import heat_map, heat_map_svg, layer_table, of_sweep, sweep_text
+from pytest_steer.core.errors import DataError, SteerError
+from pytest_steer.core.run_context import RunContext
 from pytest_steer.data import Texts
-from pytest_steer.errors import DataError, SteerError
 from pytest_steer.files import read_suite
-from pytest_steer.run_context import RunContext
 from pytest_steer.stats import mean_t
 from pytest_steer.studies.sweep import Limits, Parts, sweep
 

@@ -10,8 +10,7 @@ from pathlib import Path
 import pytest
 from reports import noted
 from terminal import run_in_terminal, too_long, width
-
-from .conftest import HEAD
+from x.conftest import HEAD
 
 EVERY_KIND = (
     HEAD

@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 from reports import codes_of, noted
-
-from .conftest import HEAD
+from x.conftest import HEAD
 
 CLAIMS = {
     "steers": ("assert_steers", "items", "steerability", -5, -0.5),

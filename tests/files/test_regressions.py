@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_steer.errors import ClaimFileError
+from pytest_steer.core.errors import ClaimFileError
 from pytest_steer.files.regressions import add_regressions
 from pytest_steer.files.source import read_source
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 import pytest
 from jsonschema import Draft202012Validator
 
-from pytest_steer import registry
+from pytest_steer.core import registry
 from pytest_steer.extend import AboutItems, Ask, Measurement, Param, claim
 from pytest_steer.files.schema import full_schema, resolved
 

@@ -11,12 +11,12 @@ import pytest
 
 from pytest_steer import read_items, read_tasks
 from pytest_steer.claims import evidence_of
-from pytest_steer.errors import DataError
+from pytest_steer.core.errors import DataError
+from pytest_steer.core.run_context import RunContext
 from pytest_steer.files import ClaimSpec, read_suite
 from pytest_steer.files.build import Builder
 from pytest_steer.files.inputs import Inputs
 from pytest_steer.files.make import make_steering
-from pytest_steer.run_context import RunContext
 from pytest_steer.steering import as_intervention
 from pytest_steer.studies.compare_methods import entries_of, plan_of
 

@@ -9,7 +9,7 @@ from typing import Any
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from pytest_steer.errors import ClaimFileError
+from pytest_steer.core.errors import ClaimFileError
 from pytest_steer.files import BrokenClaim, ClaimSpec, read_suite
 from pytest_steer.files.schema import full_schema, kinds
 

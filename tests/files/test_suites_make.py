@@ -11,8 +11,8 @@ import torch
 
 from pytest_steer import SteeringVector, extract
 from pytest_steer.claims import evidence_of
+from pytest_steer.core.errors import SteerError
 from pytest_steer.data import TaskItem
-from pytest_steer.errors import SteerError
 from pytest_steer.files import ClaimSpec, read_suite
 from pytest_steer.files.make import make_steering
 from pytest_steer.steering import (

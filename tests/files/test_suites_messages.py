@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
-from pytest_steer.errors import Fault
+from pytest_steer.core.errors import Fault
+from pytest_steer.core.registry import nearest
+from pytest_steer.core.validation import flow, shown
 from pytest_steer.files.messages import _explain, _settled, to_error, where
 from pytest_steer.files.source import Source
-from pytest_steer.registry import nearest
-from pytest_steer.validation import flow, shown
 
 
 def explained(schema: dict[str, Any], value: Any) -> list[tuple[str, str]]:

@@ -11,8 +11,9 @@ import builders
 import pytest
 import torch
 
-from pytest_steer import extract, read_items, registry
-from pytest_steer.errors import ClaimFileError, SteerError
+from pytest_steer import extract, read_items
+from pytest_steer.core import registry
+from pytest_steer.core.errors import ClaimFileError, SteerError
 from pytest_steer.extend import AboutItems, Param, claim
 from pytest_steer.files import BrokenClaim, read_suite
 from pytest_steer.files.build import Builder
@@ -32,7 +33,7 @@ import torch
 
 from pytest_steer import Context, Model, SteeringVector
 from pytest_steer.extract import Data, method, read_contrast
-from pytest_steer.parameters import Param
+from pytest_steer.core.parameters import Param
 from pytest_steer.steering import SAVED_VECTOR, Intervention, add, intervention
 
 

@@ -13,7 +13,7 @@ from jsonschema import Draft202012Validator
 from ruamel.yaml import YAML
 
 from pytest_steer.claims import kind_of
-from pytest_steer.errors import ClaimFileError
+from pytest_steer.core.errors import ClaimFileError
 from pytest_steer.files import BrokenClaim, ClaimSpec, Suite, VectorSpec, read_suite
 from pytest_steer.files.schema import claim_schema, full_schema, kinds, resolved
 

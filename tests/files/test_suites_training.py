@@ -12,17 +12,18 @@ import plain
 import pytest
 import torch
 
-from pytest_steer import SteeringVector, extract, load_model, read_items, registry
+from pytest_steer import SteeringVector, extract, load_model, read_items
 from pytest_steer.claims import evidence_of
+from pytest_steer.core import registry
+from pytest_steer.core.errors import DataError
+from pytest_steer.core.run_context import Effort, RunContext
 from pytest_steer.data import TaskItem, items_as_tasks, task_items
-from pytest_steer.errors import DataError
 from pytest_steer.extract.training import read_training
 from pytest_steer.files import ClaimSpec, read_suite
 from pytest_steer.files.build import Builder
 from pytest_steer.files.inputs import Inputs
 from pytest_steer.files.make import make_steering
 from pytest_steer.prompting import AS_GIVEN, IN_TASK_FORM, Context
-from pytest_steer.run_context import Effort, RunContext
 from pytest_steer.steering import as_intervention
 
 SEED = 3

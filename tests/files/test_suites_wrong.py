@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from pytest_steer import registry
-from pytest_steer.errors import ClaimFileError
+from pytest_steer.core import registry
+from pytest_steer.core.errors import ClaimFileError
 from pytest_steer.files import BrokenClaim, read_suite
 from pytest_steer.files.schema import full_schema, kinds, valid_keys
 from pytest_steer.prompting import known_axes

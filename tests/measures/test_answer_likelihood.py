@@ -21,7 +21,7 @@ from pytest_steer import (
     read_items,
     wrap_model,
 )
-from pytest_steer.errors import DataError, MeasurementError, SteerError
+from pytest_steer.core.errors import DataError, MeasurementError, SteerError
 from pytest_steer.measures import by_quartile, normalised_changes
 from pytest_steer.model import engine_of
 from pytest_steer.prompting import Context

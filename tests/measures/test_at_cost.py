@@ -14,15 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import brentq
 
-from pytest_steer import (
-    ContrastItem,
-    Deployed,
-    SteeringVector,
-    effects_at,
-    load_model,
-    multipliers_at_cost,
-)
-from pytest_steer.errors import DataError, MeasurementError, SteerError, VectorError
+from pytest_steer import ContrastItem, Deployed, SteeringVector, effects_at, load_model, multipliers_at_cost
+from pytest_steer.core.errors import DataError, MeasurementError, SteerError, VectorError
 from pytest_steer.measures import deviation, standardised
 from pytest_steer.measures.at_cost import LEAST, STEPS, CostSearch
 from pytest_steer.measures.propensity import LARGEST

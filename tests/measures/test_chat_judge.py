@@ -9,7 +9,7 @@ import time
 import judge_server as servers
 import pytest
 
-from pytest_steer.errors import MeasurementError, SteerError
+from pytest_steer.core.errors import MeasurementError, SteerError
 from pytest_steer.measures.judges import Chat, Exchange, Judgement, judged, make_judge
 from pytest_steer.measures.judges.order import blind_order
 

@@ -26,8 +26,8 @@ from pytest_steer import (
     kl_divergence,
     task_accuracy,
 )
-from pytest_steer.errors import SteerError
-from pytest_steer.evidence import Verdict
+from pytest_steer.core.errors import SteerError
+from pytest_steer.core.evidence import Verdict
 from pytest_steer.measures import Subject, kl_at_answers, random_controls
 from pytest_steer.steering import ablate, add_keeping_norm
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from pytest_steer import ContrastItem, Items, PropensityCurve, perplexity, propensity_curve
-from pytest_steer.errors import SteerError, SteerWarning
+from pytest_steer.core.errors import SteerError, SteerWarning
 from pytest_steer.measures import MULTIPLIERS, check_multipliers, check_slope_grid, explained, strata
 from pytest_steer.prompting import Context
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from pytest_steer import ContrastItem, Items, propensity_curve, wrap_model
-from pytest_steer.errors import DataError, MeasurementError, SteerError, VectorError
+from pytest_steer.core.errors import DataError, MeasurementError, SteerError, VectorError
 from pytest_steer.measures import first_order_slopes, sweep_curves, sweep_perplexity
 from pytest_steer.model import steered
 

@@ -6,7 +6,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from pytest_steer.errors import MeasurementError
+from pytest_steer.core.errors import MeasurementError
 from pytest_steer.measures.fluency import distinct, ngram_entropy, repetition
 
 TEXTS = [

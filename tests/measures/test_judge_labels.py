@@ -7,7 +7,7 @@ import json
 import pytest
 from sklearn.metrics import cohen_kappa_score
 
-from pytest_steer.errors import DataError
+from pytest_steer.core.errors import DataError
 from pytest_steer.measures.judges import Exchange, Judgement, Rated, agreement, read_labels
 
 

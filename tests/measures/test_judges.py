@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 from jsonschema import Draft202012Validator
 
-from pytest_steer import registry
-from pytest_steer.errors import MeasurementError, SteerError
+from pytest_steer.core import registry
+from pytest_steer.core.errors import MeasurementError, SteerError
+from pytest_steer.core.parameters import Param
 from pytest_steer.measures.judges import (
     Contains,
     Exchange,
@@ -26,7 +27,6 @@ from pytest_steer.measures.judges import (
     make_judge,
 )
 from pytest_steer.measures.judges.order import blind_order
-from pytest_steer.parameters import Param
 
 
 def exchanges(*replies: str) -> list[Exchange]:

@@ -10,7 +10,7 @@ import torch
 from scipy import special
 
 from pytest_steer import ContrastItem, SteeringVector, kl_divergence, load_model, perplexity, wrap_model
-from pytest_steer.errors import DataError, MeasurementError, SteerError
+from pytest_steer.core.errors import DataError, MeasurementError, SteerError
 from pytest_steer.measures import kl_at_answers, kl_curve
 from pytest_steer.model import Engine, Probe, engine, engine_of, forward
 from pytest_steer.model.logits import can_unembed_apart, divergence, scores_of

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from pytest_steer import ContrastItem, Items, SteeringFailure, SteeringVector, assert_steers, perplexity, propensity_curve
-from pytest_steer.errors import DataError, SteerError
+from pytest_steer.core.errors import DataError, SteerError
 from pytest_steer.measures import steering_receipt, strata
 from pytest_steer.steering import ablate, add_keeping_norm, as_intervention
 

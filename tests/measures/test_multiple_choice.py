@@ -10,8 +10,8 @@ import plain
 import pytest
 
 from pytest_steer import Question, SteerError, capability, load_model
+from pytest_steer.core.errors import DataError
 from pytest_steer.data import read_questions
-from pytest_steer.errors import DataError
 
 QUESTIONS = [
     Question("Is it so?", ("surely", "no way at all", "some day"), 1, id="words"),

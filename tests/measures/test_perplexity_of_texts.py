@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pytest_steer import Completion, Deployed, multipliers_at_cost, perplexity, wrap_model
-from pytest_steer.errors import DataError, SteerError
+from pytest_steer.core.errors import DataError, SteerError
 from pytest_steer.measures.asking_texts import Windows
 
 quickly = settings(deadline=None, derandomize=True, database=None, max_examples=300)

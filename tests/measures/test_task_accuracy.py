@@ -13,8 +13,8 @@ import torch
 from task_builders import TASKS, talkative
 
 from pytest_steer import TaskAccuracy, TaskItem, task_accuracy, wrap_model
+from pytest_steer.core.errors import DataError, MeasurementError, ModelError, SteerError, VectorError
 from pytest_steer.data.tasks import draw_demonstrations
-from pytest_steer.errors import DataError, MeasurementError, ModelError, SteerError, VectorError
 from pytest_steer.measures import steering_receipt, task_accuracies
 from pytest_steer.model import answer_ends, engine_of
 from pytest_steer.steering import as_intervention, custom

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pytest_steer.errors import DataError, SteerError
+from pytest_steer.core.errors import DataError, SteerError
 from pytest_steer.measures.tool_calls import PARSERS, Call, fault_of_arguments, holds, parser_of
 
 ROME = {"query": "Rome", "n": 3}

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from pytest_steer import propensity_curve, wrap_model
-from pytest_steer.errors import ModelError
+from pytest_steer.core.errors import ModelError
 from pytest_steer.model.model import find_blocks
 
 

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pytest_steer import Model, perplexity, propensity_curve, wrap_model
-from pytest_steer.errors import DataError, MeasurementError, SteerError
+from pytest_steer.core.errors import DataError, MeasurementError, SteerError
 from pytest_steer.measures import steering_receipt
 from pytest_steer.model import Engine, Probe, engine_of, steered, tokenize_item
 from pytest_steer.prompting import render_item

@@ -17,7 +17,7 @@ import torch
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
 from pytest_steer import extract, perplexity, propensity_curve, wrap_model
-from pytest_steer.errors import ModelError
+from pytest_steer.core.errors import ModelError
 from pytest_steer.measures.subject import Subject
 from pytest_steer.model import block_outputs, steered
 from pytest_steer.soundness import check_before

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from pytest_steer import SteeringVector, extract, perplexity, propensity_curve, wrap_model
-from pytest_steer.errors import SteerError, VectorError
+from pytest_steer.core.errors import SteerError, VectorError
 from pytest_steer.model import check_fits, engine_of, steered
 from pytest_steer.steering import as_intervention, custom
 

@@ -14,11 +14,12 @@ import pytest
 import torch
 from gguf_model import write_gguf
 
-from pytest_steer import load_model, progress, propensity_curve, sources
-from pytest_steer.errors import ModelError
+from pytest_steer import load_model, propensity_curve
+from pytest_steer.core import progress, sources
+from pytest_steer.core.errors import ModelError
+from pytest_steer.core.run_context import RunContext, running
 from pytest_steer.model import gguf as conversion
 from pytest_steer.model.gguf import cache_folder
-from pytest_steer.run_context import RunContext, running
 
 
 def same_weights(one, other):

@@ -6,7 +6,7 @@ import builders
 import pytest
 
 from pytest_steer import ContrastItem, TaskItem, extract, generate, perplexity, propensity_curve, task_accuracy
-from pytest_steer.errors import DataError
+from pytest_steer.core.errors import DataError
 from pytest_steer.model.tokens import check_texts
 
 LONG = "Is this a question, or is it not? " * 60_000  # 2 MB; the model takes 512 tokens

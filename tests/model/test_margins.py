@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pytest_steer import wrap_model
-from pytest_steer.errors import DataError
+from pytest_steer.core.errors import DataError
 from pytest_steer.model import Engine, Probe, engine_of
 from pytest_steer.model.abilities import abilities_of
 from pytest_steer.model.layout import Way

@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from pytest_steer import propensity_curve, wrap_model
-from pytest_steer.errors import SteerError, SteerWarning
+from pytest_steer.core.errors import SteerError, SteerWarning
 from pytest_steer.measures import steering_receipt
 from pytest_steer.model import Engine, activations, engine_of
 from pytest_steer.model.memo import DiskMemo

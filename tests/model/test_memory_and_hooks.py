@@ -5,15 +5,8 @@ from __future__ import annotations
 import builders
 import pytest
 
-from pytest_steer import (
-    TaskItem,
-    extract,
-    perplexity,
-    propensity_curve,
-    task_accuracy,
-    wrap_model,
-)
-from pytest_steer.errors import ModelError
+from pytest_steer import TaskItem, extract, perplexity, propensity_curve, task_accuracy, wrap_model
+from pytest_steer.core.errors import ModelError
 from pytest_steer.measures import Deployed, effects_at, first_order_slopes, multipliers_at_cost, sweep_curves
 from pytest_steer.model import engine_of
 from pytest_steer.model.memo import DiskMemo

@@ -25,7 +25,7 @@ from pytest_steer import (
     read_texts,
     wrap_model,
 )
-from pytest_steer.errors import ModelError
+from pytest_steer.core.errors import ModelError
 
 VECTOR = builders.random_vector(1)
 ITEMS = [ContrastItem(f"{n} " + builders.LONG + "\n(A) Slow\n(B) Quick", ("(A)",), ("(B)",), f"i{n}") for n in range(9)]

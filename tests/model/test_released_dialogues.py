@@ -13,11 +13,11 @@ import pytest
 import transformers
 
 from pytest_steer import Dialogue
-from pytest_steer.errors import ModelError
+from pytest_steer.core.errors import ModelError
+from pytest_steer.core.sources import BUILTIN_FOLDER
 from pytest_steer.model.model import render_chat
 from pytest_steer.prompting import Context, PromptFormat, render_turn
 from pytest_steer.prompting.chat import common_prefix
-from pytest_steer.sources import BUILTIN_FOLDER
 
 FOLDER = Path(os.environ.get("PYTEST_STEER_CHAT_DATA") or Path(__file__).parents[2].parent / "shared" / "data" / "chat")
 MARKERS = re.compile(

@@ -13,7 +13,7 @@ import torch
 from plain_replies import drawn, in_one_forward, likeliest, prompt_ids
 
 from pytest_steer import Dialogue, generate, wrap_model
-from pytest_steer.errors import DataError, ModelError, SteerError
+from pytest_steer.core.errors import DataError, ModelError, SteerError
 from pytest_steer.model import engine_of
 from pytest_steer.model.memo import DiskMemo
 from pytest_steer.model.rehearsal import rehearsing

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from pytest_steer import Context, Dialogue, SteeringVector, wrap_model
-from pytest_steer.errors import DataError, ModelError
+from pytest_steer.core.errors import DataError, ModelError
 from pytest_steer.model.drawing import Drawing
 from pytest_steer.model.replies import replies
 

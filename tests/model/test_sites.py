@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from pytest_steer import Context, SteeringVector, perplexity, propensity_curve, wrap_model
-from pytest_steer.errors import ModelError, SteerError, VectorError
+from pytest_steer.core.errors import ModelError, SteerError, VectorError
 from pytest_steer.measures import steering_receipt
 from pytest_steer.measures.propensity import curves_in_contexts
 from pytest_steer.measures.subject import Subject

@@ -9,12 +9,12 @@ import torch
 from transformers.models.llama import modeling_llama
 
 from pytest_steer import assert_steers, extract, propensity_curve, wrap_model
+from pytest_steer.core.run_context import RunContext, running
 from pytest_steer.model import engine_of
 from pytest_steer.model.identity import disk_key, state_of, tokenizer_hash
 from pytest_steer.model.memo import DiskMemo
 from pytest_steer.model.state import structure_of
 from pytest_steer.model.weights import checksum, hash_of_bytes
-from pytest_steer.run_context import RunContext, running
 
 GRID = (-1.0, 0.0, 1.0)
 

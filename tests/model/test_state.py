@@ -14,7 +14,7 @@ import transformers
 from accelerate.hooks import AlignDevicesHook, ModelHook, add_hook_to_module
 
 from pytest_steer import assert_steers, extract, perplexity, propensity_curve, wrap_model
-from pytest_steer.errors import ModelError, SteerError
+from pytest_steer.core.errors import ModelError, SteerError
 from pytest_steer.measures import first_order_slopes, steering_receipt
 from pytest_steer.model import engine_of, generate, steered
 from pytest_steer.model.abilities import abilities_of

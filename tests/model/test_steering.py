@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from pytest_steer import wrap_model
-from pytest_steer.errors import SteerError
+from pytest_steer.core.errors import SteerError
 from pytest_steer.model import steered
 
 SCOPES = ("all", "after_prompt", "last")

@@ -7,7 +7,7 @@ import plain
 import pytest
 import torch
 
-from pytest_steer.errors import SteerError
+from pytest_steer.core.errors import SteerError
 from pytest_steer.model import steered
 
 VECTOR = builders.random_vector(1)

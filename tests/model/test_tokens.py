@@ -6,7 +6,7 @@ import builders
 import pytest
 
 from pytest_steer import ContrastItem, wrap_model
-from pytest_steer.errors import DataError, TokenBoundaryError
+from pytest_steer.core.errors import DataError, TokenBoundaryError
 from pytest_steer.model import encode, tokenize_item, tokenize_text
 from pytest_steer.prompting import PromptFormat, render_item
 

@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from test_loading import write_gguf
 
 from pytest_steer import load_model
-from pytest_steer.errors import ModelError
+from pytest_steer.core.errors import ModelError
 from pytest_steer.model.gguf import cache_folder
 
 

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pytest_steer import Context, ContrastItem, contexts, wrap_model
+from pytest_steer.core.errors import DataError, ModelError
 from pytest_steer.data import Items
-from pytest_steer.errors import DataError, ModelError
 from pytest_steer.model import tokenize_item
 from pytest_steer.prompting import AS_GIVEN, Axis, Noise, PromptFormat, known_axes, render_item
 from pytest_steer.prompting.axes.filler import NEUTRAL_SENTENCES, filler_text

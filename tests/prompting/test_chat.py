@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pytest_steer.errors import ModelError
+from pytest_steer.core.errors import ModelError
 from pytest_steer.prompting import PromptFormat
 
 

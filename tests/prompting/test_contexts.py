@@ -12,7 +12,7 @@ from hypothesis import Phase, find, given, settings
 from hypothesis import strategies as st
 
 from pytest_steer import Context, ContrastItem, contexts, prompts, read_items
-from pytest_steer.errors import DataError
+from pytest_steer.core.errors import DataError
 from pytest_steer.prompting import AS_GIVEN, Axis, Noise, swap_options
 from pytest_steer.prompting.strategies import noises
 

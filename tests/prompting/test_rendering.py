@@ -10,7 +10,7 @@ import plain
 import pytest
 
 from pytest_steer import Context, ContrastItem, wrap_model
-from pytest_steer.errors import ModelError
+from pytest_steer.core.errors import ModelError
 from pytest_steer.prompting import PromptFormat, render_item
 
 LETTERED = ContrastItem("Red?\n(A) Yes\n(B) No", (" (A)",), (" (B)", "(C)"))

@@ -10,7 +10,7 @@ from hypothesis import find
 from hypothesis import strategies as st
 
 from pytest_steer import Context, ContrastItem, Dialogue, SteeringFailure, assert_holds_in_contexts, contexts, wrap_model
-from pytest_steer.errors import DataError, ModelError
+from pytest_steer.core.errors import DataError, ModelError
 from pytest_steer.prompting import AS_GIVEN, PromptFormat, known_axes, render_item, render_turn
 from pytest_steer.prompting.axes.transcript import Transcript
 

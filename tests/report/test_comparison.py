@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from pytest_steer.core.evidence import plain
 from pytest_steer.core.record import Row, SideChanges, Strength, TaskRow
-from pytest_steer.evidence import plain
 from pytest_steer.measures.compared import strength_of
 from pytest_steer.report.comparison import comparison_tables
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import jsonschema
 from reports import a_claim, records
 
-from pytest_steer.evidence import plain
+from pytest_steer.core.evidence import plain
 from pytest_steer.report import build_report, entanglement_map, entanglement_rows, report_schema
 
 

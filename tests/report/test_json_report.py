@@ -7,7 +7,7 @@ import resource
 
 import pytest
 
-from pytest_steer.errors import SteerError
+from pytest_steer.core.errors import SteerError
 from pytest_steer.report import write_report
 
 

@@ -9,8 +9,8 @@ import pytest
 from reports import with_records
 
 from pytest_steer.claims.explain import complete
+from pytest_steer.core.evidence import Direction, Evidence, Verdict, error_evidence
 from pytest_steer.core.finding import Finding
-from pytest_steer.evidence import Direction, Evidence, Verdict, error_evidence
 from pytest_steer.report import build_report
 from pytest_steer.report.formats.markdown_file import COMMENT, MARKER, markdown_of, to_markdown
 from pytest_steer.report.markdown import prose

@@ -7,7 +7,7 @@ import re
 import pytest
 from reports import a_claim, records
 
-from pytest_steer.evidence import plain
+from pytest_steer.core.evidence import plain
 from pytest_steer.report.matrix_rows import comparison_of, matrix_rows
 
 OF_ITEMS = {"n": 8, "spread": 2.0, "deployed": {"multiplier": 1.0, "effect": 3.0, "interval": [2.0, 4.0], "wrong_way": 0.25}}

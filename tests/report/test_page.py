@@ -13,9 +13,9 @@ from page_reports import HOSTILE, broken_off, items_of, mixed, report_of, shared
 
 from pytest_steer.against.held_against import held_against
 from pytest_steer.core.block import Curve, Distribution, Estimate, Intervals, Series, record_of
+from pytest_steer.core.evidence import Verdict
+from pytest_steer.core.evidence import plain as as_json
 from pytest_steer.core.record import BaselineSource, Commit, typed
-from pytest_steer.evidence import Verdict
-from pytest_steer.evidence import plain as as_json
 from pytest_steer.report.page import page_of
 from pytest_steer.report.page.figures import draw
 from pytest_steer.report.page.figures.distribution import binned

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from reports import MODEL, a_claim, a_report
 
-from pytest_steer.errors import SteerError
+from pytest_steer.core.errors import SteerError
 from pytest_steer.report import PartialReport, partial_path, read_report
 
 

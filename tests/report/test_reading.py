@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from reports import a_claim, a_report
 
-from pytest_steer.errors import SteerError
+from pytest_steer.core.errors import SteerError
 from pytest_steer.report import partial_path, read_report, write_report
 from pytest_steer.report.partial import PartialReport
 

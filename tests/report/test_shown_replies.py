@@ -8,7 +8,7 @@ import pytest
 from page_reports import HOSTILE, generates, replies_of, report_of
 from test_page import Reader
 
-from pytest_steer.evidence import Verdict
+from pytest_steer.core.evidence import Verdict
 from pytest_steer.report import with_texts
 from pytest_steer.report.formats.markdown_file import COMMENT, markdown_of, to_markdown
 from pytest_steer.report.page import page_of

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from reports import records
 
+from pytest_steer.core.evidence import Direction, Evidence, Verdict
 from pytest_steer.core.finding import Finding
-from pytest_steer.evidence import Direction, Evidence, Verdict
 from pytest_steer.report import claim_table, claim_warnings, control_ranks, deployed_moves, noted_lines
 from pytest_steer.report.table import expected_false
 

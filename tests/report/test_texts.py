@@ -12,8 +12,8 @@ import jsonschema
 import pytest
 from forked import run_module
 
+from pytest_steer.core.evidence import error_evidence
 from pytest_steer.core.finding import Finding
-from pytest_steer.evidence import error_evidence
 from pytest_steer.report import report_schema, with_texts
 
 SUITE = Path(__file__).parents[2] / "example_suites" / "builtin"

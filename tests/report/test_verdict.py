@@ -9,7 +9,7 @@ import pytest
 from reports import a_claim, records
 
 from pytest_steer.cli.main import main
-from pytest_steer.evidence import error_evidence
+from pytest_steer.core.evidence import error_evidence
 from pytest_steer.report import build_report, claim_table, write_report
 from pytest_steer.report.formats.markdown_file import to_markdown
 from pytest_steer.report.page.verdicts import category_of

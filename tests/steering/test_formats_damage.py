@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from vector_files import repeng_gguf, repeng_reads, same, steering_vectors_class
 
 from pytest_steer import SteeringVector
-from pytest_steer.errors import VectorError
+from pytest_steer.core.errors import VectorError
 
 RECORD = {"method": "caa", "n": 2}
 DIRECTIONS = {1: torch.tensor([1.0, -2.5, 3e-5]), 4: torch.tensor([0.5, 1e20, -0.0])}

@@ -11,7 +11,7 @@ import torch
 from vector_files import gguf_bytes, repeng_gguf, rezip, steering_vectors_class, text
 
 from pytest_steer import SteeringVector
-from pytest_steer.errors import VectorError
+from pytest_steer.core.errors import VectorError
 
 ONES = np.ones(6, np.float32).tobytes()
 GOOD = ("direction.1", (6,), 0, ONES)

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pytest_steer import SteeringVector
-from pytest_steer.errors import SteerError, VectorError
+from pytest_steer.core.errors import SteerError, VectorError
 from pytest_steer.steering import add, as_intervention, check_positions, custom, first_steered
 
 quickly = settings(deadline=None, derandomize=True, database=None, max_examples=100)

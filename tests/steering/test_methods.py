@@ -11,9 +11,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pytest_steer import Intervention, SteeringVector, registry
-from pytest_steer.errors import VectorError
-from pytest_steer.parameters import Param
+from pytest_steer import Intervention, SteeringVector
+from pytest_steer.core import registry
+from pytest_steer.core.errors import VectorError
+from pytest_steer.core.parameters import Param
 from pytest_steer.steering import (
     SAVED_VECTOR,
     Rows,

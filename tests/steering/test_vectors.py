@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import save_file
 
 from pytest_steer import SteeringVector
-from pytest_steer.errors import VectorError
+from pytest_steer.core.errors import VectorError
 from pytest_steer.steering.formats.safetensors_file import FORMAT
 
 RECORD = {"method": "caa", "model": "m", "model_fingerprint": "f" * 64, "template_hash": None, "n": 12, "note": "größer"}

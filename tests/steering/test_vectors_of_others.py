@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 from vector_files import repeng_gguf, same
 
 from pytest_steer import SteeringVector, propensity_curve
-from pytest_steer.errors import VectorError
+from pytest_steer.core.errors import VectorError
 from pytest_steer.model import check_fits, steered
 from pytest_steer.steering import (
     ablate,

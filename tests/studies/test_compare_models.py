@@ -14,13 +14,13 @@ import torch
 from scipy import stats
 
 from pytest_steer import load_model, read_items
+from pytest_steer.core.errors import DataError
+from pytest_steer.core.run_context import RunContext, running
 from pytest_steer.data import ContrastItem
-from pytest_steer.errors import DataError
 from pytest_steer.files import read_suite
 from pytest_steer.files.inputs import Inputs
 from pytest_steer.model.loading import Models
 from pytest_steer.prompting import exchange_labels, swap_options
-from pytest_steer.run_context import RunContext, running
 from pytest_steer.studies.compare_models import (
     answers_of,
     behaviours_of,

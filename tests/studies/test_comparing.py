@@ -11,11 +11,11 @@ import pytest
 import torch
 
 from pytest_steer import SteeringVector, load_model, read_items, read_tasks, read_texts, task_accuracy
-from pytest_steer.errors import ClaimFileError, DataError
+from pytest_steer.core.errors import ClaimFileError, DataError
+from pytest_steer.core.run_context import RunContext, running
 from pytest_steer.files import read_suite
 from pytest_steer.files.inputs import Inputs
 from pytest_steer.model import engine_of
-from pytest_steer.run_context import RunContext, running
 from pytest_steer.studies.compare_methods import compare, entries_of, plan_of
 
 DATA = Path(__file__).resolve().parents[2] / "example_suites" / "builtin" / "data"

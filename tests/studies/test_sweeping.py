@@ -10,10 +10,11 @@ import numpy as np
 import plain
 import pytest
 
-from pytest_steer import Completion, ContrastItem, Items, SteeringVector, load_model, registry
+from pytest_steer import Completion, ContrastItem, Items, SteeringVector, load_model
+from pytest_steer.core import registry
+from pytest_steer.core.errors import DataError, SteerError, VectorError
 from pytest_steer.data import Texts
 from pytest_steer.data.traces import traces
-from pytest_steer.errors import DataError, SteerError, VectorError
 from pytest_steer.files.make import make_steering
 from pytest_steer.files.specs import VectorSpec
 from pytest_steer.studies.split import split_items, split_texts
@@ -149,7 +150,7 @@ def test_every_method_that_gives_a_vector_can_be_swept():
         find_method("pcaa")
 
 
-@pytest.mark.filterwarnings("ignore::pytest_steer.errors.SteerWarning")  # the data mean nothing
+@pytest.mark.filterwarnings("ignore::pytest_steer.core.errors.SteerWarning")  # the data mean nothing
 @pytest.mark.parametrize("name", vector_methods())
 def test_a_swept_vector_is_that_of_a_claim_file(name, tmp_path):
     model = load_model("builtin:tiny")

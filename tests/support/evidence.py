@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from pytest_steer import SteeringFailure
-from pytest_steer.evidence import Evidence
+from pytest_steer.core.evidence import Evidence
 
 
 def evidence_of(assertion: Callable[..., Evidence], *arguments: Any, **settings: Any) -> Evidence:

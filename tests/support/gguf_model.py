@@ -78,7 +78,7 @@ def write_builtin(path, quantised=None):
     import json
 
     from pytest_steer import load_model
-    from pytest_steer.sources import BUILTIN_FOLDER
+    from pytest_steer.core.sources import BUILTIN_FOLDER
 
     model = load_model("builtin:tiny")
     merges = json.loads((BUILTIN_FOLDER / "tiny" / "tokenizer.json").read_text())["model"]["merges"]

@@ -8,8 +8,8 @@ import numpy as np
 from msgspec import convert
 
 from pytest_steer.against import exit_code, held_against, summary_lines
+from pytest_steer.core.evidence import plain
 from pytest_steer.core.record import SCHEMA_NAME, Against, typed
-from pytest_steer.evidence import plain
 
 DRAW = np.random.default_rng(7)
 BEFORE = DRAW.normal(0.5, 0.1, 40)

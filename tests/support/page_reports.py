@@ -11,8 +11,8 @@ from reports import with_records
 
 from pytest_steer.claims.explain import complete
 from pytest_steer.core.block import Conversation, record_of
+from pytest_steer.core.evidence import Direction, Evidence, Verdict, error_evidence
 from pytest_steer.core.finding import Finding
-from pytest_steer.evidence import Direction, Evidence, Verdict, error_evidence
 from pytest_steer.report import build_report
 
 HOSTILE = (

@@ -8,8 +8,8 @@ from typing import Any
 
 from msgspec import convert
 
+from pytest_steer.core.evidence import Evidence, Verdict
 from pytest_steer.core.record import ClaimRecord, Data, Model, Noise, Receipt, Soundness, Vector, record_of
-from pytest_steer.evidence import Evidence, Verdict
 from pytest_steer.report import build_report
 
 MODEL = {

@@ -14,8 +14,8 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from ...errors import DataError
-from ...registry import discover
+from ...core.errors import DataError
+from ...core.registry import discover
 from ..items import Items
 from ..texts import Rule, Texts
 from ..texts import leave_out as without

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ...errors import DataError
+from ...core.errors import DataError
 from ..likeness import normal_form
 from ..texts import Completion, TextLike
 from .shapes import messages_of, show, user_turn

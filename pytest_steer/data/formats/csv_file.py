@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from ...errors import DataError
+from ...core.errors import DataError
 from .entries import data_format
 
 _SEPARATORS = {",": "comma", ";": "semicolon", "\t": "tab"}

@@ -7,11 +7,11 @@ from os import PathLike
 from pathlib import Path
 from typing import Any, TypeVar
 
-from ... import registry
-from ...errors import DataError
-from ...file_formats import format_decorator, format_of, reading, suffixes_of
-from ...registry import did_you_mean
-from ...sources import BUILTIN_FOLDER
+from ...core import registry
+from ...core.errors import DataError
+from ...core.file_formats import format_decorator, format_of, reading, suffixes_of
+from ...core.registry import did_you_mean
+from ...core.sources import BUILTIN_FOLDER
 from .shapes import show
 
 BUILTIN = "builtin:"

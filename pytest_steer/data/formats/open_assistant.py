@@ -11,8 +11,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ...errors import DataError
-from ...registry import did_you_mean
+from ...core.errors import DataError
+from ...core.registry import did_you_mean
 from ..texts import Completion, Texts
 
 LANGUAGE = "en"

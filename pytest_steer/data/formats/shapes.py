@@ -12,8 +12,8 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
-from ...errors import DataError
-from ...registry import nearest
+from ...core.errors import DataError
+from ...core.registry import nearest
 from ..items import ContrastItem
 
 _T = TypeVar("_T")

@@ -1,6 +1,6 @@
 """Who decides whether a reply is accepted: the registered judges, one module each, and how replies are put to them."""
 
-from ...registry import discover
+from ...core.registry import discover
 from .chat import Chat
 from .classifier import Classifier
 from .contains import Contains

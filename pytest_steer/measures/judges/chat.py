@@ -9,8 +9,8 @@ from functools import cached_property
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
-from ...errors import SteerError
-from ...parameters import Param
+from ...core.errors import SteerError
+from ...core.parameters import Param
 from .kinds import Exchange, Judgement, judge
 from .rubric import SCALE, UnreadableScoreError, check_scoring, end_of, request_of, score_of
 from .server import Server, UnusableAnswerError, check_installed

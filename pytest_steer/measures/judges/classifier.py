@@ -11,17 +11,17 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Annotated, Any
 
-from ... import progress
-from ...errors import ModelError, SteerError
+from ...core import progress
+from ...core.errors import ModelError, SteerError
+from ...core.parameters import Param
+from ...core.registry import did_you_mean
+from ...core.run_context import current_run
+from ...core.screen import one_screen
+from ...core.sources import find_model
 from ...model.gguf import quiet_transformers
 from ...model.identity import tokenizer_hash
 from ...model.loading import pick_device
 from ...model.weights import check_complete, hash_of_bytes
-from ...parameters import Param
-from ...registry import did_you_mean
-from ...run_context import current_run
-from ...screen import one_screen
-from ...sources import find_model
 from .kinds import Exchange, Judgement, judge
 from .model_names import named_from
 

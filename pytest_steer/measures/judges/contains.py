@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from ...parameters import Param
+from ...core.parameters import Param
 from .kinds import Exchange, Judgement, judge
 
 

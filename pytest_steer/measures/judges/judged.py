@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from ... import progress
-from ...errors import MeasurementError, SteerError
+from ...core import progress
+from ...core.errors import MeasurementError, SteerError
 from .kinds import Exchange, Judge, Judgement
 from .order import blind_order
 from .remembering import Remembered, folder_of, read, write

@@ -11,10 +11,10 @@ from numbers import Real
 from pathlib import Path
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
-from ... import registry
-from ...errors import SteerError
-from ...parameters import Schema, properties_of, required_of
-from ...validation import check_values, example_of, flow, shown
+from ...core import registry
+from ...core.errors import SteerError
+from ...core.parameters import Schema, properties_of, required_of
+from ...core.validation import check_values, example_of, flow, shown
 
 Declared = TypeVar("Declared", bound=type)
 

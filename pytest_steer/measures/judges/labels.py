@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from os import PathLike
 from typing import Any, Literal
 
+from ...core.errors import DataError
+from ...core.validation import shown
 from ...data.formats import entries
 from ...data.formats.entries import file_of
-from ...errors import DataError
 from ...stats.agreement import Kappa, cohen_kappa
-from ...validation import shown
 from .kinds import Exchange, Judgement
 from .rubric import conversation_of
 

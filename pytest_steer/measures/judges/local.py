@@ -10,13 +10,13 @@ from typing import Annotated, Any
 
 import torch
 
-from ...errors import DataError
+from ...core.errors import DataError
+from ...core.parameters import Param
+from ...core.run_context import current_run
+from ...core.sources import find_model
 from ...model import Model, load_model
 from ...model.drawing import Drawing
 from ...model.replies import Reply, replies
-from ...parameters import Param
-from ...run_context import current_run
-from ...sources import find_model
 from ...steering import SteeringVector
 from .kinds import Exchange, Judgement, judge
 from .model_names import named_from

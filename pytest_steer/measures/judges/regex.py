@@ -9,9 +9,9 @@ from typing import Annotated, Any, Literal
 
 import regex
 
+from ...core.errors import SteerError
+from ...core.parameters import Param
 from ...data.texts import PATIENCE
-from ...errors import SteerError
-from ...parameters import Param
 from .kinds import Exchange, Judgement, judge
 
 Flag = Literal["ignorecase", "multiline", "dotall"]

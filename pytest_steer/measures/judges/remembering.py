@@ -8,10 +8,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, Protocol
 
-from ...errors import SteerError, warn_caller
+from ...core.errors import SteerError, warn_caller
+from ...core.run_context import current_run
 from ...model.gguf import cache_folder
 from ...model.memo import DiskMemo
-from ...run_context import current_run
 from .kinds import Exchange, Judge, Judgement
 
 _FORMAT = "judgement-1"  # what is kept, and what its key is made of

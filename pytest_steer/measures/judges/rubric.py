@@ -6,8 +6,8 @@ import hashlib
 import re
 from collections.abc import Sequence
 
-from ...errors import SteerError
-from ...parameters import Schema
+from ...core.errors import SteerError
+from ...core.parameters import Schema
 from .kinds import Exchange
 
 SCALE: Schema = {"type": "array", "items": {"type": "number"}, "minItems": 2, "maxItems": 2}

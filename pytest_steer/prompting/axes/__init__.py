@@ -1,5 +1,5 @@
 """The built-in axes of contexts, one per module."""
 
-from ...registry import discover
+from ...core.registry import discover
 
 discover(__name__, __path__)

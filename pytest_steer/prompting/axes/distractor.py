@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from ...core.errors import DataError
 from ...data import ContrastItem
-from ...errors import DataError
 from ..formats import QUESTION
 from ..kinds import text_axis
 from ..options import within

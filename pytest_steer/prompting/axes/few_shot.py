@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 
+from ...core.errors import DataError
 from ...data import ContrastItem, Items
-from ...errors import DataError
 from ..kinds import count_axis
 from ..options import find_options, swap_options
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from ...core.errors import DataError
 from ...data import ContrastItem, Items
-from ...errors import DataError
 from ..conversation import Turn
 from ..kinds import axis
 

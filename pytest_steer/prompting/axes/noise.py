@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Annotated, Any
 
+from ...core.errors import DataError
+from ...core.parameters import Param, properties_of
 from ...data import ContrastItem
-from ...errors import DataError
-from ...parameters import Param, properties_of
 from ..kinds import axis
 from ..options import OPTION
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
+from ...core.errors import DataError
 from ...data import ContrastItem
-from ...errors import DataError
 from ..kinds import axis
 from ..options import OPTION, find_options
 

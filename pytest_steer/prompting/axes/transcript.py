@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from ...core.errors import DataError
+from ...core.registry import did_you_mean
 from ...data.transcripts import ROLES, check_messages, check_tools
-from ...errors import DataError
-from ...registry import did_you_mean
 from ..formats import Setting
 from ..kinds import axis
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from ...core.errors import DataError
+from ...core.registry import did_you_mean
 from ...data import ContrastItem
-from ...errors import DataError
-from ...registry import did_you_mean
 from ..formats import QUESTION
 from ..kinds import text_axis
 from ..options import within

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ...registry import discover
+from ...core.registry import discover
 from .kinds import report_format
 
 __all__ = ["report_format"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
-from ...file_formats import format_decorator
+from ...core.file_formats import format_decorator
 
 Writer = TypeVar("Writer", bound=Callable[[dict[str, Any]], str | bytes])
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ...claims.numbers import number, promised
+from ...core.numbers import number, promised
 from ...core.record import record_of
 from ..baseline_markdown import against_baseline
 from ..blocks_markdown import drawn_blocks

@@ -12,9 +12,9 @@ from markupsafe import Markup
 
 from ...claims import kind_of
 from ...core.block import Block, Items, Line, Table, block_of
+from ...core.errors import SteerError
 from ...core.record import record_of
-from ...errors import SteerError
-from ...screen import message_of, one_screen
+from ...core.screen import message_of, one_screen
 from ..marks import marks_of
 from .conversations import RepliesView, replies_view
 from .differences import Difference

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ...against.held_against import OUTCOMES
-from ...claims.numbers import number
-from ...columns import cut
+from ...core.columns import cut
+from ...core.numbers import number
 from .facts import Facts, commit_of, known
 
 _QUESTION = 160

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ...claims.numbers import number
+from ...core.numbers import number
 
 Facts = list[tuple[str, str]]
 

@@ -13,7 +13,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from ...screen import visible
+from ...core.screen import visible
 from .claim_view import ClaimView, ItemsView, anchors, claim_view
 from .conversations import RepliesView
 from .differences import differences

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import PurePath
 from typing import Any
 
-from ...claims.numbers import number
 from ...core.block import CostPoint, EffectAgainstCost
+from ...core.numbers import number
 from .figures import Drawn, HeatMap, draw
 
 _LINES = 6  # that can be told apart in one figure

@@ -11,10 +11,10 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from ... import registry
-from ...errors import VectorError
-from ...file_formats import FileFormat, format_of, reading, suffixes_of
-from ...registry import discover
+from ...core import registry
+from ...core.errors import VectorError
+from ...core.file_formats import FileFormat, format_of, reading, suffixes_of
+from ...core.registry import discover
 from ..directions import Directions
 from .kinds import Stored, source, vector_format
 from .layers import Layer, check_rows, numbered, place, wanted_layers

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from ...errors import VectorError
+from ...core.errors import VectorError
 from ..directions import Directions
 from .kinds import Stored, layer_number, source, vector_format
 from .layers import restored

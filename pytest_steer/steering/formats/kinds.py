@@ -12,8 +12,8 @@ from typing import Any, Literal, TypeVar
 
 import torch
 
-from ...errors import VectorError
-from ...file_formats import format_decorator
+from ...core.errors import VectorError
+from ...core.file_formats import format_decorator
 from ..directions import Directions
 
 _FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any, Literal, get_args
 
-from ...errors import VectorError
+from ...core.errors import VectorError
 from .kinds import Stored, checked, checked_rows, layer_number, source
 
 KEYS = "the file's keys, as 0-based decoder blocks whose output is changed"

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from ...errors import VectorError
+from ...core.errors import VectorError
 from .kinds import Stored, source
 from .layers import by_names
 

@@ -17,7 +17,7 @@ from typing import BinaryIO
 import numpy as np
 import torch
 
-from ...errors import VectorError
+from ...core.errors import VectorError
 from .kinds import Stored, checked_rows, vector_format
 from .layers import by_names, stacked
 

@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 
-from ...errors import VectorError
+from ...core.errors import VectorError
 from .kinds import Stored, checked, layer_number, source, vector_format
 
 LAYERS = (

@@ -23,7 +23,7 @@ from typing import Any
 
 import torch
 
-from ...errors import VectorError
+from ...core.errors import VectorError
 from .kinds import Stored, checked, checked_rows, layer_number, source, vector_format
 from .layers import by_names, check_has, stacked
 from .lm_eval import from_steered, is_steered

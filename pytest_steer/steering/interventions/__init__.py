@@ -1,5 +1,5 @@
 """The interventions: one module per way of changing activations."""
 
-from ...registry import discover
+from ...core.registry import discover
 
 discover(__name__, __path__)

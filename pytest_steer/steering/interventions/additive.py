@@ -7,7 +7,7 @@ from os import PathLike
 
 import torch
 
-from ...errors import VectorError
+from ...core.errors import VectorError
 from ..intervention import Intervention, Site, Transform, check_site, from_recipe
 from ..kinds import intervention
 from ..recipe import Directions, Placed, Recipe, as_vector, by_layer, wide

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from ...errors import VectorError
+from ...core.errors import VectorError
 from ..intervention import Intervention, Site, from_recipe
 from ..kinds import restores
 from ..recipe import Placed, Recipe, by_layer, checked, wide

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import torch
 
-from ...errors import VectorError
+from ...core.errors import VectorError
 from ..intervention import Intervention, Rows, from_recipe
 from ..kinds import restored, restores
 from ..recipe import Directions, Placed, Recipe, as_vector, by_layer, checked, wide

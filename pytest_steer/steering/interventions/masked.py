@@ -7,8 +7,8 @@ from typing import Annotated, Any
 
 import torch
 
-from ...errors import VectorError
-from ...parameters import Param
+from ...core.errors import VectorError
+from ...core.parameters import Param
 from ..intervention import Intervention, Site, from_recipe
 from ..kinds import intervention, restores
 from ..recipe import Directions, Placed, Recipe, as_vector, by_layer, wide

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 import torch
 
-from ...errors import VectorError
+from ...core.errors import VectorError
 from ..intervention import Intervention, Site, check_blocks, check_site
 
 _made = itertools.count()

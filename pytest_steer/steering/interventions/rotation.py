@@ -8,8 +8,8 @@ from typing import Annotated, Any
 
 import torch
 
-from ...errors import VectorError
-from ...parameters import Param
+from ...core.errors import VectorError
+from ...core.parameters import Param
 from ..intervention import Intervention, Site, from_recipe
 from ..kinds import SAVED_VECTOR, intervention, restores
 from ..recipe import Placed, Recipe, by_layer, checked, wide

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ....claims.numbers import number
 from ....core.block import Bound, Curve
+from ....core.numbers import number
 from .style import DASHES, INK, MUTED, OTHERS, Drawn, data, label, marks, svg_of
 
 

@@ -7,8 +7,8 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from ....claims.numbers import number
 from ....core.block import Distribution
+from ....core.numbers import number
 from .style import ACCENT, BAD, INK, Drawn, data, label, marks, svg_of
 
 _BINS = 24

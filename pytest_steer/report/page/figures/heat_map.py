@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from ....claims.numbers import number
+from ....core.numbers import number
 from .style import INK, RULE, Drawn, data, label, svg_of
 
 _CELL = (74, 30)

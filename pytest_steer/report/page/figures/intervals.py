@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ....claims.numbers import number, promise
 from ....core.block import Intervals
+from ....core.numbers import number, promise
 from .style import ACCENT, INK, MUTED, Drawn, data, label, svg_of
 
 _LINE, _AXIS = 24, 44

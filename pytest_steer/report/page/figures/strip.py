@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ....claims.numbers import promise
+from ....core.numbers import promise
 from .style import ACCENT, GOOD, INK, MUTED, at_height, data, svg_of
 
 _WIDTH, _HEIGHT = 250, 14

@@ -1,0 +1,292 @@
+"""``stays_fluent``: under steering, replies stay within `limit` on a measure of fluency."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Annotated
+
+import numpy as np
+
+from ...core.block import Block, Conversation, Distribution, Line
+from ...core.errors import MeasurementError, SteerError
+from ...core.evidence import Direction, Evidence
+from ...core.finding import Finding, Weight, code
+from ...core.numbers import number
+from ...core.parameters import Param
+from ...core.promises import Promise
+from ...measures import Array
+from ...measures.ask import Ask
+from ...measures.fluency import (
+    COLLAPSED,
+    FEWEST,
+    LOWER_IS_WORSE,
+    FluencyMeasure,
+    base_nll,
+    distinct,
+    ngram_entropy,
+    repetition,
+)
+from ...measures.outcomes import ENDED
+from ...model import Model
+from ...stats import Inference, between_fillings
+from ...stats.estimators import Clusters, Filled, Mean
+from .. import show
+from ..asserting import assertion
+from ..base import OverReplies
+from ..common import Interval
+from ..findings import weak_promise
+from ..kind import claim
+from ..measurement import Measurement, Scale
+from ..over_replies import Side, reply_probes
+from ..rulings import counts_lines, unjudged
+
+NAMES: dict[FluencyMeasure, str] = {
+    "repetition": "repetition of 4-grams",
+    "distinct_2": "distinct-2",
+    "entropy": "n-gram entropy",
+    "base_perplexity": "perplexity of the replies under the unsteered model",
+}
+_TOO_LITTLE: dict[FluencyMeasure, str] = {
+    measure: "no text" if measure == "base_perplexity" else f"fewer than {FEWEST[measure]} tokens" for measure in NAMES
+}
+# The largest part of the replies that may have no number. Short ones may be answers, empty ones are none.
+_MOST_LEFT_OUT: dict[FluencyMeasure, float] = {measure: 0.05 if measure == "base_perplexity" else 0.5 for measure in NAMES}
+# A limit from which on the promise can hardly fail, and what it lets happen.
+_WEAK: dict[FluencyMeasure, tuple[float, str]] = {
+    "repetition": (0.5, "lets half of the 4-grams repeat"),
+    "distinct_2": (0.1, "lets nine of ten bigrams repeat"),
+    "entropy": (1.0, "is kept by a reply of a few n-grams, over and over"),
+    "base_perplexity": (1000.0, "is that of words in no order"),
+}
+_RANGES: dict[FluencyMeasure, tuple[float, float]] = {
+    "repetition": (0.0, 1.0),
+    "distinct_2": (0.0, 1.0),
+    "entropy": (0.0, math.inf),
+    "base_perplexity": (1.0, math.inf),
+}
+
+too_short = code(
+    "replies-too-short",
+    signal="Some replies have too little text for the measure.",
+    meaning="They are left out, so the mean is that of the longer replies.",
+    cure="Raise `max_new_tokens`, or ask for longer replies.",
+    weight=Weight.DOUBTFUL,
+)
+
+
+@claim("stays_fluent", title="Steered, replies stay fluent", directed=False)
+class StaysFluent(OverReplies):
+    """The mean over the steered model's replies of a measure of fluency stays within `limit`.
+
+    For `repetition` and `base_perplexity` `limit` is the largest value, for `distinct_2` and `entropy` the least. Replies that are empty count as
+    the worst value where a pass is judged and are left out where a fail is; replies of too few tokens for the measure are left out.
+
+    Raises:
+        SteerError: a limit that the measure cannot have, or settings of drawing that cannot be used.
+    """
+
+    quantity: Annotated[
+        FluencyMeasure,
+        Param(
+            "repetition: share of 4-grams that repeat an earlier one of the reply. distinct_2: distinct bigrams per token. entropy: of bigrams "
+            "and trigrams, in bits. base_perplexity: of the replies under the unsteered model.",
+            title="Measure",
+            example="repetition",
+            called="measure",
+        ),
+    ]
+    limit: Annotated[
+        Promise,
+        Param(
+            "The largest mean of repetition or base_perplexity, the least mean of distinct_2 or entropy.",
+            title="Limit",
+            example=0.2,
+            above=0,
+            promise=True,
+            schema={"type": "number"},
+        ),
+    ]
+    interval: Interval = "t"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        (least, most), limit = _RANGES[self.quantity], self.threshold
+        if limit is not None and not least < limit < most:
+            raise SteerError(
+                f"stays_fluent: limit {limit:g} cannot fail or cannot hold: {NAMES[self.quantity]} is between {least:g} and {most:g}"
+            )
+
+    def measure(self, ask: Ask) -> Measurement:
+        quantity, is_log = self.quantity, self.quantity == "base_perplexity"
+        written = self.write(ask, [0.0, self.subject.multiplier])
+        sides = base, steered = [values_of(ask.model, side, quantity) for side in written.sides]
+        kept, known = np.flatnonzero(~steered.short), np.flatnonzero(~steered.short & ~steered.collapsed)
+        counted = []
+        for some in (known, kept):
+            clusters = written.clusters_of(some.tolist())
+            counted.append(len(some) if clusters is None else len(set(clusters)))
+        self._check_enough(steered, len(known), min(counted))
+        shown = [[_shown(float(value), is_log) for value in side.values] for side in sides]
+        return self.over_replies(
+            ask,
+            written,
+            [unjudged(side, own) for side, own in zip(written.sides, shown, strict=True)],
+            np.where(steered.collapsed, np.nan, steered.values)[kept],
+            MeanOrWorst(Mean(self.interval, self.seed), *(2 * [COLLAPSED.get(quantity, math.inf)])),
+            statistic=f"mean {NAMES[quantity]}",
+            direction=Direction.AT_LEAST if quantity in LOWER_IS_WORSE else Direction.AT_MOST,
+            worst_first=np.argsort(-self._badness(steered.values), kind="stable").tolist(),
+            kept=kept.tolist(),
+            n=min(counted),
+            scale=PERPLEXITY if is_log else None,
+            findings=[*self._findings(steered)],
+            details={"measure": quantity, "base": _mean(base, is_log), "values": {"base": shown[0], "steered": shown[1]}},
+        )
+
+    def _check_enough(self, steered: Values, known: int, independent: int) -> None:
+        left_out, of, quantity = int(steered.short.sum()), len(steered.short), self.quantity
+        if left_out > _MOST_LEFT_OUT[quantity] * of:
+            raise MeasurementError(
+                f"{left_out} of {of} steered replies have {_TOO_LITTLE[quantity]}, so {NAMES[quantity]} would be that of a few "
+                "others: measure repetition, of which an empty reply has the worst value, or ask for longer replies"
+            )
+        if independent < 2:
+            raise MeasurementError(
+                f"{NAMES[quantity]} can be measured of {known} of {of} replies: the others have fewer than "
+                f"{FEWEST[quantity]} tokens. Raise max_new_tokens, or ask for longer replies"
+            )
+
+    def _badness(self, values: Array) -> Array:
+        bad: Array = np.nan_to_num(-values if self.quantity in LOWER_IS_WORSE else values, nan=-np.inf)
+        return bad
+
+    def _findings(self, steered: Values) -> Iterator[Finding]:
+        """Replies that are left out, and what a limit that can hardly fail lets happen."""
+        short, limit, (at, lets) = int(steered.short.sum()), self.threshold, _WEAK[self.quantity]
+        if short:
+            yield too_short(
+                f"{short} of {len(steered.short)} replies have {_TOO_LITTLE[self.quantity]}, too little for {NAMES[self.quantity]}, and are left "
+                "out"
+            )
+        if limit is not None and (limit <= at if self.quantity in LOWER_IS_WORSE else limit >= at):
+            yield weak_promise(f"this promise can hardly fail: limit {limit:g} {lets}")
+
+    @staticmethod
+    def always(evidence: Evidence) -> Iterator[Block]:
+        if (base := evidence.details["base"]) is not None:
+            yield Line(f"unsteered: {number(base)}")
+        yield from counts_lines(evidence)
+
+    @staticmethod
+    def why(evidence: Evidence) -> Iterator[Block]:
+        yield Distribution(
+            [value for value in evidence.details["values"]["steered"] if value is not None],
+            evidence.statistic.removeprefix("mean "),
+            "replies",
+            marked=[(at, "promised") for at in show.promised_in(evidence)],
+            title="Each reply",
+            about="Of the steered model.",
+        )
+        yield Conversation()
+
+
+# --- the measure of each reply ---
+
+_OF_TOKENS = {"repetition": repetition, "distinct_2": distinct, "entropy": ngram_entropy}
+
+
+@dataclass(frozen=True, eq=False)
+class Values:
+    """A measure of each reply of a side.
+
+    Attributes:
+        values: [n_replies]; the worst value where there is nothing in the reply to measure, NaN where it is too short.
+        collapsed: [n_replies] whether there is nothing to measure, since the reply is empty or its span is.
+        short: [n_replies] whether it has too little text for this measure.
+    """
+
+    values: Array
+    collapsed: np.ndarray
+    short: np.ndarray
+
+
+def values_of(model: Model, side: Side, measure: FluencyMeasure) -> Values:
+    """The measure of each reply.
+
+    Repetition, distinct_2 and entropy are those of the tokens of the judged span, of a reply that loops too. The perplexity of a reply, given
+    here as its logarithm, is that of all its tokens, with the end token, after the prompt that it was given; an empty one has none.
+
+    Raises:
+        MeasurementError: perplexity of a conversation that ended early.
+    """
+    nothing = np.zeros(len(side.outcomes), dtype=bool)
+    if measure == "base_perplexity":
+        ended = sum((one.why or "").startswith(ENDED) for one in side.outcomes)
+        if ended:
+            raise MeasurementError(
+                f"{ended} of {len(nothing)} conversations end before their last turn, whose reply would have the perplexity: shorten the "
+                "dialogues or max_new_tokens"
+            )
+        empty = np.array([one.is_empty for one in side.outcomes])
+        return Values(np.where(empty, np.nan, base_nll(model, reply_probes(side))), nothing, empty)
+    values, collapsed, short = np.full(len(nothing), np.nan), nothing.copy(), nothing.copy()
+    for at, outcome in enumerate(side.outcomes):
+        tokens = _tokens(model, outcome.text)
+        if len(tokens) >= FEWEST[measure]:
+            values[at] = _OF_TOKENS[measure](tokens)
+        elif outcome.is_undetermined:
+            values[at], collapsed[at] = COLLAPSED[measure], True
+        else:
+            short[at] = True
+    return Values(values, collapsed, short)
+
+
+def _tokens(model: Model, text: str) -> Sequence[int]:
+    found: list[int] = model.tokenizer(text, add_special_tokens=False)["input_ids"]
+    return found
+
+
+# --- the mean over replies ---
+
+
+@dataclass(frozen=True)
+class MeanOrWorst(Filled):
+    """A mean where some replies are empty (NaN): they have the worst value where a pass is proven, and are left out where a fail is."""
+
+    def infer(self, values: Array, clusters: Clusters = None, *, confidence: float, direction: Direction) -> Inference:
+        known = ~np.isnan(values)
+        some = None if clusters is None else [one for one, is_known in zip(clusters, known, strict=True) if is_known]
+        some = None if some is None or len(set(some)) == len(some) else some
+        without = self.of.infer(values[known], some, confidence=confidence, direction=direction)
+        worst = self.of.infer(self.per_unit(values, direction), clusters, confidence=confidence, direction=direction)
+        return between_fillings(*((worst, without) if direction is Direction.AT_LEAST else (without, worst)), direction)
+
+
+_LARGEST = 700.0  # exp of more is no finite number
+
+
+def _shown(value: float, is_log: bool) -> float | None:
+    """A reply's number on the scale of the promise; None where it has none, or none that is finite."""
+    return None if math.isnan(value) or value >= _LARGEST else math.exp(value) if is_log else value
+
+
+def _mean(found: Values, is_log: bool) -> float | None:
+    known = found.values[~np.isnan(found.values)]
+    return _shown(float(known.mean()), is_log) if len(known) else None
+
+
+def _as_perplexities(values: Array) -> Array:
+    """[n_replies] numbers whose mean is the perplexity, of logarithms of perplexities."""
+    mean = float(values.mean())
+    linear: Array = math.exp(mean) + math.exp(mean) * (values - mean)
+    return linear
+
+
+PERPLEXITY = Scale(
+    shown=lambda bound: math.exp(bound) if abs(bound) < _LARGEST else None, inferred=math.log, per_unit=_as_perplexities
+)
+
+
+assert_stays_fluent = assertion(StaysFluent)

@@ -1,0 +1,114 @@
+"""What a run carries to everything that it measures: one frozen object, set once and read anywhere. Imports nothing heavy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from .sources import DEFAULT_MODEL
+
+if TYPE_CHECKING:
+    from .evidence import Evidence
+    from .record import Report
+
+DTYPES = ("auto", "float32", "bfloat16", "float16")
+
+
+class Looks(Protocol):
+    """Told of searches, which try more or less as the scores come in."""
+
+    def most(self, count: int, what: str) -> None:
+        """A search tries at most so many: ``contexts`` or ``multipliers``."""
+
+    def look(self, count: int, *, sure: bool) -> AbstractContextManager[None]:
+        """So many are measured in the body; ``sure``: whatever the scores are. 0: something beside that may be known by then."""
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How much is measured, where a claim does not say.
+
+    Attributes:
+        name: what the header line and reports call it.
+        max_items: use the first ``max_items`` items or texts of each data set (None: all).
+        max_drawn: draw at most this many items in rounds, at random (None: all).
+        in_rounds: draw items in rounds where the claim's bounds may be looked at early.
+        max_contexts: contexts that a search may try. batch: items that it measures in each.
+    """
+
+    name: str = "ci"
+    max_items: int | None = None
+    max_drawn: int | None = None
+    in_rounds: bool = False
+    max_contexts: int = 40
+    batch: int = 16
+
+
+@dataclass(frozen=True)
+class RunContext:
+    """The settings of one run. The defaults are those of plain Python; pytest and ``pytest-steer`` translate their options into it.
+
+    Attributes:
+        seed: everything random follows it.
+        effort: how much is measured.
+        soundness: check the hooks before the first claim about an intervention.
+        model: the model under test; wins over the one that a file names.
+        device / dtype / allow_unexpected: how models are loaded, see ``load_model``.
+        half_on_cpu: load models in bfloat16 on a CPU where no dtype is named.
+        cache: folder in which scores are kept across runs, or None.
+        counterexamples: makes and returns the folder in which contexts that broke a claim are kept; None if there is none.
+        context: the one context that searches try, as axes to values, or None.
+        place: the running test's name, under which counterexamples are kept.
+        progress: takes a line about long work, or None.
+        evidence: takes the evidence of every assertion and returns it with what the run knows of it, or None.
+        option_prefix: how options are written here, for messages.
+        baseline: an earlier report that this run is held against, or None.
+        makes_baseline: this run's report becomes the first baseline.
+        looks: told of searches, or None.
+    """
+
+    seed: int = 0
+    effort: Effort = Effort()
+    soundness: bool = True
+    model: str | None = None
+    device: str = "auto"
+    dtype: str = "auto"
+    half_on_cpu: bool = False
+    allow_unexpected: tuple[str, ...] = ()
+    cache: Path | None = None
+    counterexamples: Callable[[], Path | None] = lambda: None
+    context: Mapping[str, Any] | None = None
+    place: str = ""
+    progress: Callable[[str], None] | None = None
+    evidence: Callable[[Evidence], Evidence] | None = None
+    option_prefix: str = "--steer-"
+    baseline: Report | None = field(default=None, compare=False, repr=False)
+    makes_baseline: bool = False
+    looks: Looks | None = field(default=None, compare=False, repr=False)
+
+    def model_name(self, *named: str | None) -> str:
+        """The run's model, else the first one that is named, else the built-in one."""
+        return next((name for name in (self.model, *named) if name), DEFAULT_MODEL)
+
+
+_DEFAULTS = RunContext()
+_current: ContextVar[RunContext] = ContextVar("steer_run", default=_DEFAULTS)
+
+
+def current_run() -> RunContext:
+    """The context of the running test or command; the defaults outside of both."""
+    return _current.get()
+
+
+@contextmanager
+def running(run: RunContext) -> Iterator[None]:
+    """Make ``run`` the current context while the body runs."""
+    token = _current.set(run)
+    try:
+        yield
+    finally:
+        _current.reset(token)

@@ -1,0 +1,101 @@
+"""GitHub Actions: the summary of a step, and annotations at the lines of claims. Only with ``--steer-github``."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ..core.screen import visible
+
+Place = tuple[str, int]  # the file of a test, seen from pytest's root, and its line, from 1 on
+
+VARIABLE = "GITHUB_STEP_SUMMARY"
+_SUMMARY = 1 << 20  # bytes; GitHub drops the whole summary of a step that is longer
+_ROOM = 2_000
+_LEAST = 20_000
+_MOST = 10  # annotations of one level that GitHub keeps of a step
+
+
+def append_summary(report: dict[str, Any]) -> list[str]:
+    """Append the Markdown of a report to the summary of this step of a workflow; what to tell the user.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    from ..report.formats.markdown_file import markdown_of
+
+    name = os.environ.get(VARIABLE)
+    if not name:
+        return [f"--steer-github: no summary is written: {VARIABLE}, which GitHub sets in a step, is not set"]
+    file = Path(name)
+    used = file.stat().st_size if file.exists() else 0
+    left = _SUMMARY - used - _ROOM
+    if left < _LEAST:
+        return [f"--steer-github: no summary is written: {file} has {used:,} bytes already, and GitHub takes {_SUMMARY:,}"]
+    text = markdown_of(report, left)
+    with file.open("ab") as stream:
+        stream.write(f"\n{text}".encode(errors="backslashreplace"))
+    return [f"summary: appended to {file}"]
+
+
+def annotation_lines(claims: Sequence[dict[str, Any]], places: Mapping[str, Place], root: Path, texts: str) -> list[str]:
+    """The workflow commands that show claims at their lines, the most important first; then how many GitHub has no room for.
+
+    A claim that is broken or could not be measured is an error, an inconclusive one a warning, one that holds although it is known
+    to fail a notice. A known failure has none.
+
+    Args:
+        places: of tests, by id.
+        root: pytest's root.
+        texts: what of the texts of data is shown, as in a report.
+    """
+    from ..report.texts import with_texts
+    from ..report.verdict import verdict_of
+
+    found = verdict_of({"claims": [with_texts(claim, texts) for claim in claims], "provenance": {}})
+    levels = {"error": found.broken + found.errors, "warning": found.inconclusive, "notice": found.unexpected}
+    lines, left_out = [], []
+    for level, group in levels.items():
+        # A test that asserts the same in a loop has one annotation.
+        commands = list(dict.fromkeys(_command(level, claim, places.get(claim["id"]), root) for claim in group))
+        lines += commands[:_MOST]
+        if len(commands) > _MOST:
+            left_out.append(f"{len(commands) - _MOST} of {len(commands)} of level {level}")
+    if left_out:
+        lines.append(
+            f"--steer-github: GitHub shows {_MOST} annotations of a level in a step; left out: {', '.join(left_out)}"
+        )
+    return lines
+
+
+def _command(level: str, claim: dict[str, Any], place: Place | None, root: Path) -> str:
+    from ..report.verdict import verdict_words
+
+    name = claim["id"].partition("::")[2] or claim["name"]
+    at = {"title": f"{name}: {verdict_words(claim['verdict'], claim['xfail'])}"}
+    if place is not None:
+        at = {"file": _in_repository(place[0], root), "line": str(place[1]), **at}
+    said = visible(claim["message"] or str(claim["error"])).split("\n")
+    message = "\n".join(line.strip() for line in said[:2])
+    where = ",".join(f"{key}={_property(visible(value))}" for key, value in at.items())
+    return f"::{level} {where}::{_data(message)}"
+
+
+def _in_repository(file: str, root: Path) -> str:
+    """The file as GitHub names it: seen from the checked-out repository, which may be above pytest's root."""
+    workspace = os.environ.get("GITHUB_WORKSPACE")
+    whole = root / file
+    return (
+        whole.relative_to(workspace).as_posix() if workspace and whole.is_relative_to(workspace) else Path(file).as_posix()
+    )
+
+
+def _data(text: str) -> str:
+    """What GitHub's own toolkit escapes (``@actions/core``, command.ts)."""
+    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+
+
+def _property(text: str) -> str:
+    return _data(text).replace(":", "%3A").replace(",", "%2C")

@@ -1,0 +1,391 @@
+"""The plugin's options, translated into the run's context. Imports nothing heavy."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import re
+import warnings
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ..core import registry
+from ..core.errors import ModelError, SteerWarning
+from ..core.file_formats import format_of, suffixes_of
+from ..core.processor import has_bfloat16
+from ..core.registry import did_you_mean
+from ..core.run_context import DTYPES, Effort, RunContext
+from ..core.sources import DEFAULT_MODEL, find_model, shown
+from .columns import usage_error
+
+SUFFIXES = (".steer.yaml", ".steer.yml", ".steer.json")  # of claim files
+INCONCLUSIVE = ("fail", "skip", "xfail")
+TEXTS = ("all", "short", "none")
+# Suffixes of our own formats of reports, known here so that nothing heavy is imported, and the libraries that each needs.
+OWN_REPORTS: dict[str, tuple[str, ...]] = {".json": (), ".html": ("altair", "vl_convert"), ".md": ()}
+# A quick look is not judged to the last digit, so "dev" also runs in bfloat16 on a CPU that has instructions for it.
+PROFILES = {
+    "dev": Effort("dev", max_items=20, max_drawn=40, in_rounds=True, max_contexts=12, batch=8),
+    "ci": Effort("ci"),
+    "nightly": Effort("nightly", max_contexts=200, batch=32),
+}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The options of a pytest run.
+
+    Attributes:
+        run: what measuring needs.
+        reports: files to write.
+        report_texts: what of the texts of data goes into them, one of ``TEXTS``.
+        inconclusive: what an inconclusive claim is, one of ``INCONCLUSIVE``.
+        holm: adjust the verdicts of each claim file for the number of its claims.
+        save_counterexamples: add contexts that broke a claim to its file.
+        strict_known: an `xfail` of a claim that holds is a failure, whatever it says of itself.
+        options: those that decide what is measured and how it is judged, by name, as a report holds them.
+        github: summary and annotations for GitHub Actions.
+        baseline: an earlier report that the run is held against. update_baseline: write this run's report in its place.
+        tolerance: a loss beyond this, in a claim's unit, is shown as worse.
+    """
+
+    run: RunContext
+    reports: tuple[Path, ...]
+    report_texts: str
+    inconclusive: str
+    holm: bool
+    save_counterexamples: bool
+    strict_known: bool
+    options: dict[str, Any]
+    github: bool
+    baseline: Path | None = None
+    update_baseline: bool = False
+    tolerance: float = 0.0
+
+
+@dataclass(frozen=True)
+class _Option:
+    """``--steer-NAME`` and ``steer_NAME`` of the ini file.
+
+    Attributes:
+        read: makes a value of the text that was given; a ValueError or ModelError says what is wrong with it.
+        default: the text where none is given; without one the value is None.
+        several: repeatable, one per line in the ini file.
+    """
+
+    name: str
+    metavar: str
+    help: str
+    read: Callable[[str], Any] = str
+    default: str | None = None
+    several: bool = False
+
+    @property
+    def key(self) -> str:
+        return f"steer_{self.name.replace('-', '_')}"
+
+
+def _model(text: str) -> str:
+    find_model(text)
+    return text
+
+
+def _one_of(*known: str) -> Callable[[str], str]:
+    def read(text: str) -> str:
+        if text not in known:
+            raise ValueError(f"must be one of {', '.join(known)}, not {text!r}")
+        return text
+
+    return read
+
+
+def _seed(text: str) -> int:
+    if not text.isdigit():
+        raise ValueError(f"takes a whole number from 0 on, not {text!r}")
+    return int(text)
+
+
+def _pattern(text: str) -> str:
+    try:
+        re.compile(text)
+    except re.error as error:
+        raise ValueError(f"{text!r} is not a regular expression: {error}") from None
+    return text
+
+
+def _folder(text: str) -> Path:
+    folder = Path(text).expanduser().absolute()
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"{text}: is a file, not a folder")
+    return folder
+
+
+def _report(text: str) -> Path:
+    file = Path(text).expanduser().absolute()
+    suffix = file.suffix.lower()
+    missing = next((library for library in OWN_REPORTS.get(suffix, ()) if find_spec(library) is None), None)
+    if missing is not None:
+        raise ValueError(
+            f"{text}: the page's figures are drawn by Altair and vl-convert, and {missing} is not installed. Install them: "
+            "pip install 'pytest-steer[page]'"
+        )
+    if suffix not in OWN_REPORTS and format_of("report format", file) is None:
+        from ..report import formats  # noqa: F401  # whose suffixes are offered
+
+        known, broken = suffixes_of("report format"), registry.load_extensions()
+        raise ValueError(
+            f"{text}: no report format has the suffix {file.suffix!r}; {did_you_mean(file.suffix, known)}"
+            + "".join(f"\nThe extension {name} could not be loaded: {reason}" for name, reason in broken.items())
+        )
+    if not file.parent.is_dir():
+        raise ValueError(f"{text}: the folder {file.parent} does not exist")
+    if file.is_dir():
+        raise ValueError(f"{text}: is a folder")
+    if file.name.endswith(".partial.json"):
+        raise ValueError(f"{text}: is the name of a report that is not finished; take {file.name.replace('.partial', '')}")
+    if (file.is_file() or not file.exists()) and not os.access(file.parent, os.W_OK):
+        raise ValueError(f"{text}: nothing can be written in the folder {file.parent}")
+    return file
+
+
+def _baseline(text: str) -> Path:
+    file = Path(text).expanduser().absolute()
+    if file.is_dir():
+        raise ValueError(f"{text}: is a folder")
+    if file.suffix.lower() != ".json":
+        raise ValueError(f"{text}: a baseline is a JSON report, whose name ends in .json")
+    if not file.parent.is_dir():
+        raise ValueError(f"{text}: the folder {file.parent} does not exist")
+    return file
+
+
+def _tolerance(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 <= value < math.inf:
+        raise ValueError(f"takes a number from 0 on, not {text!r}")
+    return value
+
+
+def _check_apart(baseline: Path, reports: Iterable[Path]) -> None:
+    """Refuse a report, or what is kept of it while the run goes on, that would take the baseline's place unasked."""
+    for report in reports:
+        taken = [report, report.with_suffix(".partial.json")] if report.suffix.lower() == ".json" else [report]
+        if baseline.resolve() in [path.resolve() for path in taken]:
+            raise usage_error(
+                f"--steer-report {shown(report)}: would replace the baseline {shown(baseline)}. Give the report another name, such as "
+                "--steer-report new.json; --steer-update-baseline replaces the baseline"
+            )
+
+
+def _context(text: str) -> dict[str, Any]:
+    try:
+        found = json.loads(text)
+    except ValueError as error:
+        raise ValueError(f"{text!r} is not JSON: {error}") from None
+    if not isinstance(found, dict):
+        raise ValueError(f"takes a mapping of axes to values, not {text}")
+    return found
+
+
+OPTIONS = (
+    _Option(
+        "model",
+        "MODEL",
+        "model under test: a transformers folder, a .gguf file, a hub id, builtin:NAME or package:NAME; wins over the "
+        f"claim file (default: the claim file's, else {DEFAULT_MODEL})",
+        _model,
+    ),
+    _Option("device", "DEVICE", "device of the model", default="auto"),
+    _Option("dtype", "DTYPE", f"dtype of the model: {', '.join(DTYPES)}", _one_of(*DTYPES), "auto"),
+    _Option(
+        "allow-unexpected",
+        "PATTERN",
+        "regular expression: weights in the model's files that it has no place for may be left out if their names match "
+        "(repeatable)",
+        _pattern,
+        several=True,
+    ),
+    _Option(
+        "profile",
+        "NAME",
+        "effort: dev (items drawn in rounds until a claim is decided, at most 40; the first 20 texts; few contexts; "
+        "bfloat16 on a CPU that has instructions for it), ci, nightly (many contexts)",
+        _one_of(*PROFILES),
+        "ci",
+    ),
+    _Option("seed", "N", "everything random follows it", _seed, "0"),
+    _Option("inconclusive", "WHAT", "what an inconclusive claim is: fail, skip or xfail", _one_of(*INCONCLUSIVE), "fail"),
+    _Option("cache", "DIR", "folder in which scores are kept across runs (default: none)", _folder),
+    _Option(
+        "counterexamples",
+        "DIR",
+        "folder in which contexts that broke claims are kept, to be tried first the next time (default: in pytest's cache)",
+        _folder,
+    ),
+    _Option(
+        "report",
+        "PATH",
+        "write a report; the suffix says its format: .json, .html (a page), .md (for GitHub), or that of an extension (repeatable)",
+        _report,
+        several=True,
+    ),
+    _Option(
+        "baseline",
+        "PATH",
+        "an earlier JSON report: what the run changes is shown, and no_regression claims are judged (default: none)",
+        _baseline,
+    ),
+    _Option(
+        "tolerance",
+        "LOSS",
+        "with --steer-baseline: a proven loss up to this, in each claim's unit, is not shown as worse",
+        _tolerance,
+        "0",
+    ),
+    _Option(
+        "report-texts",
+        "WHAT",
+        "what of the texts of items, prompts and contexts a report holds: all, short (80 characters each) or none",
+        _one_of(*TEXTS),
+        "all",
+    ),
+)
+FLAGS = {
+    "save-counterexamples": "add every context that broke a claim to the `regressions` of its claim file",
+    "github": "in GitHub Actions: append the Markdown report to the step's summary, and show claims that do not hold at their lines",
+    "holm": "adjust the verdicts of each claim file for the number of its claims (Holm 1979)",
+    "strict-known": "fail an `xfail` that no longer applies: its claim holds, or the day when it expires is over",
+    "update-baseline": "write this run's report in the place of the file that --steer-baseline names, and show what it replaces",
+    "no-soundness": "do not check that hooks do what they say before the first claim about each intervention",
+}
+
+
+def add_options(parser: pytest.Parser) -> None:
+    """Declares ``--steer-*`` and their ini twins."""
+    group = parser.getgroup("steer", "steering claims (pytest-steer)")
+    for option in OPTIONS:
+        shown = option.help if option.default is None else f"{option.help} (default: {option.default})"
+        action = "append" if option.several else "store"
+        group.addoption(f"--steer-{option.name}", action=action, metavar=option.metavar, help=shown)
+        twin = f"the same as --steer-{option.name}"
+        if option.several:
+            parser.addini(option.key, f"{twin}, one per line", type="linelist", default=[])
+        else:
+            parser.addini(option.key, twin, default=option.default)
+    for name, text in FLAGS.items():
+        group.addoption(f"--steer-{name}", action="store_true", default=None, help=text)
+        parser.addini(f"steer_{name.replace('-', '_')}", f"the same as --steer-{name}", type="bool", default=False)
+    group.addoption(
+        "--steer-context",
+        metavar="JSON",
+        help='look at this one context in place of a search, such as \'{"option_order": "swapped"}\'',
+    )
+
+
+def read_settings(config: pytest.Config) -> Settings:
+    """The options, checked.
+
+    Raises:
+        pytest.UsageError: a value that cannot be used; says which option and what it takes.
+    """
+    value = {option.name: _value(config, option) for option in OPTIONS}
+    flag = {name: _given(config, f"steer_{name.replace('-', '_')}")[0] for name in FLAGS}
+    context = config.getoption("steer_context")
+    cache: pytest.Cache | None = getattr(config, "cache", None)
+
+    def counterexamples() -> Path | None:
+        # pytest's cache makes its folder at once, so it is asked only when there is something to look up.
+        folder: Path | None = value["counterexamples"]
+        if folder is not None or cache is None:
+            return folder
+        try:
+            return cache.mkdir("steer-counterexamples")
+        except OSError as error:
+            said = f"contexts that break a claim are not kept: pytest's cache folder cannot be written ({error.strerror})"
+            warnings.warn(SteerWarning(said), stacklevel=2)
+            return None
+
+    run = RunContext(
+        seed=value["seed"],
+        effort=PROFILES[value["profile"]],
+        soundness=not flag["no-soundness"],
+        model=value["model"],
+        device=value["device"],
+        dtype=value["dtype"],
+        half_on_cpu=value["profile"] == "dev" and value["dtype"] == "auto" and has_bfloat16(),
+        allow_unexpected=value["allow-unexpected"],
+        cache=value["cache"],
+        counterexamples=counterexamples,
+        context=_read("--steer-context", _context, context) if context is not None else None,
+    )
+    if flag["update-baseline"] and value["baseline"] is None:
+        raise pytest.UsageError("--steer-update-baseline: say which file: --steer-baseline PATH")
+    if value["baseline"] is not None:
+        _check_apart(value["baseline"], value["report"])
+    return Settings(
+        run,
+        value["report"],
+        value["report-texts"],
+        value["inconclusive"],
+        bool(flag["holm"]),
+        bool(flag["save-counterexamples"]),
+        bool(flag["strict-known"]),
+        _recorded({**value, **{name: bool(given) for name, given in flag.items()}, "context": run.context}),
+        bool(flag["github"]),
+        value["baseline"],
+        bool(flag["update-baseline"]),
+        value["tolerance"],
+    )
+
+
+# Where something is kept or written decides no number.
+_NOT_RECORDED = {
+    "baseline",
+    "update-baseline",
+    "cache",
+    "counterexamples",
+    "github",
+    "report",
+    "report-texts",
+    "save-counterexamples",
+    "tolerance",
+}
+
+
+def _recorded(values: dict[str, Any]) -> dict[str, Any]:
+    return {
+        name: list(value) if isinstance(value, tuple) else str(value) if isinstance(value, Path) else value
+        for name, value in values.items()
+        if name not in _NOT_RECORDED
+    }
+
+
+def _value(config: pytest.Config, option: _Option) -> Any:
+    given, where = _given(config, option.key)
+    if option.several:
+        return tuple(_read(where, option.read, text) for text in given)
+    return _read(where, option.read, given) if given or option.default is not None else None
+
+
+def _given(config: pytest.Config, key: str) -> tuple[Any, str]:
+    """What the command line says, else the ini file, and where it stands, for messages."""
+    given = config.getoption(key)
+    if given is not None:
+        return given, f"--{key.replace('_', '-')}"
+    return config.getini(key), f"{key} in the ini file"
+
+
+def _read(where: str, read: Callable[[str], Any], text: str) -> Any:
+    try:
+        return read(text)
+    except (ValueError, ModelError) as error:
+        raise usage_error(f"{where}: {error}") from None

@@ -1,0 +1,264 @@
+"""What the user sees in the terminal: a header line and one table at the end."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import signal
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from ..core.columns import wrapped
+from ..core.errors import ModelError, SteerError, exceptions_named
+from ..core.run_context import RunContext
+from ..core.screen import visible
+from ..core.sources import find_model, shown
+from .columns import columns, painter, usage_error
+from .options import SUFFIXES
+from .partial import provenance_of
+
+if TYPE_CHECKING:
+    from .baseline import Baseline
+    from .session import SteerSession
+
+_MOST_IDS = 5
+
+
+def announce(run: RunContext, models: Sequence[str], width: int) -> list[str]:
+    """The header line, only when a claim was collected.
+
+    Args:
+        models: the model of each claim.
+        width: columns of the terminal.
+    """
+    if not models:
+        return []
+    from ..prompting.formats import template_name
+
+    names = sorted({*models})
+    noun = "claim" if len(models) == 1 else "claims"
+    dtype = f"{run.dtype}: bfloat16 on the CPU" if run.half_on_cpu else run.dtype
+    lines = [
+        f"steer: {len(models)} {noun} on {', '.join(names)} (profile {run.effort.name}, seed {run.seed}, dtype {dtype}, "
+        f"device {run.device})",
+        *(f"steer: {name}: {template}" for name in names if (template := template_name(name)) is not None),
+    ]
+    return [wrapped(visible(line), width) for line in lines]
+
+
+def models_of(session: SteerSession, ids: Iterable[str], root: Path) -> list[str]:
+    """The model of each claim among these ids, as its file says: xdist's workers send no more than ids."""
+    from ..files import read_suite
+
+    names: dict[str, list[str]] = {}
+    for one in ids:
+        file, _, name = one.partition("::")
+        if file.endswith(SUFFIXES):
+            names.setdefault(file, []).append(name)
+    models: list[str] = []
+    for file, wanted in names.items():
+        try:
+            with exceptions_named():
+                suite = read_suite(shown(root / file))
+        except SteerError:  # which is one broken claim
+            models += [session.settings.run.model_name()] * len(wanted)
+            continue
+        entries = {visible(entry.name): entry for entry in suite.entries}
+        models += [session.model_name(suite, entries.get(name, suite.entries[0])) for name in wanted]
+    return models
+
+
+def check_options(run: RunContext) -> None:
+    """Finds out before the first claim whether the device, and a hub id given as the model, can be had at all.
+
+    Raises:
+        pytest.UsageError: one cannot.
+    """
+    if run.device != "auto":
+        from ..model.loading import pick_device
+
+        try:
+            pick_device(run.device)
+        except ModelError as error:
+            raise usage_error(f"--steer-device: {error}; 'cpu' always can") from None
+    source = find_model(run.model) if run.model is not None else None
+    if source is None or source.kind != "hub":
+        return
+    from transformers.utils.hub import cached_file
+
+    try:
+        cached_file(str(source.place), "config.json")
+    except Exception as error:  # the hub client raises nearly anything
+        first = str(error).strip().splitlines()[0]
+        raise usage_error(
+            f"--steer-model: {run.model!r} is neither a folder, a .gguf file, builtin:NAME nor package:NAME, and as "
+            f"a hub id it cannot be had: {first}"
+        ) from None
+
+
+def summarize(reporter: pytest.TerminalReporter, claims: list[dict[str, Any]], saved: list[str]) -> None:
+    """The table of all claims, how many wrong verdicts to expect in it, and what was written to files."""
+    width, paint = columns(reporter.config), painter(reporter)
+    notes, counts = [], ""
+    if claims:
+        from ..core.record import record_of
+        from ..report import (
+            claim_table,
+            claim_warnings,
+            comparison_of,
+            control_ranks,
+            deployed_moves,
+            entanglement_map,
+            expected_false,
+            fitting,
+            noted_lines,
+            texts_left_out,
+            verdict_counts,
+        )
+
+        records = [record_of(claim) for claim in fitting(claims)[0]]
+        reporter.section("steering claims")
+        # Colours are put in last: all that others wrote in the table is written out as visible text.
+        reporter.write_line(f"{claim_table(records, width=width, paint=paint)}\n")
+        tables = filter(None, (comparison_of(records, width=width), entanglement_map(records, width=width)))
+        for text in tables:
+            reporter.write_line(f"{text}\n")
+        notes = [
+            *deployed_moves(records),
+            *noted_lines(records),
+            *control_ranks(records),
+            *texts_left_out(records),
+            *claim_warnings(records),
+        ]
+        notes.append(expected_false(records))
+        counts = verdict_counts(records, width=width, paint=paint)
+    for line in notes:
+        reporter.write_line(wrapped(visible(line), width))
+    if counts:
+        reporter.write_line(counts)
+    for line in saved:
+        reporter.write_line(wrapped(visible(line), width))
+
+
+def save_counterexamples(root: Path, claims: list[dict[str, Any]]) -> list[str]:
+    """Adds proven counterexamples to the regressions of their claim files; what to tell the user of each.
+
+    Args:
+        root: the folder that node ids are seen from.
+    """
+    lines: list[str] = []
+    by_file: dict[Path, list[dict[str, Any]]] = {}
+    for claim in claims:
+        found = claim.get("counterexample")
+        if found is None or claim["verdict"] != "fail":
+            continue
+        file = root / claim["id"].partition("::")[0]
+        if not file.name.endswith(SUFFIXES):
+            lines.append(f"counterexample of {claim['id']} not saved: only a claim file has regressions")
+        elif found["context"]:  # as given is always tried
+            by_file.setdefault(file, []).append(found["context"])
+    for file, contexts in by_file.items():
+        from ..files.regressions import add_regressions
+
+        try:
+            added = add_regressions(file, contexts, root)
+        except (SteerError, OSError) as error:
+            lines.append(f"regressions: {shown(file)} is left as it was: {error}")
+            continue
+        lines += [f"regressions: added {json.dumps(context, ensure_ascii=False)} to {shown(file)}" for context in added]
+    return lines
+
+
+def count_as_error(reporter: pytest.TerminalReporter | None, told: Iterable[str]) -> None:
+    """Lets the last lines of the run say that there was an error, which no test had.
+
+    Args:
+        told: what :func:`write_reports` tells. The first option that a line names is the one that failed.
+    """
+    if reporter is not None:
+        option = next((line.partition(":")[0] for line in told if line.startswith("--steer-")), "--steer-report")
+        found = pytest.TestReport(option, (option, None, ""), {}, "failed", "not all of it could be written", "teardown")
+        reporter.stats.setdefault("error", []).append(found)
+
+
+def stopped_lines(session: SteerSession, ids: list[str], interrupted: bool) -> list[str]:
+    """What to tell of a run that ended before all its claims were measured: what was, what is kept, and how to go on.
+
+    Args:
+        ids: of the claims that were not measured.
+    """
+    if not ids and not interrupted:
+        return []
+    lines = [f"{'interrupted' if interrupted else 'stopped'}: {len(session.claims)} measured, {len(ids)} not run"]
+    if ids and len(ids) <= _MOST_IDS:
+        lines.append(f"go on: pytest {shlex.join(ids)}")
+    elif ids:
+        lines.append("go on: run the same command again")
+    cache = session.settings.run.cache
+    kept = f"scores are kept in {cache}" if cache is not None else "scores were not kept: --steer-cache DIR keeps them"
+    return [*lines, kept]
+
+
+@contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Ignore Ctrl-C in the body: what ends a run is short, and a second Ctrl-C would lose the report that the first one left."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler if before is None else before)
+
+
+def write_reports(
+    session: SteerSession, baseline: Baseline | None, config: pytest.Config, **ended: Any
+) -> tuple[list[str], int | None]:
+    """Writes the reports that were asked for, held against a baseline where there is one; what to tell of each, and the exit code to end with
+    if one cannot be written.
+
+    Args:
+        ended: how the run ended, see ``build_report``.
+    """
+    from ..report import build_report, fitting, with_texts, write_report
+
+    settings, partials = session.settings, session.partials
+    claims, faults = fitting([with_texts(claim, settings.report_texts) for claim in session.claims])
+    lines = [f"--steer-report: {fault}" for fault in faults]
+    ended |= {"started": session.started, "commit": session.commit, **provenance_of(settings)}
+    report = build_report(claims, **ended)
+    code = int(pytest.ExitCode.TESTS_FAILED) if faults else None
+    if baseline is not None:
+        baseline.hold(report, config)
+    for path in settings.reports:
+        try:
+            write_report(path, report)
+        except (OSError, SteerError) as error:
+            reason = error.strerror if isinstance(error, OSError) else error
+            before = "; the report that was there before is untouched" if path.is_file() else ""
+            lines.append(f"--steer-report: {path} cannot be written: {reason}{before}")
+            if partials is not None and isinstance(error, OSError):
+                lines.append(partials.kept(path))
+            code = int(pytest.ExitCode.USAGE_ERROR)
+        else:
+            lines.append(f"report: {path}")
+            if partials is not None:
+                partials.discard(path)
+    if settings.github:
+        from .github import append_summary
+
+        try:
+            lines += append_summary(report)
+        except OSError as error:
+            lines.append(f"--steer-github: the summary cannot be written: {error}")
+            code = int(pytest.ExitCode.USAGE_ERROR)
+    if baseline is not None and baseline.update:
+        said, failed = baseline.replace(report)
+        lines, code = [*lines, *said], code if failed is None else failed
+    return lines, code
