@@ -47,7 +47,7 @@ from .controls import controls_of_no_effect
 from .curves import check_has_slope
 from .findings import Found
 from .in_rounds import draw_in_rounds, is_in_rounds
-from .judging import Judgement, judge_measurement
+from .judging import Judgement, inferred, judge_measurement
 from .measurement import Counted, Measurement
 from .over_replies import Written, asked_replies, cluster_details, read_replies, reply_probes
 from .rulings import Ruling, noted_replies, replies_record
@@ -316,7 +316,7 @@ class OverCurve(OverItems):
             draw = draw_in_rounds(
                 sample.units,
                 lambda items: values(ask.propensity(items, multipliers)),
-                lambda numbers: estimator.infer(numbers, confidence=self.confidence, direction=direction),
+                lambda numbers: inferred(estimator, numbers, confidence=self.confidence, direction=direction),
                 threshold=self.threshold,
                 direction=direction,
                 seed=self.seed,

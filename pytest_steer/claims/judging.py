@@ -10,13 +10,13 @@ from ..core.evidence import Direction, Verdict
 from ..core.finding import Weight, code
 from ..core.numbers import number
 from ..core.record import Noise, Receipt
-from ..measures import NoiseFloor, noise_floor, steering_receipt
+from ..measures import Array, NoiseFloor, noise_floor, steering_receipt
 from ..measures.ask import Ask
 from ..measures.compared import bounds_of
 from ..model import engine_of
 from ..model.noise import eps_of
 from ..stats import Inference, judge
-from ..stats.estimators import floor_of
+from ..stats.estimators import Clusters, Estimator, floor_of
 from .measurement import Measurement
 
 Interval = tuple[float | None, float | None]
@@ -154,9 +154,7 @@ def judge_measurement(
         SteerError: the verdict would rest on rounding.
     """
     subject, entries, direction = measured.subject or ask.subject, measured.entries, measured.direction
-    found = measured.estimator.infer(measured.values, entries.clusters, confidence=confidence, direction=direction)
-    if not isinstance(found, Inference):
-        raise SteerError(f"infer gave {type(found).__name__}, not an Inference, which has the p-values too")
+    found = inferred(measured.estimator, measured.values, entries.clusters, confidence=confidence, direction=direction)
     receipt = steering_receipt(ask.model, measured.probes, subject.intervention, subject.multiplier)
     at = _threshold_at(measured, threshold)
     holds, fails = (None, None) if at is None else (found.p_at_least(at), found.p_at_most(at))
@@ -191,6 +189,20 @@ def judge_measurement(
     judgement = replace(judgement, noise=_noise(floor, measured.moved(floor), judgement.interval))
     _check_above_noise(ask, measured, judgement)
     return judgement
+
+
+def inferred(
+    estimator: Estimator, values: Array, clusters: Clusters = None, *, confidence: float, direction: Direction
+) -> Inference:
+    """The estimate and its bounds by an estimator, which may be a user's own.
+
+    Raises:
+        SteerError: it gives something else.
+    """
+    found: object = estimator.infer(values, clusters, confidence=confidence, direction=direction)
+    if not isinstance(found, Inference):
+        raise SteerError(f"infer gave {type(found).__name__}, not an Inference, which has the p-values too")
+    return found
 
 
 def verdict_of(found: Inference, at: float | None, direction: Direction, min_n: int | None = None) -> Verdict:

@@ -456,9 +456,12 @@ def claim(
 
 
 def _check_names(kind: ClaimKind) -> None:
-    """Refuse names in a declaration that are no parameter and no field of the class."""
+    """Refuse names in a declaration that are no parameter and no field of the class, and parameters that hide something of its base."""
     home = f"{kind.declared.__module__}: the claim {kind.name!r}"
     own, data = list(kind.field_of), [*kind.fields]
+    taken = {"kind", *dir(Claim)} - {one.name for one in dataclasses.fields(Claim)}
+    if hidden := next((name for name in kind.field_of.values() if name in taken), None):
+        raise SteerError(f"{home}: {hidden!r} is something else of every claim: give the parameter another name")
     promised = [] if kind.main is None else [kind.main]
     given: dict[str, tuple[Iterable[str], list[str]]] = {
         "main": (promised, own),

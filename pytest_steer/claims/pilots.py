@@ -214,12 +214,12 @@ def threshold_line(evidence: Evidence) -> list[str]:
         return []
     when = f"set on {record.date}" if record.date else "set on a day that is not said"
     if record.file is None:
-        return [f"  threshold {when}; `from` does not say on which data"]
+        return [f"threshold {when}; `from` does not say on which data"]
     of = f" of {record.measured}" if record.measured else ""
     source = f"from {record.file}{of} (sha256 {(record.sha256 or '')[:12]})"
     if record.of is None:
-        return [f"  threshold {when} {source}; what this claim is judged on has no hashes to compare"]
+        return [f"threshold {when} {source}; what this claim is judged on has no hashes to compare"]
     known = "none" if not record.seen else "all" if record.seen == record.of else str(record.seen)
     return [
-        f"  threshold {when} {source}: {known} of the {record.of} judged here {'is' if known in ('none', '1') else 'are'} in it"
+        f"threshold {when} {source}: {known} of the {record.of} judged here {'is' if known in ('none', '1') else 'are'} in it"
     ]

@@ -51,7 +51,7 @@ def _concluded(claim: AnyClaim, model: Model) -> Evidence:
 
 def _measured(claim: Claim, model: Model) -> Evidence:
     ask = Ask(model, claim.subject, claim.context_asked, check_before)
-    measured = claim.measure(ask)
+    measured = _asked(claim, ask)
     if not isinstance(measured, Measurement):
         raise SteerError(
             f"{type(claim).__module__}: measure of the claim {claim.kind.name!r} gave {type(measured).__name__}, not a Measurement"
@@ -66,6 +66,19 @@ def _measured(claim: Claim, model: Model) -> Evidence:
     found = Found(claim, ask, measured, judgement, details)
     details |= on_promised_side(found) | claim.after(ask, measured, judgement)
     return _recorded(claim, ask, found)
+
+
+def _asked(claim: Claim, ask: Ask) -> Measurement:
+    try:
+        return claim.measure(ask)
+    except TypeError as error:
+        if claim.promise is None or claim.threshold is not None or "NoneType" not in str(error):
+            raise
+        name = claim.promise.name
+        raise SteerError(
+            f"{type(claim).__module__}: {type(claim).__name__} counts with {name!r}, which is None as long as it has no threshold ({error}). "
+            f"Give {name!r} a number, or have measure() leave out what needs one"
+        ) from error
 
 
 def _with_curve(ask: Ask, measured: Measurement) -> Measurement:

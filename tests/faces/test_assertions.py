@@ -214,17 +214,17 @@ def test_what_a_claim_says_in_a_comparison(model, vector: SteeringVector, suite:
         of_slope = assert_steers(model, vector, items, steerability=-50, multipliers=grid, interval="bootstrap").compared
     other = assert_not_anti_steered(model, vector, items, share=0.999, multipliers=grid, confidence=0.9).compared
     resampled = mean_bootstrap(curve.slopes, confidence=0.95, seed=3)
-    assert (of_slope["rank"], other["rank"]) == (0, 1)
-    assert of_slope["steerability_interval"] == pytest.approx([resampled.low, resampled.high])
-    assert other["steerability_interval"] == pytest.approx(bounds(curve.slopes, 0.9))
+    assert (of_slope.rank, other.rank) == (0, 1)
+    assert of_slope.steerability_interval == pytest.approx([resampled.low, resampled.high])
+    assert other.steerability_interval == pytest.approx(bounds(curve.slopes, 0.9))
     effects = curve.values[:, 2] - curve.values[:, 1]
     for found in (of_slope, other):
-        assert found["steerability"] == pytest.approx(curve.slopes.mean())
-        assert (found["n"], found["spread"]) == (len(items), pytest.approx(np.std(curve.values[:, 1], ddof=1)))
-        assert (found["deployed"]["effect"], found["deployed"]["multiplier"]) == (pytest.approx(effects.mean()), 1.0)
-        assert found["deployed"]["wrong_way"] == pytest.approx((effects < 0).mean())
-    assert of_slope["deployed"]["interval"] == pytest.approx(bounds(effects, 0.95))
-    assert other["deployed"]["interval"] == pytest.approx(bounds(effects, 0.9))
+        assert found.steerability == pytest.approx(curve.slopes.mean())
+        assert (found.n, found.spread) == (len(items), pytest.approx(np.std(curve.values[:, 1], ddof=1)))
+        assert (found.deployed.effect, found.deployed.multiplier) == (pytest.approx(effects.mean()), 1.0)
+        assert found.deployed.wrong_way == pytest.approx((effects < 0).mean())
+    assert of_slope.deployed.interval == pytest.approx(bounds(effects, 0.95))
+    assert other.deployed.interval == pytest.approx(bounds(effects, 0.9))
 
 
 def test_effect_at_the_deployed_multiplier(model, vector: SteeringVector, suite: Path) -> None:

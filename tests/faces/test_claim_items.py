@@ -56,7 +56,7 @@ def test_a_claim_that_fails_says_why(suite: Path, pytester: pytest.Pytester) -> 
             "*claim steers*",
             "steers: FAIL  steerability * [[]*, *[]], promised at least 50",
             "  n = 10 items, bounds by t at 0.95 each side: the interval is on the bad side",
-            "  steered: caa at layer 1, positions after_prompt, norm *; deployed multiplier 1 (* of the median hidden norm)",
+            "  steered: caa at layer 1, positions after_prompt, norm *; multiplier 1 (* of the median hidden norm)",
             "  data: test.json",
             "         multiplier*-1*0*1",
             "    mean propensity*",
@@ -365,11 +365,13 @@ def test_what_a_reader_has_to_know_is_said_of_passing_claims_too(suite: Path, py
     result.assert_outcomes(passed=4)
     result.stdout.fnmatch_lines(
         [
-            "warning: c: steers, not_anti_steered: 3 of these 13 items repeat another one (white space aside) and are left out: 10 are distinct",
-            "warning: c: steers, not_anti_steered, ppl_delta_below and 1 more: the file names contexts, but none of these*",
-            "warning: c: ppl_delta_below: this promise can hardly fail: limit 1e+06 lets perplexity double and more; 5 % is written 0.05",
+            "warning: c: steers, not_anti_steered: 3 of these 13 items repeat another one*",
+            "warning: c: ppl_delta_below: this promise can hardly fail: limit 1e+06 lets*",
             "warning: c: seen: 8 of these 8 items ask a question that the vector was extracted from*",
         ]
+    )
+    result.stdout.fnmatch_lines(
+        ["warning: c: steers, not_anti_steered, ppl_delta_below and 1 more: the file names contexts*"]
     )
 
 

@@ -79,7 +79,7 @@ def test_what_is_printed_and_written(folder, capsys):
     assert {vector["strength"] for vector in record["vectors"]} == {"linear", "interpolated"}
     assert record["failures"] == []
     schema = report_schema()
-    rows = {"$ref": "#/$defs/ComparisonRow", "$defs": schema["$defs"]}
+    rows = {"$ref": "#/$defs/Row", "$defs": schema["$defs"]}
     for row in record["rows"]:
         jsonschema.validate(row, rows)
 

@@ -80,23 +80,19 @@ SAYS = {
     "unittest": "SkipTest: by hand (raised in fail, raising.py:",
 }
 CLAIM = '''
-from dataclasses import dataclass
 from typing import Annotated
 
 from raising import fail
-from pytest_steer.claims import claim
-from pytest_steer.core.parameters import Param
+from pytest_steer.extend import Claim, Param, claim
 
-@claim("raises", title="It raises", main="how")
-@dataclass(frozen=True, kw_only=True)
-class Raises:
+@claim("raises", title="It raises", main="way")
+class Raises(Claim):
     """It raises."""
 
-    how: Annotated[str, Param("In which way.", example="long")]
-    name: str = "raises"
+    way: Annotated[str, Param("In which way.", example="long")]
 
-    def measure(self, model):
-        fail(self.how)
+    def measure(self, ask):
+        fail(self.way)
 '''
 ASSERTIONS = """
 import pytest, torch
@@ -134,7 +130,7 @@ def check(claims: dict[str, dict], shown: list[str]) -> None:
 def test_what_a_claim_raises_is_its_error_in_files(suite: Path, pytester: pytest.Pytester, registered_here_only) -> None:
     (suite / "raising.py").write_text(RAISED)
     (suite / "conftest.py").write_text(f"import sys\nsys.path.insert(0, {str(suite)!r})\n{CLAIM}")
-    entries = "".join(f"  - raises: {{how: {how}, name: {how}}}\n" for how in SAYS)
+    entries = "".join(f"  - raises: {{way: {how}, name: {how}}}\n" for how in SAYS)
     (suite / "c.steer.yaml").write_text(f"holm: true{HEAD}{entries}  - steers: -50\n")
     broken = builders.random_model("llama")
     broken.hf.save_pretrained(suite / "other")
@@ -241,40 +237,34 @@ def test_no_part_of_a_report_is_longer_than_a_screen(
 TUPLES = """
 from dataclasses import dataclass
 from typing import Annotated
-from pytest_steer import Items, Model
-from pytest_steer.claims import claim, judged, measure_items
-from pytest_steer.core.evidence import Direction
-from pytest_steer.measures import Subject
-from pytest_steer.core.parameters import Param
+from pytest_steer.extend import Mean, OverCurve, Param, assertion, claim
+
+@dataclass(frozen=True)
+class Tuple(Mean):
+    def infer(self, values, clusters=None, *, confidence, direction):
+        return float(values.mean()), -1.0, 1.0
 
 @claim("tuples", title="A tuple", main="least")
-@dataclass(frozen=True, kw_only=True)
-class Tuples:
+class Tuples(OverCurve):
     \"\"\"It infers a tuple.\"\"\"
 
-    subject: Subject
-    items: Items
     least: Annotated[float, Param("The least.", example=0.1)]
-    sequential: Annotated[bool, Param("In rounds.")] = False
-    name: str = "tuples"
 
-    def measure(self, model: Model):
-        return measure_items(
-            model, self.subject, self.items, [0, 1], check="tuples", name=self.name, statistic="slope",
-            direction=Direction.AT_LEAST, threshold=self.least, values=lambda curve: curve.slopes,
-            infer=lambda slopes: (float(slopes.mean()), -1.0, 1.0), sequential=self.sequential,
-        )[2]
+    def measure(self, ask):
+        estimator = Tuple(sequential=self.in_rounds())
+        return self.over_curve(ask, lambda curve: curve.slopes, estimator, statistic="slope", moved=lambda floor, curve: 0.0)
+
+assert_tuples = assertion(Tuples)
 """
 TUPLES_CALLED = """
 import pytest
+from conftest import assert_tuples
 from pytest_steer import extract, read_items
-from pytest_steer.claims.holding import hold
 
 @pytest.mark.parametrize("sequential", [False, True])
 def test_it(steer_model, sequential):
     vector = extract.caa(steer_model, read_items("train.json"), layer=1)
-    given = dict(model=steer_model, vector=vector, items=read_items("test.json"), least=0.1, sequential=sequential)
-    hold("tuples", given | {"shared": {}})
+    assert_tuples(steer_model, vector, read_items("test.json"), least=0.1, sequential=sequential)
 """
 
 

@@ -117,8 +117,7 @@ def test_without_a_place_for_the_summary_the_run_says_so_and_counts(
 
 def claim(name: str, verdict: Verdict, message: str = "") -> dict:
     evidence = Evidence("steers", name, verdict, "s", 1.0, (0.5, 1.5), threshold=2.0, n=9, suite="s", id=f"a::{name}")
-    evidence.message = message
-    return evidence.to_dict() | {"model": None}
+    return evidence.but(message=message).to_dict() | {"model": None}
 
 
 def test_at_most_ten_annotations_of_a_level_and_broken_claims_first(tmp_path: Path, outside_of_github) -> None:

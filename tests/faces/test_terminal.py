@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from reports import noted
 from terminal import run_in_terminal, too_long, width
 from x.conftest import HEAD
 
@@ -171,7 +172,7 @@ def test_a_known_failure_that_passes_says_what_to_delete(suite: Path, pytester: 
         ]
     )
     better, *_ = json.loads((suite / "r.json").read_text())["claims"]
-    assert [f"{one['text']}: {one['cure']}" for one in better["findings"] if one["code"] == "known-failure"] == [told]
+    assert noted(better, "known-failure") == [told]
 
 
 def test_a_command_that_is_broken_can_be_copied(

@@ -37,42 +37,33 @@ KINDS: dict[str, tuple[str, str, float, dict[str, Any]]] = {
 }
 ONE_OF_SEVERAL = ("holds_in_contexts", "generalizes")
 FLIPS = '''
-from dataclasses import dataclass
-from typing import Annotated, Unpack
+from typing import Annotated
 
-from pytest_steer import Items, Model
-from pytest_steer.claims import claim, measure_items
-from pytest_steer.claims.common import OverItems
-from pytest_steer.claims.holding import hold
-from pytest_steer.core.evidence import Direction, Evidence
-from pytest_steer.measures import Subject
-from pytest_steer.core.parameters import Param
-from pytest_steer.stats import share
+from pytest_steer.extend import AboutItems, Ask, Direction, Measurement, Param, Promise, Share, assertion, claim
 
 
 @claim("flips", title="Steering flips answers", main="share")
-@dataclass(frozen=True, kw_only=True)
-class Flips:
+class Flips(AboutItems):
     """At least the share `share` of the items goes over."""
 
-    subject: Subject
-    items: Items
-    share: Annotated[float, Param("The least share of items that go over.", example=0.5, above=0, below=1)]
-    confidence: float = 0.95
-    name: str = "flips"
+    share: Annotated[Promise, Param("The least share of items that go over.", example=0.5, above=0, below=1)]
 
-    def measure(self, model: Model) -> Evidence:
-        return measure_items(
-            model, self.subject, self.items, [0.0, self.subject.multiplier], check="flips", name=self.name,
-            statistic="share of answers that flip", direction=Direction.AT_MOST, threshold=self.share,
-            values=lambda curve: ((curve.values[:, 0] <= 0) & (curve.values[:, 1] > 0)).astype(float),
-            infer=lambda flips: share(int(flips.sum()), len(flips), confidence=self.confidence),
-            confidence=self.confidence, by_effect=True,
-        )[2]
+    def measure(self, ask: Ask) -> Measurement:
+        sample = self.sampled_items
+        curve = ask.propensity(sample.units, [0.0, self.multiplier])
+        before, after = curve.values.T
+        return Measurement(
+            sample=sample,
+            values=((before <= 0) & (after > 0)).astype(float),
+            estimator=Share(),
+            statistic="share of answers that flip",
+            direction=Direction.AT_MOST,
+            probes=curve.probes,
+            curve=curve,
+        )
 
 
-def assert_flips(model, vector, items, *, share, **shared: Unpack[OverItems]) -> Evidence:
-    return hold("flips", locals())
+assert_flips = assertion(Flips)
 '''
 ASSERTIONS = """
 import contextlib
@@ -150,11 +141,11 @@ def test_without_a_threshold_everything_is_measured_and_nothing_is_judged(
         for same in ("statistic", "estimate", "interval", "confidence", "n", "unit", "direction", "items", "curve", "units"):
             assert claim.get(same) == judged.get(same), (kind, same)
         assert (claim["p_pass"], claim["p_fail"], claim["items_needed"]) == (None, None, None)
-        first, second, third, *_ = claim["message"].splitlines()
+        first, second, *_ = claim["message"].splitlines()
         assert first.startswith(f"{kind}: INCONCLUSIVE  {claim['statistic']} ")
         assert first.endswith(", no threshold yet")
-        assert f" on {claim['n']} {claim['unit']}," in second
-        assert f"write `{key}: {{value: ..., set: 20" in third
+        assert second.startswith(f"  n = {claim['n']} {claim['unit']}, ")
+        assert f"  write `{key}: {{value: ..., set: 20" in claim["message"]
         assert not [one for one in codes_of(claim) if one.startswith("threshold")]
 
 
@@ -295,7 +286,7 @@ def test_a_kind_that_counts_with_a_threshold_that_is_not_there_is_an_error(
     suite: Path, pytester: pytest.Pytester, registered_here_only: None
 ) -> None:
     (suite / "conftest.py").write_text("import flips\n")
-    (suite / "flips.py").write_text(FLIPS.replace("threshold=self.share", "threshold=1 - self.share"))
+    (suite / "flips.py").write_text(FLIPS.replace("before <= 0", "before <= 1 - self.threshold"))
     (suite / "c.steer.yaml").write_text(HEAD + "  - flips:\n")
     claim = claims_of(suite, pytester, "c.steer.yaml")["flips"]
     assert claim["verdict"] == "error"

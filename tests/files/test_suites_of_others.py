@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import sys
+from typing import Annotated
 
 import builders
 import pytest
@@ -13,6 +14,7 @@ import torch
 from pytest_steer import extract, read_items
 from pytest_steer.core import registry
 from pytest_steer.core.errors import ClaimFileError, SteerError
+from pytest_steer.extend import AboutItems, Param, claim
 from pytest_steer.files import BrokenClaim, read_suite
 from pytest_steer.files.build import Builder
 from pytest_steer.files.make import make_steering
@@ -169,6 +171,15 @@ def test_what_cannot_be_registered():
         extract.method("mine", takes="contrast")(lambda model, data: None)
     with pytest.raises(SteerError, match="takes items, contrast, demonstrations, any; not 'pairs'"):
         extract.method("mine", takes="pairs")(lambda model, data: None)
+    with pytest.raises(SteerError, match="'how' is something else of every claim: give the parameter another name"):
+
+        @claim("mine", title="Mine", main="how")
+        class _(AboutItems):
+            how: Annotated[float, Param("How.", example=0.1)]
+
+            def measure(self, ask):
+                raise NotImplementedError
+
     with pytest.raises(SteerError, match="'add' is already registered by"):
         intervention("add", does="added")(lambda vector: vector)
 
@@ -205,6 +216,9 @@ class Theirs(AboutItems):
     def faults(written):
         if "quiz" in written.values and "poem" in written.values:
             yield Fault(("poem",), "goes with no quiz", "Delete one of the two.")
+
+    def measure(self, ask):
+        raise NotImplementedError
 '''
 THEIRS = """vector: {file: v.safetensors, layer: 1}
 data: {test: items.json}

@@ -457,7 +457,7 @@ def test_what_may_rest_says_so_and_is_sound(cap, include_first):
     broken, evidence = broken_by(model, None, vector=capping, **scope)
     assert broken == set()
     assert evidence.verdict is (Verdict.INCONCLUSIVE if cap else Verdict.PASS)  # what never acts proves nothing
-    assert check_before(model, Subject(vector=capping, **scope))["broken"] == []
+    assert check_before(model, Subject(vector=capping, **scope)).broken == ()
     if cap:
         with pytest.raises(SoundnessError, match=r"moves: nothing was steered.*declare that: custom\(\.\.\., rests=True\)"):
             check_before(model, Subject(vector=capped(direction, cap)))
