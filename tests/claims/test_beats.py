@@ -12,7 +12,6 @@ import numpy as np
 import plain
 import pytest
 import torch
-from pytest_steer.claims.kind.beats import Beats
 
 from pytest_steer import (
     Baseline,
@@ -31,6 +30,7 @@ from pytest_steer import (
     wrap_model,
 )
 from pytest_steer.claims import evidence_of
+from pytest_steer.claims.kinds.beats import Beats
 from pytest_steer.core.errors import DataError, SoundnessError, SteerError
 from pytest_steer.extract.training import Training, shuffled
 from pytest_steer.files import BrokenClaim, read_suite

@@ -5,7 +5,6 @@ from __future__ import annotations
 import builders
 import pytest
 from evidence import evidence_of, shown
-from pytest_steer.claims.kind.baselines import Baseline
 
 from pytest_steer import (
     ContrastItem,
@@ -27,6 +26,7 @@ from pytest_steer import (
     assert_suppresses,
 )
 from pytest_steer.claims import kind_of
+from pytest_steer.claims.kinds.baselines import Baseline
 from pytest_steer.core.block import Curve, Distribution, EffectAgainstCost, Intervals, Items
 from pytest_steer.core.registry import names
 from pytest_steer.prompting import Context

@@ -8,13 +8,13 @@ import jsonschema
 import numpy as np
 import pytest
 from evidence import evidence_of, said
-from pytest_steer.claims.kind.generates import Generates
 from replying import BARE, DOWN, MOVED, SILENT, STAYS, Listening, looping, moving
 from scipy import stats
 
 from pytest_steer import Context, Dialogue, SteerError, assert_generates
 from pytest_steer.claims import rulings
 from pytest_steer.claims.explain import explain
+from pytest_steer.claims.kinds.generates import Generates
 from pytest_steer.core.columns import columns_of
 from pytest_steer.core.errors import MeasurementError
 from pytest_steer.report import report_schema

@@ -10,7 +10,6 @@ import jsonschema
 import numpy as np
 import pytest
 from evidence import shown
-from pytest_steer.claims.kind.kl_below import KlBelow
 from scipy import special, stats
 
 from pytest_steer import (
@@ -23,6 +22,7 @@ from pytest_steer import (
     wrap_model,
 )
 from pytest_steer.claims import evidence_of as evidence_of_claim
+from pytest_steer.claims.kinds.kl_below import KlBelow
 from pytest_steer.core.block import Curve
 from pytest_steer.core.errors import DataError, SteerError
 from pytest_steer.core.record import Compared, Strength

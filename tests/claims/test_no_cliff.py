@@ -8,11 +8,11 @@ import builders
 import numpy as np
 import pytest
 from evidence import evidence_of
-from pytest_steer.claims.kind.no_cliff import find_collapse
 from replying import BARE, MOVED, looping
 from scipy import stats
 
 from pytest_steer import SteerError, assert_no_cliff
+from pytest_steer.claims.kinds.no_cliff import find_collapse
 from pytest_steer.core.errors import MeasurementError
 from pytest_steer.steering import custom
 

@@ -9,7 +9,6 @@ import builders
 import numpy as np
 import pytest
 import torch
-from pytest_steer.claims.kind.sides import question_of
 from scipy import stats
 
 from pytest_steer import (
@@ -24,6 +23,7 @@ from pytest_steer import (
     assert_steers,
     assert_suppresses,
 )
+from pytest_steer.claims.kinds.sides import question_of
 from pytest_steer.claims.multiplicity import adjusted
 from pytest_steer.core.errors import DataError
 from pytest_steer.data.traces import traces

@@ -13,7 +13,6 @@ import jsonschema
 import numpy as np
 import pytest
 from evidence import evidence_of, said
-from pytest_steer.claims.kind.steers import Steers
 from reports import records
 from scipy import stats
 
@@ -36,6 +35,7 @@ from pytest_steer import (
     assert_suppresses,
     extract,
 )
+from pytest_steer.claims.kinds.steers import Steers
 from pytest_steer.claims.running import evidence_of as run_claim
 from pytest_steer.core.errors import DataError
 from pytest_steer.data import as_items

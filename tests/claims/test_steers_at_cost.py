@@ -13,7 +13,6 @@ import plain
 import pytest
 import torch
 from evidence import shown
-from pytest_steer.claims.kind.steers_at_cost import judge_over_budget
 from scipy import stats
 
 from pytest_steer import (
@@ -28,6 +27,7 @@ from pytest_steer import (
     read_items,
     read_texts,
 )
+from pytest_steer.claims.kinds.steers_at_cost import judge_over_budget
 from pytest_steer.core.block import Table
 from pytest_steer.core.errors import DataError, MeasurementError, VectorError
 from pytest_steer.measures import Deployed

@@ -30,7 +30,7 @@ def no_controls_unless_asked(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(autouse=True)
 def few_safety_items(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of the shipped ones, which ``tests/claims`` measures whole."""
-    from pytest_steer.claims.kind import leaves_alone
+    from pytest_steer.claims.kinds import leaves_alone
 
     whole = leaves_alone.safety_items
     monkeypatch.setattr(
