@@ -6,7 +6,8 @@ import json
 from pathlib import Path
 
 import pytest
-from x.conftest import HEAD
+
+from .conftest import HEAD
 
 ASSERTIONS = """
 from pytest_steer import assert_not_anti_steered, assert_ppl_delta_below, assert_steers, extract, read_items

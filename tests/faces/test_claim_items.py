@@ -8,13 +8,14 @@ from pathlib import Path
 import jsonschema
 import pytest
 import torch
-from x.conftest import HEAD, lettered
 
 from pytest_steer import SteeringInconclusive, SteeringVector, load_model
 from pytest_steer.core.evidence import Evidence, Verdict
 from pytest_steer.pytest_plugin import options as pytest_options
 from pytest_steer.pytest_plugin.letters import note_letter, status_of
 from pytest_steer.report import report_schema
+
+from .conftest import HEAD, lettered
 
 PASSING = "  - steers: {steerability: -50}\n  - not_anti_steered: {share: 0.99}\n  - ppl_delta_below: {limit: 1000000}\n"
 

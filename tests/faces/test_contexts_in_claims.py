@@ -6,7 +6,6 @@ import json
 from pathlib import Path
 
 import pytest
-from x.conftest import HEAD, lettered, steering_items
 
 from pytest_steer import Context, axis, load_model, read_items
 from pytest_steer.core.run_context import Effort, RunContext
@@ -14,6 +13,8 @@ from pytest_steer.data import ContrastItem
 from pytest_steer.files import ClaimSpec, read_suite
 from pytest_steer.files.build import Builder
 from pytest_steer.prompting.strategies import contexts
+
+from .conftest import HEAD, lettered, steering_items
 
 CONFTEST = """
 from pytest_steer import ContrastItem, axis

@@ -13,10 +13,11 @@ import jsonschema
 import pytest
 from forked import runpytest
 from reports import noted
-from x.conftest import HEAD
 
 import pytest_steer.pytest_plugin.progress
 from pytest_steer.report import report_schema
+
+from .conftest import HEAD
 
 CLAIMS = "".join(f"  - steers: {{steerability: {value}, name: c{n}}}\n" for n, value in enumerate((-50, 50, -50, -50)))
 STOPPING = """

@@ -8,9 +8,10 @@ from pathlib import Path
 import jsonschema
 import pytest
 from support import builders
-from x.conftest import HEAD, steering_items
 
 from pytest_steer.report import report_schema
+
+from .conftest import HEAD, steering_items
 
 RAISED = """
 import torch

@@ -14,7 +14,8 @@ import builders
 import pytest
 from forked import run_module
 from gguf_model import write_gguf
-from x.conftest import HEAD, lettered
+
+from .conftest import HEAD, lettered
 
 pytest.importorskip("resource")  # not on Windows
 

@@ -17,10 +17,11 @@ from pathlib import Path
 import hypothesis
 import jsonschema
 import pytest
-from x.conftest import lettered
 
 from pytest_steer import SteeringVector, load_model
 from pytest_steer.report import report_schema
+
+from .conftest import lettered
 
 pytestmark = pytest.mark.usefixtures("each_space_is_surveyed_once")
 ROOT = Path(__file__).parents[2]

@@ -9,11 +9,12 @@ from xml.etree import ElementTree
 
 import pytest
 from forked import runpytest
-from x.conftest import HEAD
 
 from pytest_steer.core.evidence import Evidence, Verdict
 from pytest_steer.pytest_plugin.github import annotation_lines, append_summary
 from pytest_steer.report import build_report
+
+from .conftest import HEAD
 
 CLAIMS = """\
   - steers: {name: holds, steerability: -50}

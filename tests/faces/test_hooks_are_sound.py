@@ -7,9 +7,10 @@ from pathlib import Path
 
 import jsonschema
 import pytest
-from x.conftest import HEAD
 
 from pytest_steer.report import report_schema
+
+from .conftest import HEAD
 
 CLAIMS = "  - hooks_are_sound: {max_batches: 3}\n  - ppl_delta_below: {limit: 1000000}\n  - steers: {steerability: -50}\n"
 

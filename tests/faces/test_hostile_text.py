@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from x.conftest import HEAD, steering_items
 
 from pytest_steer import SteeringVector
 from pytest_steer.cli.main import main
 from pytest_steer.core.screen import visible
+
+from .conftest import HEAD, steering_items
 
 ESCAPE, NUL, C1, BIDI = "\x1b[31m", "\x00", "\x9b", "\u202e"
 HOSTILE = f"{ESCAPE}{NUL}{C1}{BIDI}\u2066\u200f\r\x07\ud800"

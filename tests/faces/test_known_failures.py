@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 from reports import noted
-from x.conftest import HEAD
 
 from pytest_steer.report import read_report
+
+from .conftest import HEAD
 
 TODAY = datetime.date.today()
 YESTERDAY, TOMORROW = (TODAY + datetime.timedelta(days=days) for days in (-1, 1))

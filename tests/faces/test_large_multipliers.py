@@ -6,7 +6,8 @@ import json
 from pathlib import Path
 
 import pytest
-from x.conftest import HEAD
+
+from .conftest import HEAD
 
 TEST = """
 import pytest_steer

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 from reports import codes_of, noted
-from x.conftest import HEAD
 
 import pytest_steer
 from pytest_steer.report import report_schema
+
+from .conftest import HEAD
 
 RUN = ("-p", "no:cacheprovider", "-p", "no:xdist", "--steer-report", "r.json")
 

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from x.conftest import HEAD
 
 from pytest_steer import SteeringVector, load_model
+
+from .conftest import HEAD
 
 WRONG = "  - steers: {steerability: 0.1}\n  - steers: {name: wrong, steerabilty: 0.1}\n"
 DATA = "data: {test: test.json, neutral: neutral.txt}\nclaims:\n  - steers: 0.1\n"

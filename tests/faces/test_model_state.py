@@ -9,10 +9,11 @@ import pytest
 import torch
 from reports import codes_of, noted
 from safetensors.torch import load_file, save_file
-from x.conftest import HEAD
 
 import pytest_steer
 from pytest_steer.cli.main import main
+
+from .conftest import HEAD
 
 CLAIM = HEAD + "  - steers: {steerability: -100}\n"
 ITEMS = 'read_items("test.json")'

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 from forked import runpytest
-from x.conftest import HEAD
 
 from pytest_steer.core.evidence import SCORING
 from pytest_steer.report import read_report
+
+from .conftest import HEAD
 
 NUMBERS = (-50, 50, -50, -50)
 CLAIMS = "".join(f"  - steers: {{steerability: {value}, name: c{n}}}\n" for n, value in enumerate(NUMBERS))

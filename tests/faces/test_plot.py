@@ -14,12 +14,13 @@ import numpy as np
 import plain
 import pytest
 from scipy import stats
-from x.conftest import HEAD
 
 from pytest_steer import SteeringVector, load_model, read_items, read_texts
 from pytest_steer.cli.main import main
 from pytest_steer.files import read_suite
 from pytest_steer.files.inputs import Inputs
+
+from .conftest import HEAD
 
 # Imported here, since pytester forgets what a test imports, and vl_convert can be imported once.
 HAS_ALTAIR = all(map(find_spec, ("altair", "vl_convert")))

@@ -6,10 +6,11 @@ import json
 from pathlib import Path
 
 import pytest
-from x.conftest import HEAD, steering_items
 
 from pytest_steer import Context, contexts
 from pytest_steer.files.schema import full_schema
+
+from .conftest import HEAD, steering_items
 
 pytestmark = pytest.mark.usefixtures("registered_here_only")
 

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from x.conftest import HEAD
+
+from .conftest import HEAD
 
 CLAIMS = """
   - steers: {steerability: 0.1}

@@ -8,10 +8,11 @@ from pathlib import Path
 import jsonschema
 import pytest
 from reports import noted
-from x.conftest import lettered
 
 from pytest_steer.report import report_schema
 from pytest_steer.stats import share_of_clusters
+
+from .conftest import lettered
 
 CLAIMS = """\
 min_n: 20

@@ -7,12 +7,13 @@ from pathlib import Path
 
 import jsonschema
 import pytest
-from x.conftest import lettered
 
 from pytest_steer import Context, load_model, propensity_curve, read_items
 from pytest_steer.cli.main import main
 from pytest_steer.measures import asked_record
 from pytest_steer.report import report_schema
+
+from .conftest import lettered
 
 CLAIMS = """
 vector:

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from reports import noted
 from terminal import run_in_terminal, too_long, width
-from x.conftest import HEAD
+
+from .conftest import HEAD
 
 EVERY_KIND = (
     HEAD

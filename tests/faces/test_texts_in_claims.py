@@ -7,9 +7,10 @@ from pathlib import Path
 
 import jsonschema
 import pytest
-from x.conftest import HEAD
 
 from pytest_steer.report import report_schema
+
+from .conftest import HEAD
 
 ANSWERS = [
     {"id": f"a{n}", "prompt": f"Mary made hat {n}. Do you like it?", "completion": "Yes." if n % 3 else "I am sorry, no."}

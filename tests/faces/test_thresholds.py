@@ -11,12 +11,13 @@ from typing import Any
 import pytest
 import torch
 from reports import codes_of, noted
-from x.conftest import HEAD, lettered, steering_items
 
 from pytest_steer import Context, SteeringVector, assert_steers, load_model
 from pytest_steer.core.errors import SteerError
 from pytest_steer.fuzzing.trials import Trials
 from pytest_steer.stats import Direction
+
+from .conftest import HEAD, lettered, steering_items
 
 # Kind, the arguments of its assertion, its promise, a number that nothing here comes near, what else it takes.
 KINDS: dict[str, tuple[str, str, float, dict[str, Any]]] = {

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 from reports import codes_of, noted
-from x.conftest import HEAD
+
+from .conftest import HEAD
 
 CLAIMS = {
     "steers": ("assert_steers", "items", "steerability", -5, -0.5),
