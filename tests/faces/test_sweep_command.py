@@ -186,7 +186,10 @@ def test_no_layer_keeps_the_limits(folder, capsys):
         (["sweep", "--data", "items.json", "--train", "items.json"], "30 questions of items.json are also in items.json"),
         (["sweep", "--data", "items.json", "--train", "texts.json"], "caa compares two answers to one question"),
         (["sweep", "--data", "items.json", "--split", "40/60"], "Write train/validation/test: --split 40/20/40"),
-        ([*APPROVAL, "--vector", "items.json"], "--vector is a vector that is made already. Delete --train, --method and --set"),
+        (
+            [*APPROVAL, "--vector", "items.json"],
+            "--vector is a vector that is made already. Delete --train, --method and --set",
+        ),
         ([*APPROVAL, "--split", "1/1/1"], "Write validation/test: --split 30/70"),
         ([*APPROVAL, "--split", "1/x"], "'1/x'. Write three numbers above 0"),
         (
