@@ -145,19 +145,23 @@ def report_keys() -> str:
     return _page(["# Keys of the JSON report", intro, _table(("Key", "Type", "What it holds"), rows)])
 
 
-def _walk(schema: Schema, whole: Schema, path: str = "") -> Iterator[tuple[str, Schema]]:
+def _walk(schema: Schema, whole: Schema, path: str = "", within: tuple[str, ...] = ()) -> Iterator[tuple[str, Schema]]:
+    reference = schema.get("$ref") if isinstance(schema, Mapping) else None
+    if reference in within:  # a record that holds another of its kind is shown once
+        return
+    within = within if reference is None else (*within, reference)
     schema = _followed(schema, whole)
     for name, inner in schema.get("properties", {}).items():
         found = _followed(inner, whole)
         at = f"{path}.{name}".lstrip(".")
         yield at, {**found, **inner}
-        yield from _walk(found, whole, at)
+        yield from _walk(found, whole, at, within)
     for branch in (*schema.get("anyOf", ()), *schema.get("oneOf", ())):
-        yield from _walk(branch, whole, path)
+        yield from _walk(branch, whole, path, within)
     if isinstance(schema.get("items"), Mapping):
-        yield from _walk(schema["items"], whole, f"{path}[]")
+        yield from _walk(schema["items"], whole, f"{path}[]", within)
     if isinstance(schema.get("additionalProperties"), Mapping):
-        yield from _walk(schema["additionalProperties"], whole, f"{path}.{{}}")
+        yield from _walk(schema["additionalProperties"], whole, f"{path}.{{}}", within)
 
 
 def _followed(schema: Any, whole: Schema) -> Schema:
