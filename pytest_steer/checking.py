@@ -23,7 +23,7 @@ import torch
 from hypothesis import HealthCheck, find
 from hypothesis import settings as searching
 
-from .claims import ClaimKind, evidence_of
+from .claims import ClaimKind, PplDeltaBelow, complete, evidence_of
 from .claims.base import Claim
 from .core import registry
 from .core.errors import DataError, SteerError, exceptions_named
@@ -115,7 +115,7 @@ def check_extension(
         What was tried, a line each.
 
     Raises:
-        SteerError: there is no such thing, or something is wrong with it; lists all that is.
+        SteerError: nothing is registered under the name, or checks fail; lists every failure.
     """
     registry.load_extensions()
     found = [one for one in _CHECKS if name in registry.names(one) and kind in (None, one)]
@@ -327,8 +327,9 @@ def _thresholds(schema: Schema, free: Evidence, verdict: Verdict) -> list[float]
 
 
 def _reported(found: list[Evidence]) -> None:
-    _require(bool(found), "there is no evidence to report")
-    records = [one.but(id=f"checked::{one.verdict}", suite="checked", name=str(one.verdict)).to_dict() for one in found]
+    _require(bool(found), "no verdict could be forced, so there is no evidence to report")
+    named = [one.but(id=f"checked::{one.verdict}", suite="checked", name=str(one.verdict)) for one in found]
+    records = [complete(one).to_dict() for one in named]
     fit, faults = fitting(records)
     _require(not faults, "; ".join(faults))
     report = build_report(fit, seed=0, profile="ci", started=time.time())
@@ -519,7 +520,7 @@ def _axis(trial: _Trial, axis: Axis, given: dict[str, Any], sample: Path | None)
     examples = _items() if axis.draws_examples else None
     items = [*islice(_items(), 2), *islice(_lettered(), 2)]
     with trial.of("it has values to try"):
-        _require(bool(values), "no value is listed, and there is no example: Axis(..., example=...)")
+        _require(bool(values), "it has no value to try: give an example, Axis(..., example=...)")
     changed = False
     for value in values:
         with trial.of(f"{value!r} is rendered".replace("\n", " ")[:100]):
@@ -618,11 +619,10 @@ def _data_format(trial: _Trial, known: FileFormat, given: dict[str, Any], sample
 
 
 def _report_format(trial: _Trial, known: FileFormat, given: dict[str, Any], sample: Path | None) -> None:
-    kind = registry.find("claim", "ppl_delta_below")
     records = []
     for name, limit in (("pass", 90.0), ("fail", 1e-9), ("open", None)):
-        evidence = evidence_of(kind.declared(vector=_vector(), texts=_texts(), limit=limit, name=name), _model())
-        records.append(evidence.but(id=f"checked::{name}", suite="checked").to_dict())
+        evidence = evidence_of(PplDeltaBelow(vector=_vector(), texts=_texts(), limit=limit, name=name), _model())
+        records.append(complete(evidence.but(id=f"checked::{name}", suite="checked")).to_dict())
     for what, claims in (("a pass, a fail and no verdict", records), ("no claim", [])):
         with trial.of(f"it writes a report of {what}"), tempfile.TemporaryDirectory() as folder:
             report = build_report(fitting(claims)[0], seed=0, profile="ci", started=0.0)

@@ -393,7 +393,7 @@ def _in_values(name: str, claim: str, path: str, old: Any, new: Any) -> Iterator
                 yield Difference("added", name, claim, below, _shown(new[key]))
             else:
                 yield from _in_values(name, claim, below, old[key], new[key])
-    elif path.rpartition(".")[2] == "warnings" and isinstance(old, list) and isinstance(new, list):
+    elif path.rpartition(".")[2] in ("warnings", "findings") and isinstance(old, list) and isinstance(new, list):
         yield from _in_warnings(name, claim, path, old, new)
     elif isinstance(old, list) and isinstance(new, list):
         if len(old) != len(new):

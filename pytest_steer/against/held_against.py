@@ -262,7 +262,7 @@ def _paired(old: ClaimRecord, new: ClaimRecord, part: bool) -> _Pairing:
 
 
 def _unpaired(old: ClaimRecord, new: ClaimRecord) -> _Pairing:
-    """Why there is no difference over units, and whether that keeps the records from being compared."""
+    """The reason why two records cannot be paired by unit, and whether they can still be compared."""
     said = []
     if old.units is not None or new.units is not None:
         said.append("only one of the two says what its estimate is made of")

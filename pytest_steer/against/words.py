@@ -85,7 +85,7 @@ def summary_lines(against: Against, width: int = 80) -> list[str]:
     """
     baseline = against.baseline
     path = "an earlier report" if baseline is None else baseline.path
-    lines = wrapped(f"held against {path} ({baseline_words(baseline)})", width)
+    lines = wrapped(f"compared with {path} ({baseline_words(baseline)})", width)
     for note in against.notes:
         lines += wrapped(f"  {note}", width)
     for entry in against.claims:

@@ -117,12 +117,12 @@ class AnyClaim(Declared):
 
     @staticmethod
     def always(evidence: Evidence) -> Iterable[Block]:
-        """What stands beside the verdict, whatever it is."""
+        """Blocks shown with every verdict."""
         return ()
 
     @staticmethod
     def why(evidence: Evidence) -> Iterable[Block]:
-        """What explains a verdict that is no pass; the page shows it always."""
+        """Blocks that explain a fail or an inconclusive verdict. The page always shows them."""
         return ()
 
     @staticmethod

@@ -104,6 +104,8 @@ def _verdict(evidence: Evidence) -> str:
 def _drawn(evidence: Evidence, blocks: Iterable[Block]) -> list[str]:
     lines: list[str] = []
     for block in blocks:
+        if getattr(block, "is_drawing", False):
+            continue
         if isinstance(block, Conversation):
             lines += _conversation(evidence, block)
         else:

@@ -22,7 +22,7 @@ from ..model import Model
 from ..model.sites import mismatch_warnings
 from ..stats import error_rate_of_t, is_clearly_skewed, judge, one_per_cluster, skewness_of
 from ..stats.estimators import MIN_N, Estimator, Mean, Share
-from .judging import Judgement, few_units
+from .judging import Judgement, few_units, not_read
 from .leaks import leaks, text_leaks
 from .measurement import Measurement
 from .over_replies import Written
@@ -248,6 +248,9 @@ def of_reading(found: Found) -> Iterator[Finding]:
             )
         if one.reading is not None:
             yield from (_named(one.of, at_chance(text)) for text in one.reading.warnings)
+        # A pass or no verdict is withheld for that; a fail stays, and its reader is told.
+        if found.judgement.verdict is Verdict.FAIL and (said := not_read(one, found.claim.confidence)) is not None:
+            yield said
 
 
 def of_asking(found: Found) -> Iterator[Finding]:

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, replace
 
 from ..core.errors import SteerError
 from ..core.evidence import Direction, Verdict
-from ..core.finding import Weight, code
+from ..core.finding import Finding, Weight, code
 from ..core.numbers import number
 from ..core.record import Noise, Receipt
 from ..measures import Array, NoiseFloor, noise_floor, steering_receipt
@@ -17,7 +17,7 @@ from ..model import engine_of
 from ..model.noise import eps_of
 from ..stats import Inference, judge
 from ..stats.estimators import Clusters, Estimator, floor_of
-from .measurement import Measurement
+from .measurement import Measurement, Read
 
 Interval = tuple[float | None, float | None]
 
@@ -138,6 +138,19 @@ def withhold(judgement: Judgement, reason: Reason) -> Judgement:
         p_pass=proves_nothing,
         p_fail=proves_nothing if both else judgement.p_fail,
         withheld=reason,
+    )
+
+
+def not_read(read: Read, confidence: float) -> Finding | None:
+    """That the unsteered model is not proven to read texts or questions better than chance; None if it is, or they are too short to say."""
+    record = read.record(confidence)
+    if read.reading is None or record is None or record["is_better"]:
+        return None
+    low, high = map(number, record["interval"])
+    return unread(
+        f"{f'{read.of}: ' if read.of else ''}it is not proven that the unsteered model reads {read.reading.of} better than chance: "
+        f"{number(record['loss'])} [{low}, {high}] nats per token, and {number(record['chance'])} for tokens drawn at random",
+        "give texts in a language that this model reads, or the right model and tokenizer",
     )
 
 

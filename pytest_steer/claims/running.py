@@ -8,7 +8,6 @@ from typing import Any
 from ..core.errors import SteerError
 from ..core.evidence import Evidence, fault_of
 from ..core.finding import ordered
-from ..core.numbers import number
 from ..measures import asked_record, strata
 from ..measures.ask import Ask
 from ..measures.subject import describe_model
@@ -17,7 +16,7 @@ from ..soundness import check_before
 from .base import AnyClaim, Claim
 from .curves import compared_by_items, contradicted, curve_fields, deployed_record, with_deployed
 from .findings import Found, check_silence, findings_of, on_promised_side, weak_promise
-from .judging import Judgement, Reason, unread, withhold
+from .judging import Judgement, Reason, not_read, withhold
 from .measurement import Measurement, Read
 from .pilots import note_threshold
 
@@ -103,24 +102,16 @@ def _doubted(claim: Claim, ask: Ask, measured: Measurement, judgement: Judgement
             judgement = contradicted(judgement, measured.curve, sample.clusters, details["deployed"])
     judgement = claim.doubt(ask, measured, judgement)
     for one in measured.reads:
-        record = one.record(claim.confidence)
-        judgement = _unread(judgement, one, record)
+        judgement = _unread(judgement, one, claim.confidence)
         if not one.of:
-            details["reading"] = record
+            details["reading"] = one.record(claim.confidence)
     return judgement, details
 
 
-def _unread(judgement: Judgement, read: Read, record: dict[str, Any] | None) -> Judgement:
+def _unread(judgement: Judgement, read: Read, confidence: float) -> Judgement:
     """Withhold a pass on texts that the unsteered model is not proven to read better than chance."""
-    if read.reading is None or record is None or record["is_better"]:
-        return judgement
-    low, high = map(number, record["interval"])
-    text = (
-        f"{f'{read.of}: ' if read.of else ''}it is not proven that the unsteered model reads {read.reading.of} better than chance: "
-        f"{number(record['loss'])} [{low}, {high}] nats per token, and {number(record['chance'])} for tokens drawn at random"
-    )
-    cure = "give texts in a language that this model reads, or the right model and tokenizer"
-    return withhold(judgement, Reason(unread.name, text, cure))
+    said = not_read(read, confidence)
+    return judgement if said is None else withhold(judgement, Reason(said.code, said.text, said.cure))
 
 
 def _recorded(claim: Claim, ask: Ask, found: Found) -> Evidence:

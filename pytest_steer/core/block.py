@@ -15,7 +15,7 @@ class _Block:
     """What every block has.
 
     Attributes:
-        is_reason: it explains a verdict that is no pass, and a terminal shows it only then.
+        is_reason: it explains a fail or an inconclusive verdict, and a terminal shows it only then.
     """
 
     name: ClassVar[str]
@@ -28,10 +28,12 @@ class _Titled(_Block):
 
     Attributes:
         title: what is seen, in a few words. about: one or two sentences below it.
+        is_drawing: its numbers are in another block, so only the page draws it.
     """
 
     title: str = ""
     about: str = ""
+    is_drawing: bool = False
 
 
 @dataclass(frozen=True)
@@ -216,11 +218,11 @@ def items_of(items: Iterable[Entry], *, title: str, value: str = "slope", about:
 
 
 def as_reasons(blocks: Iterable[Block]) -> list[Block]:
-    """The blocks as an explanation of a verdict that is no pass."""
+    """The blocks as an explanation of a fail or an inconclusive verdict."""
     return [replace(block, is_reason=True) for block in blocks]
 
 
-def record_of(block: Block) -> dict[str, Any]:
+def block_record(block: Block) -> dict[str, Any]:
     """The block as plain data, as a report has it."""
     return {"kind": block.name, **asdict(block)}
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, fields, is_dataclass, replace
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
-from .block import Block, record_of
+from .block import Block, block_record
 from .errors import MeasurementError
 from .finding import Finding, ordered
 from .screen import one_screen
@@ -231,7 +231,7 @@ class Evidence:
             "headline": self.headline,
             "reason": self.reason,
             "promised": self.promised,
-            "blocks": [record_of(one) for one in self.blocks],
+            "blocks": [block_record(one) for one in self.blocks],
             "message": self.message,
         }
         if self.multipliers is not None:

@@ -56,7 +56,7 @@ class Ask:
     subject: Subject
     context: Context = AS_GIVEN
     check: Check = field(default=_unchecked, repr=False)
-    _moved: list[tuple[str, float]] = field(default_factory=list, repr=False)
+    _moved: dict[tuple[str, Any], float] = field(default_factory=dict, repr=False)
 
     @cached_property
     def soundness(self) -> Soundness | None:
@@ -69,11 +69,11 @@ class Ask:
 
     def of(self, subject: Subject) -> Ask:
         """The same questions about another subject, whose hooks are checked too."""
-        return replace(self, subject=subject, _moved=[])
+        return replace(self, subject=subject, _moved={})
 
     def in_place(self, vector: SteeringVector | Intervention) -> Ask:
         """The same questions about another vector in the place of the subject's, such as a random direction, whose hooks act as its own do."""
-        return replace(self, subject=replace(self.subject, vector=vector), check=_unchecked, _moved=[])
+        return replace(self, subject=replace(self.subject, vector=vector), check=_unchecked, _moved={})
 
     def within(self, context: Context) -> Ask:
         """The same questions in another context."""
@@ -92,7 +92,7 @@ class Ask:
             context=self.context if context is None else context,
             **self.subject.scope,
         )
-        self._note("the items", curve.values - curve.values[:, :1])
+        self._note("the items", curve.values[:, 1:] - curve.values[:, :1], curve.items)
         return curve
 
     def propensity_of(
@@ -117,7 +117,7 @@ class Ask:
             **self.subject.scope,
         )
         for curve in curves:
-            self._note("the items", curve.values - curve.values[:, :1])
+            self._note("the items", curve.values[:, 1:] - curve.values[:, :1], curve.items)
         return curves
 
     def likelihoods(self, items: Iterable[ItemLike], multipliers: Sequence[float]) -> AnswerLikelihoods:
@@ -131,7 +131,8 @@ class Ask:
             context=self.context,
             **self.subject.scope,
         )
-        self._note("the items", np.concatenate([side - side[:, :1] for side in (found.matching, found.not_matching)]))
+        sides = (found.matching, found.not_matching)
+        self._note("the items", np.concatenate([side[:, 1:] - side[:, :1] for side in sides]), found.items)
         return found
 
     def perplexity(
@@ -160,7 +161,7 @@ class Ask:
                 **self.subject.scope,
             )
         base, steered = found["base"][0], found["steered"]
-        self._note("the texts", np.concatenate([one.per_text - base.per_text for one in steered]))
+        self._note("the texts", np.concatenate([one.per_text - base.per_text for one in steered]), texts)
         return base, steered
 
     def at_cost(
@@ -276,24 +277,26 @@ class Ask:
         return noise_floor(self.model, probes, self.subject.intervention, self.subject.multiplier)
 
     def check_moved(self) -> None:
-        """Refuse a user's own way of steering that changed nothing in any answer: no number and no token.
+        """Refuse a user's own way of steering that changed no number of some of what was measured. Equal replies are a finding instead.
 
         Raises:
-            SteerError: every change of a number is within a few roundings of 0, and all replies are those of the unsteered model.
+            SteerError: every change of the numbers of some units is within a few roundings of 0.
         """
-        if self.subject.intervention.applied is None or not self._moved:
+        if self.subject.intervention.applied is None:
             return
-        if max(size for _, size in self._moved) > 16 * eps_of(self.model.dtype):
-            return
-        what = self._moved[0][0]
-        which = "reply" if what == "the replies" else "number"
-        raise SteerError(
-            f"apply steered nothing while {what} were measured: every {which} is that of the unsteered model, though the check of "
-            "the hooks saw it steer. Does it stop after some forwards, or act only on some lengths?"
-        )
+        for (what, _), size in self._moved.items():
+            if size > 16 * eps_of(self.model.dtype):
+                continue
+            raise SteerError(
+                f"apply steered nothing while {what} were measured: every number is that of the unsteered model, though the check of "
+                "the hooks saw it steer. Does it stop after some forwards, or act only on some lengths?"
+            )
 
-    def _note(self, what: str, changes: Array) -> None:
-        self._moved.append((what, float(abs(changes).max(initial=0.0))))
+    def _note(self, what: str, changes: Array, units: Any = None) -> None:
+        """Keep the largest change of the numbers of some units, each kind and each set of them by itself."""
+        if changes.size:
+            key = what, getattr(units, "hash", None)
+            self._moved[key] = max(self._moved.get(key, 0.0), float(abs(changes).max()))
 
     def _diverged(self, what: str, found: list[Divergence]) -> list[Divergence]:
         # Where nothing is steered both sides are one computation, and differ by nothing at all.

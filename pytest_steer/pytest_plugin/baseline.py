@@ -83,7 +83,7 @@ class Baseline:
             return [visible(f"steer: this run makes the baseline {shown(self.path)}")]
         from ..against import baseline_words
 
-        return [visible(f"steer: held against {shown(self.path)} ({baseline_words(self.source)})")]
+        return [visible(f"steer: compared with {shown(self.path)} ({baseline_words(self.source)})")]
 
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         output = getattr(session.config, "workeroutput", None)

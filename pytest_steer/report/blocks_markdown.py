@@ -28,7 +28,7 @@ def drawn_blocks(claim: Mapping[str, Any]) -> str:
         block = block_of(record)
         if isinstance(block, Line):
             lines += [f"- {prose(one, _WORDS)}" for one in block.words.split("\n")]
-        elif draw := _DRAWN.get(type(block)):
+        elif not getattr(block, "is_drawing", False) and (draw := _DRAWN.get(type(block))):
             end_list()
             parts.append(draw(block))
     end_list()

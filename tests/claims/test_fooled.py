@@ -20,6 +20,7 @@ from pytest_steer import (
     SteeringVector,
     assert_generalizes,
     assert_kl_below,
+    assert_leaves_alone,
     assert_ppl_delta_below,
     assert_promotes,
     assert_steers,
@@ -178,6 +179,34 @@ def test_a_way_of_steering_that_stops_is_refused():
         pytest.raises(SteerError, match="apply steered nothing while the items were measured"),
     ):
         assert_promotes(model, vector, builders.LETTERED, nats=9, positions="all", apply=short_only)
+
+
+def test_a_way_of_steering_that_reaches_one_behaviour_and_not_another_is_refused():
+    model, vector = builders.random_model("llama"), builders.random_vector(1)
+    longest = 150  # tokens that are steered
+
+    @contextlib.contextmanager
+    def short_only(multiplier):
+        def steer(_module, _inputs, output):
+            hidden = output[0] if isinstance(output, tuple) else output
+            moved = hidden + multiplier * vector.directions[1] if hidden.shape[1] < longest else hidden
+            return (moved, *output[1:]) if isinstance(output, tuple) else moved
+
+        handle = model.blocks[1].register_forward_hook(steer)
+        try:
+            yield
+        finally:
+            handle.remove()
+
+    short, long = (
+        [ContrastItem(f"Is {n} {'very ' * (n + more)}even?", ("(A)",), ("(B)",), str(n)) for n in range(8)]
+        for more in (0, 50)
+    )
+    given = {"band": 1e6, "positions": "all", "apply": short_only}
+    with running(RunContext(soundness=False)):
+        judged(assert_leaves_alone, model, vector, {"short": short}, **given)
+        with pytest.raises(SteerError, match="apply steered nothing while the items were measured"):
+            assert_leaves_alone(model, vector, {"short": short, "long": long}, **given)
 
 
 def test_fifty_megabytes_of_lines_end_in_seconds():

@@ -263,11 +263,11 @@ def test_they_are_in_the_evidence_with_a_warning_beside_the_verdict():
     model = fresh()
     handle = model.blocks[0].register_forward_hook(look)
     evidence = assert_steers(model, VECTOR, builders.LETTERED, steerability=-100, min_n=2)
-    assert evidence.model.hooks == ["model.layers.0: forward hook look"]
+    assert evidence.model.hooks == ("model.layers.0: forward hook look",)
     assert any("model.layers.0: forward hook look" in line for line in evidence.warnings)
     handle.remove()
     evidence = assert_steers(model, VECTOR, builders.LETTERED, steerability=-100, min_n=2)
-    assert "hooks" not in evidence.model
+    assert not evidence.model.hooks
     assert not any("hook" in line for line in evidence.warnings)
 
 

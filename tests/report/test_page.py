@@ -12,7 +12,7 @@ import pytest
 from page_reports import HOSTILE, broken_off, items_of, mixed, report_of, shared_page, slopes, steers
 
 from pytest_steer.against.held_against import held_against
-from pytest_steer.core.block import Curve, Distribution, Estimate, Intervals, Series, record_of
+from pytest_steer.core.block import Curve, Distribution, Estimate, Intervals, Series, block_record
 from pytest_steer.core.evidence import Verdict
 from pytest_steer.core.evidence import plain as as_json
 from pytest_steer.core.record import BaselineSource, Commit, typed
@@ -305,7 +305,7 @@ def test_what_two_runs_differ_in_is_said_in_the_words_of_the_comparison():
 
 
 def with_blocks(name, *blocks):
-    return steers(name, slopes(9), check="made_up") | {"blocks": as_json([record_of(one) for one in blocks])}
+    return steers(name, slopes(9), check="made_up") | {"blocks": as_json([block_record(one) for one in blocks])}
 
 
 def test_the_figures_of_another_packages_claim():

@@ -10,7 +10,7 @@ from typing import Any
 from reports import with_records
 
 from pytest_steer.claims.explain import complete
-from pytest_steer.core.block import Conversation, record_of
+from pytest_steer.core.block import Conversation, block_record
 from pytest_steer.core.evidence import Direction, Evidence, Verdict, error_evidence
 from pytest_steer.core.finding import Finding
 from pytest_steer.report import build_report
@@ -199,7 +199,7 @@ def generates(
     record = steers(name, slopes(pairs, 6, 0.1), verdict=verdict, texts=texts, check="no_such_kind", **more)
     for key in ("items", "multipliers", "curve", "curve_interval"):
         del record[key]
-    blocks = [record_of(Conversation(is_reason=True))]
+    blocks = [block_record(Conversation(is_reason=True))]
     return record | {"strata": [], "blocks": blocks, "replies": replies_of(pairs, texts, turns=turns, judged=judged)}
 
 

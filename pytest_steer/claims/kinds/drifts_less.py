@@ -100,7 +100,7 @@ class DriftsLess(OverReplies):
     from_turn: Annotated[
         int,
         Param(
-            "The first turn that is steered; the effect in it is held against that in the last one.",
+            "The first steered turn. The effect in the last turn is compared with the effect in this one.",
             title="First steered turn",
             example=2,
             at_least=1,
@@ -243,6 +243,7 @@ class DriftsLess(OverReplies):
             "turn",
             [(evidence.details["from_turn"], "first steered")],
             title="Effect in each turn",
+            is_drawing=True,
             about="Steered minus unsteered, each side going on with its own replies. The band is that of each turn alone.",
         )
         yield Conversation()

@@ -624,6 +624,7 @@ def _shown(evidence: Evidence) -> Iterator[Block]:
         word.replace("_", " "),
         promised=show.promised_in(evidence),
         title="Contexts and data sets",
+        is_drawing=True,
         about=f"How much of the base steerability is left in each. Curve and slopes are those of the worst, {worst}.",
     )
     yield Line(f"in the worst setting, {worst}:")

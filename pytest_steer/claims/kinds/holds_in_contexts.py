@@ -484,6 +484,7 @@ def _worst(evidence: Evidence) -> Iterator[Block]:
         evidence.statistic,
         promised=show.promised_in(evidence),
         title="Contexts",
+        is_drawing=True,
         about=f"Bars are bounds on items that the search did not see. Dots alone are {shown} contexts of the search, on its batch.",
     )
     count = details["forwards"]

@@ -673,6 +673,7 @@ def _intervals(evidence: Evidence) -> Block:
         "mean steerability" if details["by"] == "slope" else "mean effect at the deployed multiplier",
         promised=[] if band is None else [-band, band],
         title="Other behaviours",
+        is_drawing=True,
         about="How far steering moves each." + ("" if band is None else f" The band of {band:g} is promised."),
     )
 

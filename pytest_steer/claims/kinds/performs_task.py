@@ -241,6 +241,7 @@ class PerformsTask(Claim):
             evidence.statistic,
             promised=show.promised_in(evidence),
             title="Accuracy",
+            is_drawing=True,
             about=f"Share of right answers by the {'first token' if by == 'first_token' else 'whole answer'}.",
         )
         yield from _wrong_answers(details["tasks"], by == "first_token")
