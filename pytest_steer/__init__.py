@@ -38,8 +38,8 @@ _HOMES = {
     "Reply": "model.replies",
     "SteerError": "core.errors",
     "SteerWarning": "core.errors",
-    "SteeringFailure": "core.failures",
-    "SteeringInconclusive": "core.failures",
+    "SteeringFailure": "core.evidence",
+    "SteeringInconclusive": "core.evidence",
     "SteeringVector": "steering",
     "TaskAccuracy": "measures",
     "TaskItem": "data",
@@ -114,8 +114,8 @@ if TYPE_CHECKING:
     from .core.errors import SteerError as SteerError
     from .core.errors import SteerWarning as SteerWarning
     from .core.evidence import Evidence as Evidence
-    from .core.failures import SteeringFailure as SteeringFailure
-    from .core.failures import SteeringInconclusive as SteeringInconclusive
+    from .core.evidence import SteeringFailure as SteeringFailure
+    from .core.evidence import SteeringInconclusive as SteeringInconclusive
     from .data import Completion as Completion
     from .data import ContrastItem as ContrastItem
     from .data import Dialogue as Dialogue

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_steer.core.commit import commit_of
+from pytest_steer.pytest_plugin.session import commit_of
 
 git_is_there = pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed")
 

@@ -107,7 +107,7 @@ def test_help_lists_the_options_and_loads_nothing_heavy(foreign):
 def test_importing_loads_nothing_heavy(tmp_path):
     code = """
         import pytest_steer; dir(pytest_steer); pytest_steer.__version__
-        import pytest_steer.core.errors, pytest_steer.core.sources, pytest_steer.core.progress, pytest_steer.core.run_context, pytest_steer.core.evidence
+        import pytest_steer.core.errors, pytest_steer.core.sources, pytest_steer.core.run_context, pytest_steer.core.run_context, pytest_steer.core.evidence
         from pytest_steer import SteerError, SteeringFailure, SteerWarning
         import pytest_steer.pytest_plugin.plugin
     """

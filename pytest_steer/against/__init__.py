@@ -1,8 +1,7 @@
 """One report held against an earlier one: what can be compared, paired by content, with an interval. Plain data in, plain data out."""
 
 from .conditions import REPORT_CONDITIONS, Condition, conditions
-from .held_against import OUTCOMES, compared, exit_code, held_against, is_part
-from .losses import Loss, loss_of
+from .held_against import OUTCOMES, Loss, compared, exit_code, held_against, is_part, loss_of
 from .pairing import pair_units
 from .words import baseline_words, summary_lines
 

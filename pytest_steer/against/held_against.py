@@ -6,7 +6,11 @@ from collections import Counter
 from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
+import numpy as np
+import numpy.typing as npt
+
 from ..core.record import (
+    UNBOUNDED,
     Against,
     AgainstClaim,
     BaselineSource,
@@ -18,10 +22,10 @@ from ..core.record import (
     Outcome,
     Report,
 )
+from ..stats import Inference, least_of
+from ..stats.estimators import gain_between
 from .conditions import conditions, report_notes
-from .losses import Loss, loss_of
 from .pairing import Paired, fault_of, pair_claims, pair_units, question_of
-from .promised import RANK, as_promised
 from .words import message
 
 Pair = tuple[ClaimRecord | None, ClaimRecord | None]
@@ -347,3 +351,113 @@ def _same_measurement(old: ClaimRecord, new: ClaimRecord) -> bool:
         before, after = {*old.units.ids}, {*new.units.ids}
         return 2 * len(before & after) > len(before | after) and old.units.how == new.units.how
     return not old.units and not new.units and bool(old.data and new.data and old.data.hash == new.data.hash)
+
+
+RANK = {"fail": 0, "inconclusive": 1, "pass": 2}
+
+
+def as_promised(old: ClaimRecord, new: ClaimRecord) -> tuple[str, str | None]:
+    """The verdict of the later run, or the one by the earlier threshold and confidence if that is worse, and the words for it.
+
+    The bounds of the later run stand for its data. Where both threshold and confidence were lowered they are too narrow to prove a
+    pass, so the claim is at best inconclusive.
+
+    Args:
+        old / new: records of one claim, neither of them an error.
+    """
+    verdict, at = str(new.verdict), old.threshold
+    sign = 1 if new.direction == "at_least" else -1
+    eased = at is not None and new.threshold is not None and sign * (new.threshold - at) < 0
+    doubted = new.confidence < old.confidence
+    earlier = _at(at, new, sign) if at is not None and eased else verdict
+    if earlier == "pass" and doubted and (eased or not _proven(new, old.confidence)):
+        earlier = "inconclusive"
+    if RANK[earlier] >= RANK[verdict]:
+        return verdict, None
+    changed = [f"threshold {at:g}"] if eased else []
+    changed += [f"confidence {old.confidence:g}"] if doubted else []
+    return earlier, f"{earlier} by the earlier {' and '.join(changed)}"
+
+
+def _at(threshold: float, new: ClaimRecord, sign: int) -> str:
+    low, high = new.interval
+    if low is None and high is None:
+        low = high = new.estimate
+    near, far = (low, high) if sign > 0 else (high, low)
+    if near is not None and sign * (near - threshold) >= 0:
+        return "pass"
+    return "fail" if far is not None and sign * (far - threshold) < 0 else "inconclusive"
+
+
+def _proven(new: ClaimRecord, confidence: float) -> bool:
+    return new.interval == UNBOUNDED or (new.p_pass is not None and new.p_pass <= 1 - confidence)
+
+
+Array = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Loss:
+    """A difference between two runs.
+
+    Attributes:
+        gain: inference of the rise towards the good side, over the part that fell most; a loss is a negative gain.
+        sign: 1 if a rise of the statistic is good, -1 if a fall is.
+        part: that fell most, where the statistic is the worst of several; else None.
+        before / after: the values of the pairs.
+        n: independent units of the part with the fewest.
+    """
+
+    gain: Inference
+    sign: int
+    part: str | None
+    before: Array
+    after: Array
+    n: int
+
+    @property
+    def estimate(self) -> float:
+        """How far the statistic moved towards the bad side."""
+        return -self.gain.estimate
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """One-sided bounds of the loss."""
+        return -self.gain.high, -self.gain.low
+
+    @property
+    def difference(self) -> tuple[float, tuple[float, float]]:
+        """After minus before, on the scale of the statistic, and its bounds."""
+        low, high = self.gain.low, self.gain.high
+        return (self.gain.estimate, (low, high)) if self.sign > 0 else (self.estimate, (-high, -low))
+
+
+def loss_of(old: ClaimRecord, new: ClaimRecord, pairs: Paired, *, confidence: float) -> Loss | None:
+    """The loss over paired units; None with fewer than two units (or clusters) in a part.
+
+    A mean is compared by Student's t over the paired differences (:func:`stats.mean_t`), a share by its exact paired bound
+    (:func:`stats.paired_share_difference`), with clusters as in ``stats.share_difference_of_clusters``; a share lost by
+    :func:`stats.change_difference`. Of several parts each has its bounds, combined as ``stats.least_of`` does.
+    """
+    assert old.units is not None
+    assert new.units is not None
+    sign = 1 if new.direction == "at_least" else -1
+    before = np.array([old.units.values[at] for at, _ in pairs.places], dtype=np.float64)
+    after = np.array([new.units.values[at] for _, at in pairs.places], dtype=np.float64)
+    labels = np.array(pairs.parts, dtype=object)
+    clusters = None if pairs.clusters is None else np.array(pairs.clusters)
+    found: dict[str, Inference] = {}
+    for part in dict.fromkeys(pairs.parts):
+        own = labels == part
+        together = None if clusters is None else clusters[own].tolist()
+        if together is not None and len(set(together)) == len(together):
+            together = None
+        if len(set(together) if together is not None else before[own]) < (2 if together is not None else 1) or own.sum() < 2:
+            return None
+        gains = sign * (after[own] - before[own])
+        found[part] = gain_between(new.units.kind, gains, together, confidence=confidence)
+    if not found:
+        return None
+    worst = min(found, key=lambda part: found[part].estimate)
+    least = least_of(list(found.values()))
+    return Loss(least, sign, worst if len(found) > 1 else None, before, after, least.n)

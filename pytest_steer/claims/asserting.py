@@ -8,8 +8,7 @@ from collections.abc import Callable
 from typing import Any, ParamSpec, Protocol, get_args, get_type_hints
 
 from ..core.errors import SteerError, exceptions_named, warnings_noted
-from ..core.evidence import Evidence, Verdict, error_evidence
-from ..core.failures import SteeringFailure, SteeringInconclusive
+from ..core.evidence import Evidence, SteeringFailure, SteeringInconclusive, Verdict, error_evidence
 from ..core.parameters import Param
 from ..core.registry import did_you_mean
 from ..core.run_context import current_run

@@ -7,10 +7,9 @@ from contextlib import suppress
 from typing import Any
 
 from ..core.block import Block, Conversation, Curve, Intervals, Items, Line, Table, as_reasons
-from ..core.columns import current_columns, cut, in_columns, table, wrapped
+from ..core.columns import current_columns, cut, in_columns, table, visible, wrapped
 from ..core.evidence import Evidence, Verdict
 from ..core.numbers import low_confidence, number
-from ..core.screen import visible
 from . import show
 from .kind import ClaimKind, kind_of
 from .pilots import threshold_line

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -13,7 +13,9 @@ from ..core.evidence import Direction, Verdict
 from ..core.finding import CODES, Finding, Weight, code, ordered
 from ..core.numbers import number
 from ..core.registry import did_you_mean
-from ..data import Items, Sample
+from ..data import Items, Sample, TextLike
+from ..data.texts import content_of
+from ..data.traces import Known, answers_in, is_comparable, known_in
 from ..extract import letter_imbalance, unreliable
 from ..measures import Array, chance_warnings, unreached
 from ..measures.ask import Ask
@@ -23,7 +25,6 @@ from ..model.sites import mismatch_warnings
 from ..stats import error_rate_of_t, is_clearly_skewed, judge, one_per_cluster, skewness_of
 from ..stats.estimators import MIN_N, Estimator, Mean, Share
 from .judging import Judgement, few_units, not_read
-from .leaks import leaks, text_leaks
 from .measurement import Measurement
 from .over_replies import Written
 
@@ -630,3 +631,76 @@ FINDERS: list[Finder] = [
     of_replies,
 ]
 """Every general finder."""
+
+
+_SHOWN = 50  # characters
+
+
+def leaks(record: Mapping[str, Any], questions: Sequence[str], data_hash: str, *, unit: str = "items") -> list[str]:
+    """Warnings about test items whose question is in the training data.
+
+    Args:
+        record: the metadata of the vector. questions: or inputs, one per item. data_hash: of all items. unit: what they are.
+    """
+    if not record.get("item_hashes") and record.get("data_hash") == data_hash:
+        return [_asked(Known(same=len(questions)), len(questions), "questions", unit)]
+    known, seen = known_in(questions, record), str(record.get("seen", "questions"))
+    found = []
+    if known.asked:
+        found.append(_asked(known, len(questions), seen, unit))
+    if known.near:
+        found.append(
+            f"{known.near} of these {len(questions)} {unit} nearly repeat one of the {seen} that the vector was extracted from"
+            f"{'' if known.within else _such_as(known)}: test it on others"
+        )
+    return found + _not_comparable(record, unit)
+
+
+def text_leaks(record: Mapping[str, Any], texts: Sequence[TextLike]) -> list[str]:
+    """Warnings about neutral texts that are in the training data, so that what steering costs is judged on what it was made of.
+
+    Args:
+        record: the metadata of the vector.
+    """
+    if not texts:
+        return []
+    known = known_in(map(content_of, texts), record)
+    found = []
+    if known.asked or known.near:
+        part = f", {known.near} of them nearly" if known.near else ""
+        found.append(
+            f"{known.asked + known.near} of these {len(texts)} texts repeat {record.get('seen', 'questions')} that the vector was extracted "
+            f"from{part}{_such_as(known)}, so its cost is judged on what it was made of: take other neutral texts"
+        )
+    answers = answers_in(map(content_of, texts), record)
+    if answers:
+        such = _such_as(Known(example=answers[0]))
+        found.append(
+            f"{len(answers)} of these {len(texts)} texts are answers that the vector was extracted from{such}, so its cost is judged on what it was "
+            "made of: take other neutral texts"
+        )
+    return found + _not_comparable(record, "texts")
+
+
+def _asked(known: Known, n: int, seen: str, unit: str) -> str:
+    what = "ask a question" if seen == "questions" else "ask what is in the texts"
+    some = "" if known.within == known.asked else f"{known.within} of them "
+    part = f", {some}in another form or among other words{_such_as(known)}" if known.within else ""
+    return f"{known.asked} of these {n} {unit} {what} that the vector was extracted from{part}: test it on questions that it did not see"
+
+
+def _such_as(known: Known) -> str:
+    if known.example is None:
+        return ""
+    shown = " ".join(known.example.split())
+    cut = shown if len(shown) <= _SHOWN else f"{shown[: _SHOWN - 3]}..."
+    return f" (such as {cut!r})"
+
+
+def _not_comparable(record: Mapping[str, Any], unit: str) -> list[str]:
+    if is_comparable(record):
+        return []
+    return [
+        f"whether the vector was extracted from these {unit} cannot be compared: its file keeps its training data in another form than this "
+        "version does. Extract it again, or look for yourself"
+    ]

@@ -19,9 +19,8 @@ from ..core.registry import did_you_mean
 from ..core.run_context import Effort
 from ..core.validation import check_values
 from ..data import Completion, Units, as_dialogues, as_items
-from .base import AnyClaim, Claim
+from .base import AnyClaim, Claim, is_in_rounds
 from .from_file import FILE, FILLED, FromFile, Written, load_promise
-from .in_rounds import is_in_rounds
 from .pilots import read_pilot
 
 EVERY: dict[str, Schema] = {

@@ -144,8 +144,7 @@ def _measure(
     split: tuple[float, ...] | None,
     **settings: Any,
 ) -> _Measured:
-    from ..claims.findings import of_items
-    from ..claims.leaks import text_leaks
+    from ..claims.findings import of_items, text_leaks
     from ..data import sample_of
     from ..files.build import load_for
     from ..files.inputs import Inputs

@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..core.columns import stream_columns, wrapped
+from ..core.columns import stream_columns, visible, wrapped
 from ..core.errors import DataError, SteerError
 from ..core.run_context import RunContext, running
-from ..core.screen import visible
 from ..core.sources import shown
 from .extensions import load_extensions
 from .main import OK, USAGE_ERROR

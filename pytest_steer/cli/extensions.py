@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ..core import registry
-from ..core.screen import message_of
+from ..core.columns import message_of
 from ..core.sources import shown
 from .terminal import say
 

@@ -9,10 +9,9 @@ from importlib import import_module
 import click
 
 from .. import __version__
-from ..core.columns import stream_columns, wrapped
+from ..core.columns import one_screen, stream_columns, visible, wrapped
 from ..core.errors import MeasurementError, SteerError
 from ..core.registry import did_you_mean
-from ..core.screen import one_screen, visible
 from .terminal import say
 
 # pytest's exit codes.

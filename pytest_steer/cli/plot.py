@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 from click.core import ParameterSource
 
-from ..core.columns import in_columns, stream_columns, wrapped
+from ..core.columns import in_columns, stream_columns, visible, wrapped
 from ..core.errors import DataError, SteerError
 from ..core.registry import did_you_mean
 from ..core.run_context import RunContext
-from ..core.screen import visible
 from ..core.sources import shown
 from .extensions import load_extensions
 from .main import OK

@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..core.columns import columns_of, current_columns, in_columns, stream_columns, wrapped
+from ..core.columns import columns_of, current_columns, in_columns, stream_columns, visible, wrapped
 from ..core.errors import SteerError, exceptions_named
 from ..core.run_context import RunContext
-from ..core.screen import visible
 from .extensions import load_extensions
 from .main import OK, USAGE_ERROR
 from .options import COUNT, Command, claim_file, run_options

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ..core.columns import visible
 from ..core.errors import SteerError
 from ..core.run_context import RunContext
-from ..core.screen import visible
 from .extensions import load_extensions
 from .options import (
     COUNT,

@@ -12,10 +12,9 @@ from typing import Any, TextIO
 
 import click
 
-from ..core.columns import stream_columns, wrapped
+from ..core.columns import stream_columns, visible, wrapped
 from ..core.errors import DataError, SteerWarning
-from ..core.screen import visible
-from ..core.whole_file import write_whole
+from ..core.file_formats import write_whole
 
 
 def say(text: str = "", *, err: bool = False, nl: bool = True) -> None:

@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..core.columns import stream_columns, wrapped
+from ..core.columns import stream_columns, visible, wrapped
 from ..core.errors import ClaimFileError, SteerError, exceptions_named
-from ..core.screen import visible
 from ..core.sources import find_model, shown
 from .extensions import load_extensions
 from .main import OK, USAGE_ERROR

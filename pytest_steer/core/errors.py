@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .screen import message_of, visible
+from .columns import message_of, visible
 
 if TYPE_CHECKING:
     from .record import Soundness

@@ -9,12 +9,13 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 from .block import Block, block_record
+from .columns import one_screen
 from .errors import MeasurementError
 from .finding import Finding, ordered
-from .screen import one_screen
 
 if TYPE_CHECKING:
     from .record import Compared, Data, Holm, Model, Noise, Receipt, Soundness, ThresholdSet, Vector
+
 
 SCORING = 2
 """Version of the scoring. Raise it when the same model, vector, data and seed give another number than before: a score, a statistic, its
@@ -317,3 +318,34 @@ def plain(value: Any, where: str = "the report") -> Any:
             f"{where} is a {type(value).__name__}: a report holds numbers, texts, lists and mappings only"
         )
     return value
+
+
+class SteeringFailure(AssertionError):
+    """A claim does not hold, or there is not enough evidence that it does.
+
+    Two failures are equal if the same check of the same name came to the same verdict: Hypothesis then shrinks
+    towards the same failure, however the numbers move.
+
+    Attributes:
+        evidence: everything that was measured.
+        headline: the first line of the message as it was before a terminal's columns broke it; empty if none did.
+    """
+
+    headline: str = ""
+
+    def __init__(self, evidence: Evidence) -> None:
+        self.evidence = evidence
+        super().__init__(evidence.message)
+
+    def _identity(self) -> tuple[str, str, str]:
+        return (self.evidence.check, self.evidence.name, self.evidence.verdict.value)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, SteeringFailure) and self._identity() == other._identity()
+
+    def __hash__(self) -> int:
+        return hash(self._identity())
+
+
+class SteeringInconclusive(SteeringFailure):
+    """Not enough evidence: the interval lies across the threshold."""

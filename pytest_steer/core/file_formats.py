@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -136,3 +138,24 @@ def reading(file: Path, name: str, error: type[SteerError], *, home: str = "") -
         if home and not home.startswith("pytest_steer."):
             raise error(f"{file}: the format {name!r} of {home} cannot read it: {what}") from other
         raise error(f"{file}: is not a readable {name} file, damaged or cut off: {what}. Take a good copy") from None
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Write a file beside its place, and then put it there in one step. A device or a pipe is written to as it is.
+
+    Raises:
+        OSError: it cannot be written; a file that was there before is untouched.
+    """
+    if path.exists() and not path.is_file():
+        path.write_bytes(data)
+        return
+    file = Path(os.path.realpath(path))  # a link stays one
+    handle, work = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(data)
+        os.chmod(work, 0o644)
+        os.replace(work, file)
+    except BaseException:
+        os.unlink(work)
+        raise

@@ -14,8 +14,8 @@ from importlib import import_module
 from importlib.metadata import entry_points
 from typing import Any
 
+from .columns import message_of
 from .errors import SteerError
-from .screen import message_of
 
 GROUP = "pytest_steer"
 KINDS = ("claim", "method", "intervention", "recipe", "axis", "vector format", "data format", "report format", "judge")

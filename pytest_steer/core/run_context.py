@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +14,7 @@ from .sources import DEFAULT_MODEL
 if TYPE_CHECKING:
     from .evidence import Evidence
     from .record import Report
+
 
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 
@@ -112,3 +113,28 @@ def running(run: RunContext) -> Iterator[None]:
         yield
     finally:
         _current.reset(token)
+
+
+def report_progress(text: str) -> None:
+    """Show what is being done, where the run has a place for it."""
+    show = current_run().progress
+    if show is not None:
+        show(text)
+
+
+def looking(count: int, *, sure: bool) -> AbstractContextManager[None]:
+    """The body measures so many of what a search tries.
+
+    Args:
+        count: 0 for what is measured beside it, in a context or at a multiplier that may be known by then.
+        sure: it does so whatever the scores are.
+    """
+    looks = current_run().looks
+    return nullcontext() if looks is None else looks.look(count, sure=sure)
+
+
+def most_looks(count: int, what: str) -> None:
+    """The limits of a search, which tries at most so many ``contexts`` or ``multipliers``."""
+    looks = current_run().looks
+    if looks is not None:
+        looks.most(count, what)

@@ -9,8 +9,7 @@ from .icv import icv
 from .kinds import MethodKind, method, method_kind
 from .leace import leace
 from .learned import learned
-from .mean_difference import mean_difference
-from .mean_matching import mean_matching
+from .mean_difference import mean_difference, mean_matching
 from .mimic import mimic
 from .pca import pca
 from .probe import probe

@@ -9,9 +9,9 @@ from typing import Annotated
 
 import torch
 
-from ..core import progress
 from ..core.errors import DataError, ModelError, SteerWarning
 from ..core.parameters import Param, properties_of
+from ..core.run_context import report_progress
 from ..core.validation import check_values
 from ..data import TaskItem, Tasks
 from ..data.traces import traces
@@ -214,7 +214,7 @@ def _indirect_effects(
     for done, (ids, token) in enumerate(sorted(prompts, key=lambda prompt: -len(prompt[0])), 1):
         base, patched = patcher.run(ids, token)
         total += patched.exp() - torch.tensor(base, dtype=torch.float64).exp()
-        progress.report(f"indirect effects of {len(patches)} heads: {done} of {len(prompts)} prompts")
+        report_progress(f"indirect effects of {len(patches)} heads: {done} of {len(prompts)} prompts")
     found, start = {}, 0
     for layer, own in means.items():
         found[str(layer)] = total[start : start + len(own)] / len(prompts)

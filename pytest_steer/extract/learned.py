@@ -12,9 +12,9 @@ from typing import Annotated, Any
 
 import torch
 
-from ..core import progress
 from ..core.errors import DataError, MeasurementError, VectorError
 from ..core.parameters import Param, properties_of
+from ..core.run_context import report_progress
 from ..core.validation import check_values
 from ..data import ContrastItem, as_items
 from ..data.traces import traces
@@ -127,7 +127,7 @@ def _descended(model: Model, sequences: list[Ids], starts: list[int], at: int, d
                 loss.backward()  # type: ignore[no-untyped-call]
                 optimiser.step()
                 step += 1
-                progress.report(f"learning a vector: step {step} of {steps}, loss {float(loss.detach()):.4f}")
+                report_progress(f"learning a vector: step {step} of {steps}, loss {float(loss.detach()):.4f}")
     return direction.detach().float().cpu()
 
 

@@ -9,7 +9,7 @@ from ..model import Model
 from ..model.arguments import checks_arguments
 from ..prompting import AS_GIVEN, Context
 from ..steering import SteeringVector
-from .contrast import Data, OfEither, Readout, difference_of_means, read_contrast
+from .contrast import AnyReadout, Data, OfEither, Readout, difference_of_means, read_contrast
 from .kinds import method
 
 
@@ -64,3 +64,15 @@ def of_two_sides(
 ) -> SteeringVector:
     """Mean of a readout over the positive side minus that over the negative side, of items or of texts."""
     return difference_of_means(read_contrast(model, data, layer=layer, readout=readout, context=context), "mean_difference")
+
+
+@method("mean_matching", takes="contrast")
+def mean_matching(
+    model: Model, data: Data, *, layer: int | Sequence[int], readout: AnyReadout = None, context: Context = AS_GIVEN
+) -> SteeringVector:
+    """h -> h + mu_target - mu_source (Singh et al. 2024, arXiv 2402.09631): W = I, so it is a vector to be added.
+
+    The target are the positive (matching) activations, the source the negative ones. Raises what ``read_contrast`` raises.
+    """
+    contrast = read_contrast(model, data, layer=layer, readout=readout, context=context)
+    return difference_of_means(contrast, "mean_matching")

@@ -11,7 +11,7 @@ from ..prompting import AS_GIVEN, Context
 from ..steering import SteeringVector
 from .contrast import AnyReadout, Data
 from .kinds import method
-from .mean_matching import mean_matching
+from .mean_difference import mean_matching
 
 
 def random_direction(like: SteeringVector, *, seed: int = 0) -> SteeringVector:

@@ -11,12 +11,11 @@ from typing import Any
 
 from ..claims import Claim, evidence_of, kind_of
 from ..claims.from_file import OtherClaim
-from ..claims.multiplicity import adjusted
-from ..core import progress
+from ..claims.running import adjusted
 from ..core.errors import DataError, ModelError, SteerError, at_key, exceptions_named, warnings_noted
 from ..core.evidence import Evidence
 from ..core.finding import Weight, code
-from ..core.run_context import RunContext
+from ..core.run_context import RunContext, report_progress
 from ..core.sources import shown
 from ..data import Dialogues, Items, Questions, Tasks, Texts
 from ..extract import Training
@@ -320,10 +319,10 @@ class Measuring:
 
     def _measured(self, suite: Suite, claim: ClaimSpec) -> Evidence:
         run = self.run
-        progress.report("loading the model")
+        report_progress("loading the model")
         model = load_for(self.models, suite, run.model_name(claim.model, suite.model))
         builder = self._builders.setdefault(id(model), Builder(model, run, self.evidence_of))
-        progress.report("preparing the vector")
+        report_progress("preparing the vector")
         with looked_at_once():
             evidence = evidence_of(builder.build(suite, claim), model)
         evidence.to_dict()  # which refuses what is not finite

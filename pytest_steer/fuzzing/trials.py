@@ -14,9 +14,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from ..core import progress
 from ..core.errors import DataError
-from ..core.run_context import Effort
+from ..core.run_context import Effort, looking
 from ..prompting import AS_GIVEN, Context
 from ..prompting.contexts import Read, as_text, identity
 from ..stats import Direction
@@ -138,7 +137,7 @@ class Trials:
         self.asked += len(wanted)
         new = {identity(context): context for context in wanted if not self.knows(context)}
         if new:
-            with progress.looking(len(new), sure=how in _SURE):
+            with looking(len(new), sure=how in _SURE):
                 found = self._measure(list(new.values()))
             for (key, context), estimate in zip(new.items(), found, strict=True):
                 self._rows[key] = Trial(context, estimate, how)

@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from ..core import progress
+from ..core.run_context import most_looks
 from ..prompting import AS_GIVEN, Context
 from ..prompting.contexts import Read, identity
 from .search import Remembered, Space, climb, drawn, shrunk, survey
@@ -36,7 +36,7 @@ def find_worst(trials: Trials, asked: Search, *, max_contexts: int, seed: int) -
         SteerError: a context cannot be measured.
     """
     if asked.only is not None:
-        progress.most_looks(1, "contexts")
+        most_looks(1, "contexts")
         trials.estimates([asked.only], "listed")
         return Found(trials.worst, None)
     space, around = asked.space, survey(asked.space, seed=seed)
@@ -49,11 +49,11 @@ def find_worst(trials: Trials, asked: Search, *, max_contexts: int, seed: int) -
     if every is not None:
         trials.estimates([context for context in every if len(context.to_dict()) == 1], "single")
         trials.estimates(every, "drawn")
-        progress.most_looks(len(trials.rows), "contexts")
+        most_looks(len(trials.rows), "contexts")
         return _remembering(trials, _simplest_of(trials), remembered, memory, exhausted=True)
     first = len(trials.rows)
     axes = len(around.values) if asked.free else 0
-    progress.most_looks(first + most_contexts(max_contexts, axes, shrinks=trials.threshold is not None), "contexts")
+    most_looks(first + most_contexts(max_contexts, axes, shrinks=trials.threshold is not None), "contexts")
     for_hypothesis = max_contexts
     if asked.free:
         trials.estimates(_one_axis(around.values, read, 2 * max_contexts // 5), "single")

@@ -12,8 +12,8 @@ from typing import Literal
 import numpy as np
 from scipy.special import expit
 
-from ..core import progress
 from ..core.errors import DataError, MeasurementError, SteerError
+from ..core.run_context import looking, most_looks
 from ..data import ItemLike, TextLike, as_items
 from ..model import Model, check_fits, engine_of
 from ..model.arguments import checks_arguments
@@ -141,13 +141,13 @@ def multipliers_at_cost(
         scope: ask_texts(model, texts, *scope, window=window, stride=stride) for scope in dict.fromkeys(scopes.values())
     }
     means: dict[Name, dict[float, float]] = {name: {} for name in deployed}
-    progress.most_looks(sum(search.most for search in searches.values()), "multipliers")
+    most_looks(sum(search.most for search in searches.values()), "multipliers")
     while sizes := {name: size for name, search in searches.items() if (size := search.next) is not None}:
         for scope, own in asked.items():
             names = [name for name in sizes if scopes[name] == scope]
             pairs: list[_Pair] = [(changes[name], sizes[name]) for name in names]
             is_first = not any(searches[name].looked_at for name in names)
-            with progress.looking(len(pairs), sure=is_first):
+            with looking(len(pairs), sure=is_first):
                 costs = _costs(model, own, pairs) if pairs else []
             for name, (cost, mean_rise) in zip(names, costs, strict=True):
                 searches[name].saw(sizes[name], cost)

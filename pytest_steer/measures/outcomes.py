@@ -10,7 +10,7 @@ from typing import Any, Literal
 from ..core.errors import SteerError
 from ..model import Model
 from ..model.model import once_per_model
-from ..prompting.thoughts import Parts, ends_in_thought, markers_in, parts_of
+from ..prompting.chat import Parts, ends_in_thought, markers_in, parts_of
 
 Span = Literal["answer", "thought", "both"]
 FinishReason = Literal["stop", "length"]

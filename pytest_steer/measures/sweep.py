@@ -9,8 +9,8 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 import torch
 
-from ..core import progress
 from ..core.errors import DataError
+from ..core.run_context import report_progress
 from ..data import ItemLike, TextLike, as_items
 from ..model import Model, check_fits
 from ..model.activations import block_gradients
@@ -137,7 +137,7 @@ def first_order_slopes(
                 slopes[layer][done + index] = sum(rises[start : start + len(item.probes)])
                 start += len(item.probes)
         done += len(batch)
-        progress.report(f"first-order ranking: {done} of {len(data)} items")
+        report_progress(f"first-order ranking: {done} of {len(data)} items")
     return slopes
 
 

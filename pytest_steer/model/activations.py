@@ -7,8 +7,8 @@ from contextlib import suppress
 
 import torch
 
-from ..core import progress
 from ..core.errors import MeasurementError, VectorError
+from ..core.run_context import report_progress
 from ..steering import Site
 from .logits import logits_at
 from .model import Model
@@ -47,7 +47,7 @@ def read_outputs(
                 if not torch.isfinite(own).all():
                     raise MeasurementError(f"sequence {i}: the output of layer {layer} has NaN or infinite values")
                 kept[layer][i] = (read[layer] if isinstance(read, Mapping) else read)(i, own).cpu()
-        progress.report(f"reading activations: {min(start + _ROWS, len(ordered))} of {len(ordered)} texts")
+        report_progress(f"reading activations: {min(start + _ROWS, len(ordered))} of {len(ordered)} texts")
     return kept
 
 

@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from safetensors.torch import load, save
 
-from ..core import progress
 from ..core.errors import DataError, MeasurementError, SteerWarning
+from ..core.run_context import report_progress
 from ..steering import Intervention, Site
 from .activations import Reader, read_outputs
 from .doses import Doses
@@ -121,7 +121,7 @@ class Engine:
                 self._keep(answers)
                 done += sum(row.key in keys for row, _ in answers)
                 if done < len(wanted):
-                    progress.report(f"{done} of {len(wanted)} scores")
+                    report_progress(f"{done} of {len(wanted)} scores")
         self.forwards += done
         self._check_applied(wanted)
         return [[self._memo[row.key] for row in rows] for rows in asked]

@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from torch.nn.modules import module as torch_module
 
+from ..core.columns import message_of
 from ..core.errors import ModelError
-from ..core.screen import message_of
 from .model import Model
 from .noise import difference, trial_ids, trial_logits
 from .weights import first_few

@@ -8,8 +8,8 @@ from typing import Literal
 
 import numpy as np
 
-from ..core import progress
 from ..core.errors import DataError, SteerError
+from ..core.run_context import report_progress
 from ..data import ContrastItem
 from ..prompting import AS_GIVEN, Context
 from ..steering import Intervention, Positions, SteeringVector, as_intervention, check_positions, first_steered
@@ -197,7 +197,7 @@ def written(model: Model, asked: Sequence[Asked], intervention: Intervention, dr
         done = 0
         for part in writer.write(list(wanted)):
             done += len(part)
-            progress.report(f"{done} of {len(wanted)} replies")
+            report_progress(f"{done} of {len(wanted)} replies")
             yield {wanted[one]: np.array(ids, dtype=np.float64) for one, ids in part.items()}
 
     durable = {key: one.multiplier == 0 or intervention.durable for key, one in by_key.items()}

@@ -18,9 +18,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from ..core import progress
+from ..core.columns import message_of
 from ..core.errors import ModelError
-from ..core.screen import message_of
+from ..core.run_context import report_progress
 from ..steering.formats.gguf_file import open_gguf
 from .weights import check_complete, unexpected_weights
 
@@ -50,7 +50,7 @@ def converted(file: Path) -> Path:
     folder = cache_folder() / "models" / f"{digest[:32]}-{_FORMAT}"
     if _is_whole(folder, digest):
         return folder
-    progress.report(f"converting {file.name} once (kept in {folder})")
+    report_progress(f"converting {file.name} once (kept in {folder})")
     try:
         shutil.rmtree(folder, ignore_errors=True)
         folder.parent.mkdir(parents=True, exist_ok=True)

@@ -17,10 +17,9 @@ from typing import Any
 
 import torch
 
-from ..core import progress
+from ..core.columns import one_screen
 from ..core.errors import ModelError, SteerError
-from ..core.run_context import RunContext
-from ..core.screen import one_screen
+from ..core.run_context import RunContext, report_progress
 from ..core.sources import ModelSource, find_model
 from .engine import engine_of
 from .gguf import converted, left_out_of, quiet_transformers
@@ -59,7 +58,7 @@ def load_model(
     if source.kind == "gguf" and source.path is not None:
         folder = converted(source.path)
         left_out = left_out_of(folder)
-    progress.report(f"loading {source.id}")
+    report_progress(f"loading {source.id}")
     adapter = _adapter_in(source)
     try:
         with quiet_transformers(), _without_adapter(folder) if adapter else nullcontext(folder) as base:

@@ -17,8 +17,8 @@ from typing import Any, TypeVar
 import torch
 from torch import nn
 
+from ..core.columns import message_of
 from ..core.errors import ModelError
-from ..core.screen import message_of
 from ..prompting import PromptFormat
 from .weights import checksum, hash_of_bytes, without_values
 

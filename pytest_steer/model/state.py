@@ -17,8 +17,8 @@ from weakref import WeakKeyDictionary
 
 import torch
 
+from ..core.columns import message_of
 from ..core.errors import ModelError, SteerError
-from ..core.screen import message_of
 from .foreign import (
     FORWARD_TABLES,
     OWN,

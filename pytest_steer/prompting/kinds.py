@@ -9,9 +9,9 @@ from functools import lru_cache
 from typing import Any, Literal
 
 from ..core import registry
+from ..core.columns import message_of
 from ..core.errors import DataError, SteerError
 from ..core.parameters import Schema, check_takes
-from ..core.screen import message_of
 from ..core.validation import check_values
 from ..data import ContrastItem
 from .options import apart

@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from ..core.columns import visible
 from ..core.errors import SteerError
 from ..core.evidence import plain
-from ..core.screen import visible
 from ..core.sources import shown
 from .collect import ClaimItem
-from .columns import columns
-from .options import SUFFIXES
+from .options import SUFFIXES, columns
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

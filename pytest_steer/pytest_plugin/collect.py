@@ -3,32 +3,32 @@
 from __future__ import annotations
 
 import datetime
+import inspect
 import os
 import re
 import shlex
 import textwrap
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from ..core.columns import shortened, wrapped
+from ..core.columns import one_screen, shortened, visible, wrapped
 from ..core.errors import ClaimFileError, SteerError, exceptions_named
-from ..core.failures import SteeringFailure
+from ..core.evidence import SteeringFailure
 from ..core.finding import Weight, code
 from ..core.registry import did_you_mean, nearest
-from ..core.screen import one_screen, visible
 from ..core.sources import find_model, shown
-from .columns import columns
 from .frames import as_block, headline, is_brief, message_of_failure
-from .options import SUFFIXES
+from .options import SUFFIXES, columns
 from .session import SteerSession
 
 if TYPE_CHECKING:
     from ..core.evidence import Evidence
     from ..files import BrokenClaim, ClaimSpec, Suite
+
 
 SESSION = pytest.StashKey[SteerSession]()
 EVIDENCE = pytest.StashKey["list[Evidence]"]()
@@ -345,3 +345,60 @@ def typed_id(nodeid: str, config: pytest.Config) -> str:
     return (
         nodeid if here == config.rootpath else Path(os.path.relpath(config.rootpath / file, here)).as_posix() + mark + name
     )
+
+
+FIXTURES = {"steer_model", "steer_load_model", "steering"}
+
+
+def uses_steering(item: pytest.Item) -> bool:
+    """Whether a test uses a fixture of this package, through other fixtures too, or names one of its assertions in its own body."""
+    if not FIXTURES.isdisjoint(getattr(item, "fixturenames", ())):
+        return True
+    function = getattr(item, "function", None)
+    if function is None:
+        return False
+    handle = getattr(function, "hypothesis", None)  # of a test under @given, which stands inside
+    code = getattr(inspect.unwrap(getattr(handle, "inner_test", function)), "__code__", None)
+    if code is None:
+        return False
+    named = {name for name in code.co_names if name.startswith("assert_")}
+    return bool(named) and not named.isdisjoint(_assertions())
+
+
+def _assertions() -> set[str]:
+    from .. import __all__
+
+    return {name for name in __all__ if name.startswith("assert_")}
+
+
+_KEYS = ("suite", "name", "check", "verdict", "statistic", "estimate", "threshold", "direction", "n", "unit", "confidence")
+
+
+def add_properties(item: pytest.Item, records: Sequence[dict[str, Any]]) -> None:
+    """Give a test the numbers of its claims as ``user_properties``, which pytest writes to JUnit files, under xdist too.
+
+    They are called ``steer.estimate``, ``steer.interval`` and so on. Of a test with several assertions, each has a number:
+    ``steer.1.estimate``, ``steer.2.estimate``.
+    """
+    for at, record in enumerate(records, 1):
+        prefix = "steer" if len(records) == 1 else f"steer.{at}"
+        item.user_properties += [(f"{prefix}.{name}", value) for name, value in properties_of(record)]
+
+
+def properties_of(record: dict[str, Any]) -> list[tuple[str, str]]:
+    """Name and text of what is known of a claim. Numbers are in full; an absent bound of the interval is ``-inf`` or ``inf``."""
+    low, high = record["interval"]
+    known = {key: record[key] for key in _KEYS} | {
+        "interval": None
+        if record["interval"] == [None, None]
+        else f"[{'-inf' if low is None else _text(low)}, {'inf' if high is None else _text(high)}]",
+        "model": (record["model"] or {}).get("id"),
+        "vector": (record["vector"] or {}).get("hash"),
+        "multiplier": record["multiplier"],
+        "xfail": record["xfail"],
+    }
+    return [(name, _text(value)) for name, value in known.items() if value not in (None, "")]
+
+
+def _text(value: Any) -> str:
+    return repr(value) if isinstance(value, float) else str(value)

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from ..core.columns import one_screen, visible
 from ..core.errors import ModelError
-from ..core.screen import one_screen, visible
 from .collect import SESSION
 
 if TYPE_CHECKING:

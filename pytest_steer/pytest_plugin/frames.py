@@ -9,10 +9,9 @@ from types import TracebackType
 import pytest
 from _pytest._code.code import ReprExceptionInfo, ReprFileLocation, ReprTracebackNative
 
-from ..core.columns import wrapped
+from ..core.columns import message_of, one_screen, visible, wrapped
 from ..core.errors import SteerError
-from ..core.failures import SteeringFailure
-from ..core.screen import message_of, one_screen, visible
+from ..core.evidence import SteeringFailure
 
 _OURS = __name__.partition(".")[0]
 _HOOKS = f"{__package__}.plugin"

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..core.screen import visible
+from ..core.columns import visible
 
 Place = tuple[str, int]  # the file of a test, seen from pytest's root, and its line, from 1 on
 

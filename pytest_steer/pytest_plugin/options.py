@@ -6,23 +6,25 @@ import json
 import math
 import os
 import re
+import sys
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from ..core import registry
+from ..core.columns import stream_columns, visible, wrapped
 from ..core.errors import ModelError, SteerWarning
 from ..core.file_formats import format_of, suffixes_of
 from ..core.processor import has_bfloat16
 from ..core.registry import did_you_mean
 from ..core.run_context import DTYPES, Effort, RunContext
 from ..core.sources import DEFAULT_MODEL, find_model, shown
-from .columns import usage_error
 
 SUFFIXES = (".steer.yaml", ".steer.yml", ".steer.json")  # of claim files
 INCONCLUSIVE = ("fail", "skip", "xfail")
@@ -389,3 +391,92 @@ def _read(where: str, read: Callable[[str], Any], text: str) -> Any:
         return read(text)
     except (ValueError, ModelError) as error:
         raise usage_error(f"{where}: {error}") from None
+
+
+_COLUMNS = "steer_columns"
+_COLOURS: dict[str, dict[str, bool]] = {
+    "pass": {"green": True},
+    "fail": {"red": True, "bold": True},
+    "error": {"red": True, "bold": True},
+    "xpass": {"red": True, "bold": True},
+    "heading": {"bold": True},
+}
+_UNDECIDED = {"yellow": True}
+
+
+def columns(config: pytest.Config) -> int:
+    """The columns of the terminal, as pytest finds them or ``COLUMNS`` says; 100 where there is no terminal.
+
+    A worker of xdist has those of the process that prints.
+    """
+    given: int | None = getattr(config, "workerinput", {}).get(_COLUMNS)
+    if given is not None:
+        return given
+    reporter = config.pluginmanager.get_plugin("terminalreporter")
+    if reporter is not None and reporter.isatty:
+        return int(config.get_terminal_writer().fullwidth)
+    return stream_columns(None)
+
+
+def usage_error(*messages: str) -> pytest.UsageError:
+    """The error that ends a run before it begins, in the columns of the terminal that it is printed to."""
+    width = stream_columns(sys.stderr) - len("ERROR: ")
+    return pytest.UsageError(*(wrapped(visible(message), width) for message in messages))
+
+
+def tell_worker(config: pytest.Config, workerinput: dict[str, object]) -> None:
+    """Tells a worker of xdist the columns of this process, for the messages that are made there."""
+    workerinput[_COLUMNS] = columns(config)
+
+
+def painter(reporter: pytest.TerminalReporter) -> Callable[[str, str], str]:
+    """From a text and a verdict in words to the text in its colour; as it is where pytest has no colours."""
+    writer = reporter.config.get_terminal_writer()
+    return lambda text, kind: writer.markup(text, **_COLOURS.get(kind, _UNDECIDED))
+
+
+_PATHS = ("--steer-model", "--steer-cache", "--steer-counterexamples", "--steer-baseline", "--steer-report")
+
+
+def moved_rootdir(config: pytest.Config) -> str | None:
+    """A warning for the header if the path after one of our options moved rootdir; None if it did not.
+
+    pytest looks for rootdir before it knows our options, so it takes such a path for one of its arguments. Node ids then begin
+    elsewhere, and an ini file in the current folder may not be read.
+    """
+    given = list(config.invocation_params.args)
+    if config.getoption("rootdir") or config.getoption("inifilename"):
+        return None
+    for option, value in _beside(given):
+        place = Path(config.invocation_params.dir, value)
+        folder = place if place.is_dir() else place.parent
+        if place.exists() and _is_moved(config, folder):
+            text = (
+                f"steer: warning: rootdir was looked for in {visible(str(folder))} too, which is no place of tests: ids begin at rootdir, "
+                f"and an ini file here may not be read. Write {option}={visible(value)}"
+            )
+            return wrapped(text, columns(config))
+    return None
+
+
+def _beside(given: Sequence[object]) -> Iterator[tuple[str, str]]:
+    """Our options whose value is an argument of its own."""
+    for option, value in pairwise(given):
+        if option in _PATHS:
+            yield str(option), str(value)
+
+
+def _is_moved(config: pytest.Config, folder: Path) -> bool:
+    """Whether rootdir is another one than tests and the current folder would give."""
+    here, root = config.invocation_params.dir.resolve(), config.rootpath.resolve()
+    places = [here]
+    if config.args_source is pytest.Config.ArgsSource.ARGS:
+        files = [Path(here, argument.partition("::")[0]) for argument in config.args]
+        places += [(file if file.is_dir() else file.parent).resolve() for file in files if file.exists()]
+    try:
+        common = Path(os.path.commonpath(places))
+    except ValueError:  # on other drives
+        return False
+    if root == common or (common.is_relative_to(root) and (config.inipath is not None or (root / "setup.py").exists())):
+        return False
+    return root.is_relative_to(folder.resolve()) or folder.resolve().is_relative_to(root)

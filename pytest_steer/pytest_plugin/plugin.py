@@ -9,15 +9,16 @@ from typing import Any
 
 import pytest
 
-from ..core.failures import SteeringInconclusive
+from ..core.columns import visible
+from ..core.evidence import SteeringInconclusive
 from ..core.run_context import current_run, running
-from ..core.screen import visible
 from .baseline import Baseline
 from .collect import (
     EVIDENCE,
     SESSION,
     ClaimFile,
     ClaimItem,
+    add_properties,
     explained,
     fail_if_stale,
     mend_known,
@@ -28,24 +29,22 @@ from .collect import (
     shown_id,
     suite_folder,
     typed_id,
+    uses_steering,
 )
-from .columns import columns, tell_worker, usage_error
 from .fixtures import steer_load_model, steer_model, steering
 from .frames import is_brief, keep_headline, without_our_frames
 from .github import annotation_lines
-from .junit import add_properties
-from .letters import note_letter, status_of
-from .marks import uses_steering
-from .options import SUFFIXES, add_options, read_settings
+from .options import SUFFIXES, add_options, columns, moved_rootdir, read_settings, tell_worker, usage_error
 from .progress import Progress
-from .rootdir import moved_rootdir
 from .session import SteerSession
 from .terminal import (
     announce,
     check_options,
     count_as_error,
     models_of,
+    note_letter,
     save_counterexamples,
+    status_of,
     stopped_lines,
     summarize,
     uninterrupted,

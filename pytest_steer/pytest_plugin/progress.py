@@ -9,8 +9,7 @@ from contextlib import nullcontext
 
 import pytest
 
-from ..core.columns import cut, shortened
-from ..core.screen import visible
+from ..core.columns import cut, shortened, visible
 
 EVERY = 30.0  # seconds between two lines where there is no terminal
 _LEAST_NAME, _MOST_NAME = 12, 40  # columns

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import time
 from collections.abc import Callable
 from functools import cached_property
@@ -11,13 +13,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from .options import Settings
-from .partial import PartialReports
 
 if TYPE_CHECKING:
     from ..core.evidence import Evidence
     from ..files import BrokenClaim, ClaimSpec, Suite
     from ..files.build import Measuring
     from ..model.loading import Models
+    from ..report import PartialReport
 
 
 class SteerSession:
@@ -90,7 +92,6 @@ class SteerSession:
         Args:
             folder: one in the repository of the suites.
         """
-        from ..core.commit import commit_of
 
         self.commit = commit_of(folder)
         self.partials = PartialReports(self.settings, self.started, self.commit)
@@ -114,3 +115,92 @@ class SteerSession:
 
 def _said() -> None:
     """The header line was printed."""
+
+
+# Settings of a repository could name programs to run; none of ours has a reason to.
+_GIT = ("git", "--no-optional-locks", "-c", "core.fsmonitor=false", "-c", f"core.hooksPath={os.devnull}")
+_SECONDS = 10
+
+
+def commit_of(folder: Path) -> dict[str, Any] | None:
+    """The commit of the repository that holds a folder.
+
+    Returns:
+        ``id``, and whether it is ``dirty``: tracked files were changed after it, or None if git does not say in time. None in their place
+        if there is no repository, no commit in it yet, or no git.
+    """
+    found = _git(folder, "rev-parse", "--verify", "HEAD")
+    if not found:
+        return None
+    changed = _git(folder, "status", "--porcelain", "--untracked-files=no")
+    return {"id": found.strip(), "dirty": None if changed is None else bool(changed)}
+
+
+def _git(folder: Path, *arguments: str) -> str | None:
+    # A run inside a git hook has variables that name that hook's repository.
+    plain = {key: value for key, value in os.environ.items() if not key.startswith("GIT_")}
+    try:
+        done = subprocess.run(
+            [*_GIT, *arguments], cwd=folder, env=plain, stdin=subprocess.DEVNULL, capture_output=True, timeout=_SECONDS
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.decode(errors="replace") if done.returncode == 0 else None
+
+
+class PartialReports:
+    """``REPORT.partial.json`` beside every JSON report that was asked for. Of another format there is only the whole.
+
+    A claim that finds no room waits and is written with the next one. What could not be written is said when the whole report cannot be
+    written either; until then it is no loss.
+    """
+
+    def __init__(self, settings: Settings, started: float, commit: dict[str, Any] | None) -> None:
+        self._settings, self._started, self._commit = settings, started, commit
+        self._open: dict[Path, PartialReport] = {}
+        self._waiting: dict[Path, list[dict[str, Any]]] = {
+            path: [] for path in settings.reports if path.suffix.lower() == ".json" and (path.is_file() or not path.exists())
+        }
+        self._written: dict[Path, int] = {}
+
+    def add(self, claims: list[dict[str, Any]]) -> None:
+        """Write the evidence of one test into each."""
+        if not claims or not self._waiting:
+            return
+        from ..report import PartialReport, fitting, partial_head, partial_path, with_texts
+
+        claims, _ = fitting([with_texts(claim, self._settings.report_texts) for claim in claims])
+        for path, waiting in self._waiting.items():
+            waiting += claims
+            try:
+                if path not in self._open:
+                    head = partial_head(
+                        waiting[0], started=self._started, commit=self._commit, **provenance_of(self._settings)
+                    )
+                    self._open[path] = PartialReport(partial_path(path), head)
+                while waiting:
+                    self._open[path].add(waiting[0])
+                    self._written[path] = self._written.get(path, 0) + 1
+                    del waiting[0]
+            except OSError:
+                continue
+
+    def discard(self, path: Path) -> None:
+        """Remove that of a report that is written."""
+        if path in self._open:
+            self._open.pop(path).discard()
+
+    def kept(self, path: Path) -> str:
+        """What there is in place of a report that could not be written, and what to do, as a sentence."""
+        partial, count = self._open.get(path), self._written.get(path, 0)
+        if partial is None or not count or not partial.path.exists():
+            return "Run again with --steer-report in a folder that has room"
+        noun = "claim is" if count == 1 else "claims are"
+        missing = f" ({len(self._waiting[path])} more did not fit)" if self._waiting[path] else ""
+        return f"{count} finished {noun} in {partial.path}{missing}"
+
+
+def provenance_of(settings: Settings) -> dict[str, Any]:
+    """What a report says of the run's settings, as arguments of ``build_report``."""
+    run = settings.run
+    return {"seed": run.seed, "profile": run.effort.name, "options": settings.options}

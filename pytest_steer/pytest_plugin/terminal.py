@@ -13,18 +13,18 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from ..core.columns import wrapped
+from ..core.columns import visible, wrapped
 from ..core.errors import ModelError, SteerError, exceptions_named
+from ..core.evidence import SteeringInconclusive
 from ..core.run_context import RunContext
-from ..core.screen import visible
 from ..core.sources import find_model, shown
-from .columns import columns, painter, usage_error
-from .options import SUFFIXES
-from .partial import provenance_of
+from .options import SUFFIXES, columns, painter, usage_error
+from .session import provenance_of
 
 if TYPE_CHECKING:
     from .baseline import Baseline
     from .session import SteerSession
+
 
 _MOST_IDS = 5
 
@@ -262,3 +262,22 @@ def write_reports(
         said, failed = baseline.replace(report)
         lines, code = [*lines, *said], code if failed is None else failed
     return lines, code
+
+
+_LETTER = "steer_letter"
+
+
+def note_letter(report: pytest.TestReport, error: BaseException) -> None:
+    """Keep the letter of a failed test in its report, which may come from an xdist worker."""
+    if report.when != "call" or not report.failed:
+        return
+    if isinstance(error, SteeringInconclusive):
+        report.__dict__[_LETTER] = "?"
+    elif isinstance(error, SteerError):
+        report.__dict__[_LETTER] = "!"
+
+
+def status_of(report: pytest.TestReport | pytest.CollectReport) -> tuple[str, str, str] | None:
+    """What ``pytest_report_teststatus`` returns: category, letter and word; None for what has no letter of ours."""
+    letter = getattr(report, _LETTER, None)
+    return ("failed", letter, "FAILED") if isinstance(letter, str) else None

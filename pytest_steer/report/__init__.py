@@ -1,12 +1,10 @@
 """Evidence to reports: terminal table, JSON and the HTML page. Knows nothing of pytest."""
 
-from .baseline import baseline_of
 from .comparison import comparison_tables
-from .entanglement import entanglement_map, entanglement_rows
 from .formats import report_format
-from .matrix_rows import comparison_of, matrix_rows
+from .matrix_rows import comparison_of, entanglement_map, entanglement_rows, matrix_rows
 from .partial import PartialReport, partial_path
-from .reading import read_report, report_of
+from .reading import baseline_of, read_report, report_of
 from .report import build_report, fitting, partial_head, write_report
 from .schema import report_schema
 from .table import (

@@ -6,10 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..core.columns import current_columns, table
+from ..core.columns import current_columns, table, visible
 from ..core.numbers import number
 from ..core.record import UNBOUNDED, ClaimRecord
-from ..core.screen import visible
 from .effect_cost import COLOURS, DASHES, SHAPES, SIZE, Bounds, check_drawable, saved
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import re
@@ -9,10 +10,10 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, NoReturn
 
+from ..core.columns import visible
 from ..core.errors import SteerError
 from ..core.evidence import plain
-from ..core.record import SCHEMA_NAME, Report, record_of, typed
-from ..core.screen import visible
+from ..core.record import SCHEMA_NAME, BaselineSource, Report, record_of, typed
 from ..core.sources import shown
 from .partial import finished_lines, partial_path
 from .report import models_of
@@ -172,3 +173,15 @@ def _again(path: Path) -> str:
 
 def _short(text: str, most: int = 200) -> str:
     return text if len(text) <= most else f"{text[:most]}..."
+
+
+def baseline_of(path: Path, report: Report) -> BaselineSource:
+    """What ``against`` says of a report that was read from a file: its path and hash, and the date, model and commit of its run."""
+    provenance = report.provenance
+    return BaselineSource(
+        path=shown(path),
+        sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
+        date=provenance.started,
+        model=None if provenance.model is None else provenance.model.id,
+        commit=provenance.commit,
+    )

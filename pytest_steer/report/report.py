@@ -14,11 +14,9 @@ from typing import Any
 from ..core import registry
 from ..core.errors import SteerError, exceptions_named
 from ..core.evidence import SCORING, error_evidence, plain
-from ..core.file_formats import format_of
+from ..core.file_formats import format_of, write_whole
 from ..core.record import SCHEMA_NAME, ClaimRecord, Commit, Comparison, Provenance, record_of
-from ..core.whole_file import write_whole
-from .entanglement import entanglement_rows
-from .matrix_rows import matrix_rows
+from .matrix_rows import entanglement_rows, matrix_rows
 from .schema import claim_validator
 
 _PACKAGES = ("pytest-steer", "pytest", "torch", "transformers", "tokenizers", "numpy", "scipy", "hypothesis")

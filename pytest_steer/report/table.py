@@ -7,13 +7,11 @@ from collections.abc import Callable, Mapping, Sequence
 
 from msgspec import convert
 
-from ..core.columns import WITHOUT_TERMINAL, columns_of, cut, padded, shortened, wrapped
+from ..core.columns import WITHOUT_TERMINAL, columns_of, cut, padded, shortened, visible, wrapped
 from ..core.numbers import number, promised
 from ..core.record import UNBOUNDED, ClaimRecord, LeftOut
-from ..core.screen import visible
 from ..stats import expected_false_verdicts
-from .marks import marks_of, words_of
-from .verdict import verdict_words
+from .verdict import marks_of, verdict_words, words_of
 
 Claim = ClaimRecord
 Paint = Callable[[str, str], str]

@@ -7,6 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ..core.finding import CODES
+from ..core.numbers import low_confidence
+from ..core.record import ClaimRecord, Noted
+
 HOLDS, BROKEN, NOT_MEASURED = 0, 1, 3
 
 Claim = dict[str, Any]
@@ -131,3 +135,17 @@ def _missing(report: Mapping[str, Any]) -> list[str]:
     if not report["claims"]:
         reasons.append("it holds no claim")
     return reasons
+
+
+def marks_of(claim: ClaimRecord) -> list[str]:
+    """Few words each: a low confidence, rounding that is wider than the interval, texts that the model does not read."""
+    low = low_confidence(claim.confidence).strip() if claim.verdict in ("pass", "fail") else ""
+    marks = [f"{low} confidence"] if low else []
+    marks += ["within rounding"] if claim.noise and claim.noise.interval_is_narrower else []
+    said = [*claim.findings, *([claim.withheld] if claim.withheld else [])]
+    return marks + list(dict.fromkeys(CODES[one.code].mark for one in said if one.code in CODES and CODES[one.code].mark))
+
+
+def words_of(finding: Noted) -> str:
+    """A finding of a record as one sentence."""
+    return f"{finding.text}: {finding.cure}" if finding.cure else finding.text

@@ -13,8 +13,8 @@ import torch
 from torch.nn.modules import module as torch_module
 from torch.nn.utils.rnn import pad_sequence
 
+from ..core.columns import message_of
 from ..core.errors import ModelError
-from ..core.screen import message_of
 from ..model import Model
 from ..model.foreign import GLOBAL_TABLES, HOOK_TABLES
 from ..model.model import find_blocks

@@ -9,10 +9,10 @@ from typing import Any
 
 import torch
 
+from ..core.columns import message_of, one_screen
 from ..core.errors import MeasurementError, SoundnessError, SteerError
 from ..core.record import BrokenProperty, Soundness
 from ..core.run_context import current_run
-from ..core.screen import message_of, one_screen
 from ..measures.subject import Subject
 from ..model import Model, check_fits
 from ..model.identity import state_of

@@ -16,24 +16,21 @@ mean without rare, large ones, and for thresholds that were not set from the sam
 """
 
 from ..core.evidence import Direction, Verdict
-from .agreement import Kappa, cohen_kappa
+from .agreement import Kappa, RankCorrelation, cohen_kappa, rank_correlation, rank_correlation_bounds
 from .bootstrap import mean_bootstrap
 from .equivalence import items_needed_within, size_of_mean
+from .extremes import as_rise, largest_of, least_of
 from .fillings import between_fillings
 from .guessing import guessing_share, p_of_guessing, p_of_weighted_guessing
-from .intervals import Inference, mean_t, one_per_cluster, share, share_of_clusters
-from .largest import as_rise, largest_of
-from .least import least_of
+from .intervals import Inference, judge, mean_t, one_per_cluster, share, share_of_clusters
 from .paired import paired_share_difference
 from .planning import items_needed_mean, items_needed_paired, items_needed_share
 from .quantile import items_needed_quantile, quantile
-from .ranks import RankCorrelation, rank_correlation, rank_correlation_bounds
 from .ratio import items_needed_ratio, least_ratio, ratio_of_means
 from .sequential import rounds, sequential_mean, sequential_share
 from .suite import FalseVerdicts, expected_false_verdicts, holm
 from .transformed import error_rate_of_t, is_clearly_skewed, mean_transformed_t, skewness_of
 from .variance import Decomposition, VarianceShare, variance_shares
-from .verdict import judge
 from .weighted import (
     change_difference,
     change_difference_of_clusters,

@@ -17,10 +17,9 @@ from ..core.evidence import Direction
 from ._arguments import FloatArray
 from .bootstrap import mean_bootstrap
 from .equivalence import items_needed_within, size_of_mean
+from .extremes import as_rise, largest_of, least_of
 from .fillings import between_fillings
 from .intervals import Inference, mean_t, share, share_of_clusters
-from .largest import as_rise, largest_of
-from .least import least_of
 from .paired import paired_share_difference
 from .planning import items_needed_mean, items_needed_paired, items_needed_share
 from .quantile import items_needed_quantile, quantile

@@ -29,8 +29,8 @@ from scipy import optimize, special
 
 from ._arguments import FloatArray, checked_clusters, checked_confidence, checked_values
 from .bootstrap import RESAMPLES, bootstrap_tails, resampled_means
+from .extremes import LeastTails
 from .intervals import Inference, StudentTails, Tails, deviations_of_clusters, infer, mean_and_deviations, root_mean_square
-from .least import LeastTails
 from .planning import items_needed_mean
 from .transformed import mean_transformed_t
 

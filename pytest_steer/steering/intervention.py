@@ -17,8 +17,8 @@ from typing import Any, Literal, get_args
 
 import torch
 
+from ..core.columns import message_of
 from ..core.errors import SteerError, VectorError
-from ..core.screen import message_of
 from .recipe import Recipe, operation
 from .vector import SteeringVector
 

@@ -8,10 +8,9 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from ..core import progress
 from ..core.errors import DataError, MeasurementError, SteerError
 from ..core.record import Row, TaskRow
-from ..core.run_context import RunContext, current_run
+from ..core.run_context import RunContext, current_run, report_progress
 from ..core.sources import shown
 from ..data import Items, Sample, Tasks, TextLike, Texts, as_texts, read_tasks, sample_of
 from ..data.units import without_repeats
@@ -99,7 +98,7 @@ def entries_of(plan: Plan, inputs: Inputs) -> tuple[list[Entry], list[Failure]]:
         earlier = strengths.setdefault((method, behaviour), [])
         method = further_name(method, claim.multiplier, earlier)
         earlier.append(claim.multiplier)
-        progress.report(f"preparing {method} for {behaviour} ({index} of {len(plan.claims)})")
+        report_progress(f"preparing {method} for {behaviour} ({index} of {len(plan.claims)})")
         try:
             found.append(_entry(claim, method, behaviour, inputs))
         except SteerError as error:
@@ -276,7 +275,7 @@ def compare(
     """
     failed: dict[Entry, SteerError] = {}
     for index, entry in enumerate(entries, 1):
-        progress.report(f"checking the hooks of {entry.method} on {entry.behaviour} ({index} of {len(entries)})")
+        report_progress(f"checking the hooks of {entry.method} on {entry.behaviour} ({index} of {len(entries)})")
         try:
             sample_of(entry.items, entry.cluster)
             if entry.neutral.texts:
@@ -295,10 +294,10 @@ def compare(
 
     with_texts = _grouped((entry for entry in left() if entry.neutral.texts), lambda entry: entry.neutral.texts)
     for texts, own in with_texts:
-        progress.report(f"strengths of equal cost on {len(texts)} texts")
+        report_progress(f"strengths of equal cost on {len(texts)} texts")
         at_cost |= _each(own, failed, partial(_at_cost, model, texts, budget, max_multiplier))
     for (items, context, cluster), own in _grouped(left(), lambda entry: (entry.items, entry.context, entry.cluster)):
-        progress.report(f"effects on {items.source}")
+        report_progress(f"effects on {items.source}")
         rows |= _each(own, failed, partial(_rows, model, sample_of(items, cluster), context, at_cost, confidence))
     with_tasks = [entry for entry in left() if entry.tasks]
     for (behaviour, pairs, examples), own in _grouped(with_tasks, lambda one: (one.behaviour, one.tasks, one.examples)):
@@ -419,7 +418,7 @@ def _tasks(
     failures: list[Failure] = []
     for count, shuffled, costing in settings:
         setting = setting_name(count, shuffled)
-        progress.report(f"{behaviour}: {setting} accuracy")
+        report_progress(f"{behaviour}: {setting} accuracy")
         measured: dict[str, TaskRow] = {}
         for (positions, include_first), group in _grouped(
             entries, lambda entry: (entry.subject.positions, entry.subject.include_first)

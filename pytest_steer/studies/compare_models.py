@@ -11,10 +11,10 @@ import numpy as np
 
 from ..claims.curves import check_has_slope
 from ..claims.explain import complete
-from ..claims.multiplicity import adjusted
-from ..core import progress
+from ..claims.running import adjusted
 from ..core.errors import DataError, SteerError, exceptions_named
 from ..core.evidence import Evidence
+from ..core.run_context import report_progress
 from ..core.sources import find_model, shown
 from ..data import Items, sample_of
 from ..extract.training import holds_tasks
@@ -206,7 +206,7 @@ def measure_slopes(models: Models, name: str, behaviours: Sequence[Behaviour]) -
     for index, behaviour in enumerate(behaviours, 1):
         model = load_for(models, behaviour.suite, name)
         inputs = inputs_of.setdefault(id(model), Inputs(model))
-        progress.report(f"{name}: slopes of {behaviour.name} ({index} of {len(behaviours)})")
+        report_progress(f"{name}: slopes of {behaviour.name} ({index} of {len(behaviours)})")
         try:
             found[behaviour.name] = _slopes(model, inputs, behaviour)
         except SteerError as error:
@@ -342,7 +342,7 @@ def measure_claims(measuring: Measuring, suites: Sequence[Suite], called: str) -
     entries = [(suite, entry) for suite in suites for entry in suite.entries]
     measured = []
     for index, (suite, entry) in enumerate(entries, 1):
-        progress.report(f"{called}: claim {entry.name} ({index} of {len(entries)})")
+        report_progress(f"{called}: claim {entry.name} ({index} of {len(entries)})")
         measured.append((suite, entry, measuring.evidence_of(suite, entry)))
     for suite in suites:
         if suite.holm:

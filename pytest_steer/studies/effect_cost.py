@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from ..core import progress
 from ..core.errors import DataError, MeasurementError
+from ..core.run_context import report_progress
 from ..data import Items, Sample, Texts, as_texts, sample_of
 from ..measures import Array, as_share, kl_curve, perplexity_curves, propensity_curve
 from ..measures.compared import bounds_of
@@ -92,12 +92,12 @@ def effect_cost(
     sample = sample_of(entry.items, entry.cluster)
     of_texts = sample_of(as_texts(entry.neutral.texts, entry.neutral.source))
     texts = of_texts.units
-    progress.report(f"{drawn.name}: checking the hooks")
+    report_progress(f"{drawn.name}: checking the hooks")
     check_before(model, subject)
     try:
-        progress.report(f"{drawn.name}: effects on {len(sample.units)} items at {len(grid)} multipliers")
+        report_progress(f"{drawn.name}: effects on {len(sample.units)} items at {len(grid)} multipliers")
         curve = propensity_curve(model, sample.units, change, multipliers=grid, context=entry.context, **subject.scope)
-        progress.report(f"{drawn.name}: cost on {len(texts)} texts at {len(grid)} multipliers")
+        report_progress(f"{drawn.name}: cost on {len(texts)} texts at {len(grid)} multipliers")
         if cost == "kl":
             costs = [found.per_text for found in kl_curve(model, texts, change, multipliers=grid, **subject.scope)]
         else:

@@ -8,10 +8,11 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal
 
-from ..claims.leaks import leaks, text_leaks
-from ..core import progress, registry
+from ..claims.findings import leaks, text_leaks
+from ..core import registry
 from ..core.errors import DataError, SteerError
 from ..core.registry import did_you_mean
+from ..core.run_context import report_progress
 from ..core.validation import check_values
 from ..data import Items, Sample, Texts, read_items, read_texts, sample_of
 from ..data.traces import Seen, known_in, traces
@@ -179,7 +180,7 @@ def vector_at(
     metadata: dict[str, Any] = {}
     reliability: dict[str, Any] = {}
     for number, layer in enumerate(layers, 1):
-        progress.report(f"{kind.name} at layer {layer} ({number} of {len(layers)})")
+        report_progress(f"{kind.name} at layer {layer} ({number} of {len(layers)})")
         made = _made(kind, model, training, (layer,), seed, settings)
         directions[layer], metadata = made.directions[layer], dict(made.metadata)
         reliability |= metadata.get("reliability", {})

@@ -21,7 +21,7 @@ from pytest_steer import (
     assert_steers_at_cost,
     extract,
 )
-from pytest_steer.claims.leaks import leaks
+from pytest_steer.claims.findings import leaks
 from pytest_steer.data.traces import FORM, traces
 from pytest_steer.stats import mean_t
 

@@ -11,7 +11,7 @@ import torch
 
 from pytest_steer import SteeringVector
 from pytest_steer.cli.main import main
-from pytest_steer.core.screen import visible
+from pytest_steer.core.columns import visible
 
 from .conftest import HEAD, steering_items
 

@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 
 from pytest_steer.cli.main import main
-from pytest_steer.core import progress
-from pytest_steer.core.run_context import RunContext, current_run, running
+from pytest_steer.core.run_context import RunContext, current_run, report_progress, running
 
 
 def test_plain_python_has_the_defaults():
@@ -23,9 +22,9 @@ def test_contexts_nest_and_are_taken_off_when_something_fails():
         with running(RunContext(seed=1, progress=told.append)):
             with running(RunContext(seed=2)):
                 assert current_run().seed == 2
-                progress.report("nobody listens")
+                report_progress("nobody listens")
             assert current_run().seed == 1
-            progress.report("half done")
+            report_progress("half done")
             raise KeyError
 
     with pytest.raises(KeyError):

@@ -11,7 +11,7 @@ import pytest
 
 from pytest_steer.core.errors import MeasurementError, SteerError
 from pytest_steer.measures.judges import Chat, Exchange, Judgement, judged, make_judge
-from pytest_steer.measures.judges.order import blind_order
+from pytest_steer.measures.judges.judged import blind_order
 
 pytest.importorskip("httpx", reason="the extra `judges` is not installed")
 pytest.importorskip("tenacity", reason="the extra `judges` is not installed")

@@ -6,8 +6,8 @@ from collections import Counter
 import numpy as np
 import pytest
 
+from pytest_steer.claims.kinds.stays_fluent import distinct, ngram_entropy, repetition
 from pytest_steer.core.errors import MeasurementError
-from pytest_steer.measures.fluency import distinct, ngram_entropy, repetition
 
 TEXTS = [
     np.random.default_rng(seed).integers(0, most, size).tolist()

@@ -26,7 +26,7 @@ from pytest_steer.measures.judges import (
     judges_schema,
     make_judge,
 )
-from pytest_steer.measures.judges.order import blind_order
+from pytest_steer.measures.judges.judged import blind_order
 
 
 def exchanges(*replies: str) -> list[Exchange]:

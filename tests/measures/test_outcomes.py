@@ -6,7 +6,7 @@ import pytest
 from pytest_steer import wrap_model
 from pytest_steer.measures.outcomes import looped, outcome_of, read_reply
 from pytest_steer.model.replies import Reply
-from pytest_steer.prompting.thoughts import Parts, end_of_open_thought, ends_in_thought, markers_in, parts_of
+from pytest_steer.prompting.chat import Parts, end_of_open_thought, ends_in_thought, markers_in, parts_of
 
 THINK = markers_in(["{{ '<think>\n' }}"])
 COHERE = markers_in(["<|START_THINKING|>"])

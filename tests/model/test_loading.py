@@ -15,9 +15,9 @@ import torch
 from gguf_model import write_gguf
 
 from pytest_steer import load_model, propensity_curve
-from pytest_steer.core import progress, sources
+from pytest_steer.core import sources
 from pytest_steer.core.errors import ModelError
-from pytest_steer.core.run_context import RunContext, running
+from pytest_steer.core.run_context import RunContext, report_progress, running
 from pytest_steer.model import gguf as conversion
 from pytest_steer.model.gguf import cache_folder
 
@@ -107,7 +107,7 @@ def test_loading_tells_what_it_does_and_draws_nothing(folder, capfd):
     with running(RunContext(progress=told.append)):
         load_model(folder, device="cpu")
     assert told == [f"loading {folder}"]
-    progress.report("nobody listens")
+    report_progress("nobody listens")
     assert told == [f"loading {folder}"]
     assert capfd.readouterr().out == ""
 

@@ -12,8 +12,7 @@ from pytest_steer.claims.explain import complete
 from pytest_steer.core.evidence import Direction, Evidence, Verdict, error_evidence
 from pytest_steer.core.finding import Finding
 from pytest_steer.report import build_report
-from pytest_steer.report.formats.markdown_file import COMMENT, MARKER, markdown_of, to_markdown
-from pytest_steer.report.markdown import prose
+from pytest_steer.report.formats.markdown_file import COMMENT, MARKER, markdown_of, prose, to_markdown
 
 HOSTILE = (
     "a|b `x` ``y`` <script>alert(1)</script> <img src=x> <!-- --> @team #123 GH-4 https://evil.example www.evil.example :smile: $x$ "

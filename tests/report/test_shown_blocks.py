@@ -30,7 +30,7 @@ from pytest_steer.core.block import (
     items_of,
 )
 from pytest_steer.core.evidence import Evidence, Verdict
-from pytest_steer.report.blocks_markdown import drawn_blocks
+from pytest_steer.report.formats.markdown_file import drawn_blocks
 from pytest_steer.report.page import page_of
 from pytest_steer.report.schema import claim_validator
 

@@ -12,7 +12,7 @@ from pytest_steer.cli.main import main
 from pytest_steer.core.evidence import error_evidence
 from pytest_steer.report import build_report, claim_table, write_report
 from pytest_steer.report.formats.markdown_file import to_markdown
-from pytest_steer.report.page.verdicts import category_of
+from pytest_steer.report.page.facts import category_of
 from pytest_steer.report.verdict import verdict_of
 
 PASS = a_claim("a")

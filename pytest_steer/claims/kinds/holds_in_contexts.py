@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 
-from ...core import progress
 from ...core.block import Block, Estimate, Intervals, Line, Table
 from ...core.errors import DataError, SteerError
 from ...core.evidence import Evidence
@@ -26,7 +25,7 @@ from ...core.finding import Finding, Weight, code
 from ...core.numbers import number
 from ...core.parameters import Param
 from ...core.promises import Promise
-from ...core.run_context import current_run
+from ...core.run_context import current_run, looking
 from ...data import ContrastItem, Items, Sample, as_items, sample_of
 from ...data.likeness import normal_form
 from ...fuzzing.trials import Found as Searched
@@ -250,7 +249,7 @@ class HoldsInContexts(OverItems):
         )
         max_contexts = search.max_contexts if self.max_contexts is None else self.max_contexts
         found = find_worst(trials, search, max_contexts=max_contexts, seed=self.seed)
-        with progress.looking(0, sure=False):  # the context may be known from other claims
+        with looking(0, sure=False):  # the context may be known from other claims
             looks = [self._look(ask, found.worst.context, fresh, grid)]
             if looks[0].verdict is Verdict.FAIL and found.smallest is not None and found.smallest != found.worst:
                 # A fixed sequence of tests: the second is made only if the first refutes the claim, and the batch alone chose

@@ -11,19 +11,17 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Annotated, Any
 
-from ...core import progress
+from ...core.columns import one_screen
 from ...core.errors import ModelError, SteerError
 from ...core.parameters import Param
 from ...core.registry import did_you_mean
-from ...core.run_context import current_run
-from ...core.screen import one_screen
+from ...core.run_context import current_run, report_progress
 from ...core.sources import find_model
 from ...model.gguf import quiet_transformers
 from ...model.identity import tokenizer_hash
 from ...model.loading import pick_device
 from ...model.weights import check_complete, hash_of_bytes
-from .kinds import Exchange, Judgement, judge
-from .model_names import named_from
+from .kinds import Exchange, Judgement, judge, named_from
 
 _WHAT = "the judge 'classifier'"
 
@@ -112,7 +110,7 @@ def _load(name: str, place: str, device: str) -> _Loaded:
     """
     import transformers
 
-    progress.report(f"loading the classifier {name}")
+    report_progress(f"loading the classifier {name}")
     try:
         with quiet_transformers():
             tokenizer = transformers.AutoTokenizer.from_pretrained(place, trust_remote_code=False)

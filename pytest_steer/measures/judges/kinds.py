@@ -288,3 +288,9 @@ def make_judge(spec: Any, *, where: str | None = "judge", base: Path | None = No
         return kind.make(given, {"base": base if base is not None else Path(), "model": model})
     except SteerError as error:
         raise SteerError(f"{place}{error}") from None
+
+
+def named_from(folder: Path, name: str) -> str:
+    """The name of a model, whose own folder is looked for in ``folder`` first."""
+    path = folder / name
+    return str(path) if path.is_dir() else name

@@ -17,9 +17,9 @@ from typing import Annotated, Any
 
 import numpy as np
 
+from ...core.columns import message_of
 from ...core.errors import SteerError
 from ...core.parameters import Param, check_takes
-from ...core.screen import message_of
 from .kinds import Exchange, Judgement, judge
 from .rubric import conversation_of
 

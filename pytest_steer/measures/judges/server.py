@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any, TypeVar
 
+from ...core.columns import visible
 from ...core.errors import SteerError
-from ...core.screen import visible
 
 Found = TypeVar("Found")
 

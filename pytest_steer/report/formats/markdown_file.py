@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+import re
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ...core.block import Curve, Intervals, Items, Line, Table, block_of
+from ...core.columns import visible
 from ...core.numbers import number, promised
 from ...core.record import record_of
-from ..baseline_markdown import against_baseline
-from ..blocks_markdown import drawn_blocks
-from ..markdown import block, code, folded, prose, table
-from ..marks import marks_of
-from ..replies_markdown import replies_table, worst_pairs
-from ..verdict import BROKEN, HOLDS, NOT_MEASURED, Claim, ReportVerdict, verdict_of, verdict_words
+from ..replies import SIDES, agreement_words, counts_words, judge_name, outcome_words, pair_name
+from ..verdict import BROKEN, HOLDS, NOT_MEASURED, Claim, ReportVerdict, marks_of, verdict_of, verdict_words
 from .kinds import report_format
 
 MARKER = "<!-- pytest-steer: summary -->"
@@ -223,3 +223,308 @@ def _provenance(report: dict[str, Any]) -> str:
     lines.append(f"- versions: {prose(versions, _WHY)}")
     lines.append(f"- started {_day(report)} UTC, took {provenance['seconds']:.0f} s")
     return "\n".join(lines)
+
+
+_ASKED, _REPLY, _WHY = 160, 300, 160
+"""Characters of a turn of the user, of a reply, and of why it is judged as it is."""
+_TURNS = 3
+
+
+def worst_pairs(replies: Mapping[str, Any] | None, most: int, indent: str = "") -> str:
+    """The worst pairs side by side, folded; empty where there are none. Of long conversations, the last turns.
+
+    Args:
+        indent: before each line, as of a table in a list.
+    """
+    pairs = [] if replies is None else replies["of"]
+    kept = pairs[:most]
+    if replies is None or not kept:
+        return ""
+    rows = [row for pair in kept for row in _rows(replies, pair)]
+    body = "\n".join(f"{indent}{line}" for line in table(["asked", *SIDES], rows).split("\n"))
+    return folded(f"Replies, the worst first ({len(kept)} of {len(pairs)})", body, indent)
+
+
+def _rows(replies: Mapping[str, Any], pair: Mapping[str, Any]) -> list[list[str]]:
+    """How both sides are judged, and of each turn what is asked and both replies."""
+    sides = [pair[side] for side in SIDES]
+    many = max(len(pair["prompt"]), *(len(reply["turns"]) for reply in sides))
+    first = max(0, many - _TURNS)
+    rows = [[f"**{code(pair_name(replies, pair), 80, in_table=True)}**", *(_outcome(reply) for reply in sides)]]
+    rows += [[f"*{first} earlier turns*", "", ""]] if first else []
+    for turn in range(first, many):
+        rows.append([_turn(pair["prompt"], turn, _ASKED), *(_turn(reply["turns"], turn, _REPLY) for reply in sides)])
+    return rows
+
+
+def _outcome(reply: Mapping[str, Any]) -> str:
+    said = prose(outcome_words(reply), _WHY)
+    return f"**{said}**" if said else ""
+
+
+def _turn(turns: Sequence[str], turn: int, longest: int) -> str:
+    return "" if turn >= len(turns) else cell(turns[turn], longest) or "*(empty)*"
+
+
+def replies_table(claims: Sequence[tuple[str, Mapping[str, Any]]]) -> str:
+    """Of each claim with replies, who judged, what the replies came to, and how far the judge agrees with people.
+
+    Args:
+        claims: the name of each, as Markdown, and its replies.
+    """
+    rows = [
+        [
+            name,
+            prose(judge_name(replies), 160) or "-",
+            *(counts_words(replies, side) for side in SIDES),
+            prose(agreement_words(replies), 160) or "-",
+        ]
+        for name, replies in claims
+    ]
+    return table(["claim", "judge", *SIDES, "agreement with people"], rows)
+
+
+_MARKS = re.compile(r"([\\`*_\[\]|~])")
+_BREAK = "&#8203;"  # a space of no width: what GitHub links, it links only in one piece
+# Mentions and addresses, numbers of issues, links, emoji. GitHub looks for them after Markdown, so a backslash does not help.
+_LINKED = re.compile(r"(@|#(?=\d)|\bGH-(?=\d)|\bwww(?=\.)|:(?=//)|:(?=[\w+-]+:))", re.IGNORECASE)
+_LINE_ENDS = re.compile(r"\s*[\n\r\t]\s*")
+
+
+def prose(text: str, longest: int | None = None) -> str:
+    """The text on one line, escaped.
+
+    Args:
+        longest: characters that are kept.
+    """
+    text = _one_line(text, longest).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    text = _LINKED.sub(rf"\1{_BREAK}", _MARKS.sub(r"\\\1", text))
+    return text.replace("$", "<span>$</span>")  # which begins a formula
+
+
+def cell(text: str, longest: int) -> str:
+    """The text escaped for a cell of a table, its lines apart.
+
+    Args:
+        longest: characters that are kept.
+    """
+    text = visible(text.replace("\r\n", "\n")).strip()
+    text = text if len(text) <= longest else f"{text[: longest - 1]}…"
+    return "<br>".join(prose(line) for line in text.split("\n") if line.strip())
+
+
+def code(text: str, longest: int | None = None, *, in_table: bool = False) -> str:
+    """The text on one line as a code span.
+
+    Args:
+        in_table: it stands in a cell, where a pipe has to be escaped even in code.
+    """
+    text = _one_line(text, longest) or " "
+    ticks = "`" * (_longest_run(text) + 1)
+    inner = f" {text} " if text.startswith("`") or text.endswith("`") else text
+    span = f"{ticks}{inner}{ticks}"
+    return span.replace("|", "\\|") if in_table else span
+
+
+def block(text: str, indent: str = "") -> str:
+    """The text as a fenced block.
+
+    Args:
+        indent: before each line, as of a block in a list.
+    """
+    text = visible(text.replace("\r\n", "\n"))
+    fence = "`" * max(3, _longest_run(text) + 1)
+    return "\n".join(indent + line for line in (f"{fence}text", *text.split("\n"), fence))
+
+
+def folded(summary: str, body: str, indent: str = "") -> str:
+    """A body of Markdown that opens with a click.
+
+    Args:
+        summary: constant words, as HTML.
+    """
+    return f"{indent}<details><summary>{summary}</summary>\n\n{body}\n\n{indent}</details>"
+
+
+def table(headers: list[str], rows: list[list[str]]) -> str:
+    """A table of cells that are Markdown already."""
+    lines = [headers, ["---"] * len(headers), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _one_line(text: str, longest: int | None) -> str:
+    text = visible(_LINE_ENDS.sub(" ", text)).strip()
+    return text if longest is None or len(text) <= longest else f"{text[: longest - 1]}…"
+
+
+def _longest_run(text: str) -> int:
+    return max(map(len, re.findall("`+", text)), default=0)
+
+
+_ITEMS = 3
+_WORDS, _TEXT, _CELL = 400, 200, 120
+"""Characters of a line, of an item's text and of a cell."""
+
+
+def drawn_blocks(claim: Mapping[str, Any]) -> str:
+    """All that a claim shows beside its numbers and its replies; empty where it shows nothing."""
+    parts: list[str] = []
+    lines: list[str] = []
+
+    def end_list() -> None:
+        if lines:
+            parts.append("\n".join(lines))
+            lines.clear()
+
+    for record in claim["blocks"]:
+        block = block_of(record)
+        if isinstance(block, Line):
+            lines += [f"- {prose(one, _WORDS)}" for one in block.words.split("\n")]
+        elif not getattr(block, "is_drawing", False) and (draw := _DRAWN.get(type(block))):
+            end_list()
+            parts.append(draw(block))
+    end_list()
+    return "\n\n".join(parts)
+
+
+def _table(block: Table) -> str:
+    width = max([len(block.headers), *map(len, block.rows)])
+    headers = [*block.headers, *[""] * (width - len(block.headers))]
+    return _titled(block.title, block.about) + _cells(headers, block.rows)
+
+
+def _curve(block: Curve) -> str:
+    grid = list(dict.fromkeys(x for series in block.series for x, _ in series.points))
+    rows = []
+    for series in block.series:
+        at = dict(series.points)
+        rows.append([series.name, *(number(at[x], block.percent) if x in at else "" for x in grid)])
+    return _titled(block.title, "") + _cells([block.x, *(f"{x:.4g}" for x in grid)], rows)
+
+
+def _intervals(block: Intervals) -> str:
+    rows = []
+    for one in block.rows:
+        low, high = (number(bound, block.percent) for bound in one.interval)
+        bounds = "-" if (low, high) == ("-", "-") else f"[{low}, {high}]"
+        n = "-" if one.n is None else str(one.n)
+        rows.append([one.name, n, number(one.estimate, block.percent), bounds, one.verdict or ""])
+    return _titled(block.title, "") + _cells(["", "n", block.x, "interval", ""], rows)
+
+
+def _items(block: Items) -> str:
+    lines = []
+    for one in block.items[:_ITEMS]:
+        texts = "; ".join(f"{prose(part.name)}: {prose(part.text, _CELL)}" for part in one.texts if part.text)
+        said = ". ".join(part for part in (prose(one.text, _TEXT), texts) if part)
+        lines.append(f"- {code(one.id, 80)} {prose(one.words, _CELL)}{f'<br>{said}' if said else ''}")
+    return _titled(block.title, f"{min(_ITEMS, len(block.items))} of {block.of}") + "\n".join(lines)
+
+
+_DRAWN: dict[type, Callable[[Any], str]] = {Table: _table, Curve: _curve, Intervals: _intervals, Items: _items}
+
+
+def _titled(title: str, about: str) -> str:
+    return f"**{prose(title, _CELL)}**{f' ({prose(about, _CELL)})' if about else ''}\n\n" if title else ""
+
+
+def _cells(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    return table([cell(one, _CELL) for one in headers], [[cell(str(one), _CELL) for one in row] for row in rows])
+
+
+_FLIPPED = 20
+# The worst first. A claim that is held on the same items has no row.
+_ORDER = {
+    "broken": "broken",
+    "worse": "worse",
+    "not_comparable": "not comparable",
+    "gone": "gone",
+    "new": "new",
+    "newly_holding": "newly holding",
+    "better": "better",
+    "unchanged": "not holding, as before",
+    "held": "held",
+}
+
+
+def against_baseline(against: dict[str, Any], first: Callable[[Sequence[Any]], Sequence[Any]]) -> str:
+    """A heading, which baseline it was, how many claims came to what, and a row for each that changed.
+
+    Args:
+        first: keeps the rows that there is room for.
+    """
+    outcomes = Counter(claim["outcome"] for claim in against["claims"])
+    counts = ", ".join(f"{outcomes[outcome]} {words}" for outcome, words in _ORDER.items() if outcomes[outcome])
+    baseline = against["baseline"]
+    if against.get("not_run"):
+        counts += f", {against['not_run']} of the baseline not run"
+    about = [f"sha256 {code(str(baseline['sha256'])[:12])}"] if baseline.get("sha256") else []
+    if baseline.get("date"):
+        about.append(f"of {prose(str(baseline['date']), 40)}")
+    if baseline.get("model"):
+        about.append(f"on {code(_model(baseline['model']), 160)}")
+    about_it = ", ".join(about)
+    parts = [
+        "### Against the baseline",
+        f"{counts or 'no claim'} against {code(str(baseline['path']), 160)}{f' ({about_it})' if about_it else ''}.",
+    ]
+    parts += [f"- {prose(str(note), 400)}" for note in against.get("notes") or ()]
+    order = list(_ORDER)
+    changed = [claim for claim in against["claims"] if claim["outcome"] != "held" or _is_about_other_items(claim)]
+    changed.sort(key=lambda claim: order.index(claim["outcome"]) if claim["outcome"] in order else len(order))
+    if changed:
+        headers = ["outcome", "claim", "before", "after", "difference", "paired", "items that flipped", "why"]
+        parts.append(table(headers, [_table_row(claim) for claim in first(changed)]))
+    flipped = [(claim, item) for claim in against["claims"] for item in claim.get("flipped") or ()]
+    if flipped:
+        kept = flipped[:_FLIPPED]
+        lines = [
+            f"- {code(str(claim['id']), 160)}: item {code(str(item['id']), 80)}, "
+            f"{number(item['before'])} → {number(item['after'])}{_asked(item)}"
+            for claim, item in kept
+        ]
+        parts.append(folded(f"Items that flipped ({len(kept)} of {len(flipped)})", "\n".join(lines)))
+    return "\n\n".join(parts)
+
+
+def _asked(item: dict[str, Any]) -> str:
+    """The question of an item, where the report has it."""
+    return f": {prose(str(item['question']), 160)}" if item.get("question") else ""
+
+
+def _is_about_other_items(claim: dict[str, Any]) -> bool:
+    """Whether more than its numbers changed, which no claim may hide, held or not."""
+    return bool(claim.get("reasons")) or any((claim.get("items") or {}).values())
+
+
+def _table_row(claim: dict[str, Any]) -> list[str]:
+    percent = bool(claim.get("percent"))
+    difference = number(claim["difference"], percent) if claim.get("difference") is not None else "-"
+    if difference != "-" and claim.get("interval"):
+        low, high = claim["interval"]
+        difference += f" [{number(low, percent)}, {number(high, percent)}]"
+    items = ", ".join(f"{count} {word}" for word, count in (claim.get("items") or {}).items() if count)
+    why = (
+        "; ".join([*claim.get("reasons", ()), *([f"items: {items}"] if items else [])])
+        or str(claim.get("message") or "").partition("\n")[0]
+    )
+    return [
+        f"**{_ORDER.get(claim['outcome'], prose(str(claim['outcome']), 40))}**",
+        code(str(claim["id"]), 160, in_table=True),
+        _side(claim.get("before"), percent),
+        _side(claim.get("after"), percent),
+        difference,
+        str(claim.get("n") or "-"),
+        str(len(claim.get("flipped") or ()) or "-"),
+        prose(why, 400),
+    ]
+
+
+def _side(side: dict[str, Any] | None, percent: bool) -> str:
+    if side is None:
+        return "-"
+    return f"{prose(str(side['verdict']), 40)} {number(side.get('estimate'), percent)}"
+
+
+def _model(model: Any) -> str:
+    return str(model.get("id", "")) if isinstance(model, dict) else str(model)

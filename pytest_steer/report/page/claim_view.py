@@ -12,15 +12,14 @@ from markupsafe import Markup
 
 from ...claims import kind_of
 from ...core.block import Block, Items, Line, Table, block_of
+from ...core.columns import message_of, one_screen
 from ...core.errors import SteerError
 from ...core.record import record_of
-from ...core.screen import message_of, one_screen
-from ..marks import marks_of
+from ..verdict import marks_of
 from .conversations import RepliesView, replies_view
 from .differences import Difference
-from .facts import Facts, facts_of
+from .facts import Category, Facts, category_of, facts_of
 from .figures import Drawn, draw, is_drawn, strip
-from .verdicts import Category, category_of
 
 
 @dataclass

@@ -13,13 +13,12 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from ...core.screen import visible
+from ...core.columns import visible
 from .claim_view import ClaimView, ItemsView, anchors, claim_view
 from .conversations import RepliesView
 from .differences import differences
-from .facts import model_facts, option_facts, provenance_facts
+from .facts import CATEGORIES, category_of, model_facts, option_facts, provenance_facts
 from .side_by_side import comparison_tables, effect_cost_figures, entanglement_maps
-from .verdicts import CATEGORIES, category_of
 
 CAP = 15_000_000
 """Bytes. Above it items and replies are left out, of each claim the same number, and the page says which."""

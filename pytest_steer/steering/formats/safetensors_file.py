@@ -19,7 +19,7 @@ from typing import Any
 import torch
 
 from ...core.errors import VectorError
-from ...core.whole_file import write_whole
+from ...core.file_formats import write_whole
 from ..directions import LAYER_CONVENTION, Directions, checked_directions, hash_of, norms_of
 from .kinds import Stored, checked, layer_number, vector_format
 from .layers import by_names, restored

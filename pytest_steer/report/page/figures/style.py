@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from ....core.screen import visible
+from ....core.columns import visible
 
 # The page's style sheet turns each of these into the colour of the same name in the reader's scheme, light or dark.
 INK, MUTED, RULE = "#1c2024", "#5b6470", "#d9dde3"
