@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import is_dataclass, replace
 from typing import Any
 
 from ..core.errors import SteerError
-from ..core.evidence import Evidence, fault_of
+from ..core.evidence import Evidence, fault_of, plain
 from ..core.finding import ordered
 from ..core.record import Holm
 from ..measures import asked_record, strata
@@ -66,8 +67,10 @@ def _measured(claim: Claim, model: Model) -> Evidence:
     judgement = claim.judge(ask, measured)
     judgement, details = _doubted(claim, ask, measured, judgement)
     found = Found(claim, ask, measured, judgement, details)
-    details |= on_promised_side(found) | claim.after(ask, measured, judgement)
-    return _recorded(claim, ask, found)
+    more = dict(claim.after(ask, measured, judgement))
+    details |= on_promised_side(found) | plain(more, claim.name)
+    own = replace(measured.details, **more) if is_dataclass(measured.details) else None  # type: ignore[type-var]
+    return _recorded(claim, ask, found).but(own=own)
 
 
 def _asked(claim: Claim, ask: Ask) -> Measurement:
@@ -97,7 +100,7 @@ def _with_curve(ask: Ask, measured: Measurement) -> Measurement:
 def _doubted(claim: Claim, ask: Ask, measured: Measurement, judgement: Judgement) -> tuple[Judgement, dict[str, Any]]:
     """The judgement after every reason to withhold it, and what was found on the way, for the evidence's details."""
     sample = measured.sample_of_entries
-    details = {**sample.details(), **measured.details}
+    details = {**sample.details(), **plain(measured.details, claim.name)}
     if measured.deployed is not None and "deployed" not in details:
         details["deployed"] = deployed_record(ask.subject, measured.deployed, claim.confidence, sample.clusters)
         if measured.is_slope and claim.kind.directed:

@@ -77,7 +77,8 @@ class Evidence:
         headline: what was found, with its numbers and its promise. reason: what the verdict rests on, and why it is this one. blocks: what else it shows. message: what the terminal shows of all this. They are made when the evidence
             is complete.
         matrix: of a claim that a claim file's ``matrix`` makes many of: its choice on each axis, axis to name; else None.
-        details: further numbers of the check. error: why there is no result.
+        details: further numbers of the check, as a report has them. own: the same of its kind, in the kind's class: what its hooks read. error: why
+            there is no result.
     """
 
     check: str
@@ -113,6 +114,7 @@ class Evidence:
     soundness: Soundness | None = None
     noise: Noise | None = None
     details: dict[str, Any] = field(default_factory=dict)
+    own: Any = None
     error: str | None = None
     id: str = ""
     suite: str = ""
