@@ -96,7 +96,7 @@ def _doses(vector: SteeringVector, name: str) -> dict[int, float | None]:
     """
     from ..data import read_texts
     from ..measures import steering_receipt
-    from ..measures.asking_texts import ask_texts
+    from ..measures.asking import ask_texts
     from ..model import check_fits
     from ..model.loading import Models
     from ..steering.interventions.additive import as_intervention

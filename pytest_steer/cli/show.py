@@ -94,8 +94,7 @@ def shown_claim(model: Model, claim: ClaimSpec, folder: Path) -> list[str]:
     """
     from ..claims import kind_of
     from ..files.inputs import Inputs
-    from ..measures.asking import asked_of
-    from ..measures.asking_texts import ask_texts
+    from ..measures.asking import ask_texts, asked_of
     from ..steering import check_positions
 
     spec = claim.vector

@@ -1,29 +1,43 @@
 """What is measured: propensity curves, steerability, strata, perplexity, accuracy of tasks, dose. Knows nothing of pytest."""
 
-from .answer_likelihood import AnswerLikelihoods, answer_likelihoods, by_quartile, normalised_changes
-from .asking import Array
-from .asking_texts import unreached
+from .asking import Array, unreached
 from .at_cost import AtCost, Deployed, deviation, effects_at, multipliers_at_cost, standardised
-from .chance import Reading, chance_warnings, reading_of_questions, reading_of_texts
-from .controls import can_have_controls, random_controls
 from .kl import Divergence, kl_at_answers, kl_curve, kl_divergence
-from .likelihood import Perplexity, as_share, perplexity, perplexity_curves, relative_mean_rise, relative_rise
+from .likelihood import (
+    Perplexity,
+    Reading,
+    as_share,
+    chance_warnings,
+    perplexity,
+    perplexity_curves,
+    reading_of_questions,
+    reading_of_texts,
+    relative_mean_rise,
+    relative_rise,
+)
 from .multiple_choice import Capability, PromptForm, ScoredBy, capability
 from .propensity import (
     MULTIPLIERS,
+    AnswerLikelihoods,
     PropensityCurve,
+    Stratum,
+    answer_likelihoods,
+    by_quartile,
     check_deployed,
     check_dose,
     check_multipliers,
     check_slope_grid,
     curves_in_contexts,
+    explained,
+    normalised_changes,
     propensity_curve,
     propensity_curves,
+    strata,
+    with_label,
 )
 from .receipt import NoiseFloor, noise_floor, steering_receipt
 from .shown import asked_as_text, asked_record, asked_texts, marked_token, shown_line, shown_probe
-from .strata import Stratum, explained, strata, with_label
-from .subject import Subject
+from .subject import Subject, can_have_controls, random_controls
 from .sweep import first_order_slopes, sweep_curves, sweep_perplexity
 from .tasks import TaskAccuracy, check_shots, task_accuracies, task_accuracy
 

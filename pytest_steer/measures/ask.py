@@ -22,14 +22,19 @@ from ..model.noise import eps_of
 from ..model.replies import GREEDY, Replies, replies
 from ..prompting import AS_GIVEN, Context
 from ..steering import Intervention, SteeringVector
-from .answer_likelihood import AnswerLikelihoods, answer_likelihoods
 from .asking import Array
 from .at_cost import AtCost, Deployed, effects_at, multipliers_at_cost
-from .chance import Reading, reading_of_questions, reading_of_texts
 from .kl import Divergence, kl_at_answers, kl_curve
-from .likelihood import Perplexity, perplexity, perplexity_curves
+from .likelihood import Perplexity, Reading, perplexity, perplexity_curves, reading_of_questions, reading_of_texts
 from .multiple_choice import Capability, PromptForm, ScoredBy, capability
-from .propensity import PropensityCurve, curves_in_contexts, propensity_curve, propensity_curves
+from .propensity import (
+    AnswerLikelihoods,
+    PropensityCurve,
+    answer_likelihoods,
+    curves_in_contexts,
+    propensity_curve,
+    propensity_curves,
+)
 from .receipt import NoiseFloor, noise_floor
 from .subject import Subject
 from .tasks import TaskAccuracy, task_accuracies

@@ -20,8 +20,7 @@ from ..model.arguments import checks_arguments
 from ..prompting import AS_GIVEN, Context
 from ..steering import Intervention, Positions, SteeringVector, as_intervention, check_positions
 from ..steering.intervention import StrengthMeaning
-from .asking import Array, asked_of, propensities
-from .asking_texts import AskedText, ask_texts, scope_of
+from .asking import Array, AskedText, ask_texts, asked_of, propensities, scope_of
 from .likelihood import perplexity_of_pairs, relative_mean_rise, relative_rise
 from .propensity import LARGEST, Name, check_deployed, check_dose, check_multipliers, pairs_of
 

@@ -13,8 +13,7 @@ from ..model import Model, Probe, check_fits, engine_of
 from ..model.arguments import checks_arguments
 from ..prompting import AS_GIVEN, Context
 from ..steering import Intervention, Positions, SteeringVector, as_intervention, check_positions
-from .asking import Array, asked_of
-from .asking_texts import ask_texts, check_reached
+from .asking import Array, ask_texts, asked_of, check_reached
 from .propensity import check_multipliers
 
 Counts = np.ndarray[tuple[int, ...], np.dtype[np.int_]]

@@ -22,7 +22,7 @@ from ..files import BrokenClaim, ClaimSpec, Suite
 from ..files.build import Measuring, load_for
 from ..files.inputs import Inputs
 from ..measures import Array, PropensityCurve, propensity_curve
-from ..measures.strata import factors_of
+from ..measures.propensity import factors_of
 from ..measures.subject import Subject
 from ..model import Model
 from ..model.gguf import stored_in

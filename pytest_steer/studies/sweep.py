@@ -20,7 +20,7 @@ from ..data.units import without_repeats
 from ..extract.kinds import MethodKind
 from ..extract.training import Training, read_training
 from ..measures import Array, PropensityCurve, check_multipliers, first_order_slopes, sweep_curves, sweep_perplexity
-from ..measures.asking_texts import check_scorable
+from ..measures.asking import check_scorable
 from ..model import Model
 from ..stats import Inference, mean_t
 from ..steering import Positions, SteeringVector

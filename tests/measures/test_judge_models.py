@@ -15,7 +15,7 @@ import transformers
 from pytest_steer.core.errors import MeasurementError, ModelError, SteerError
 from pytest_steer.core.run_context import RunContext, running
 from pytest_steer.measures.judges import Classifier, Contains, Exchange, Judgement, Local, judged, make_judge
-from pytest_steer.measures.judges.rubric import UnreadableScoreError, request_of, score_of
+from pytest_steer.measures.judges.kinds import UnreadableScoreError, request_of, score_of
 from pytest_steer.model.memo import DiskMemo
 from pytest_steer.model.replies import Reply
 

@@ -4,9 +4,8 @@ from ...core.registry import discover
 from .chat import Chat
 from .classifier import Classifier
 from .contains import Contains
-from .judged import judged
+from .judged import Agreement, Label, Rated, agreement, judged, read_labels
 from .kinds import Exchange, Judge, JudgeKind, Judgement, judge, judge_kind, judge_schema, judges_schema, make_judge
-from .labels import Agreement, Label, Rated, agreement, read_labels
 from .local import Local
 from .python import PythonFunction
 from .regex import Regex

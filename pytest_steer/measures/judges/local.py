@@ -18,8 +18,18 @@ from ...model import Model, load_model
 from ...model.drawing import Drawing
 from ...model.replies import Reply, replies
 from ...steering import SteeringVector
-from .kinds import Exchange, Judgement, judge, named_from
-from .rubric import SCALE, UnreadableScoreError, check_scoring, end_of, request_of, score_of
+from .kinds import (
+    SCALE,
+    Exchange,
+    Judgement,
+    UnreadableScoreError,
+    check_scoring,
+    end_of,
+    judge,
+    named_from,
+    request_of,
+    score_of,
+)
 
 _BATCH = 8
 

@@ -20,8 +20,7 @@ import numpy as np
 from ...core.columns import message_of
 from ...core.errors import SteerError
 from ...core.parameters import Param, check_takes
-from .kinds import Exchange, Judgement, judge
-from .rubric import conversation_of
+from .kinds import Exchange, Judgement, conversation_of, judge
 
 _WHAT = "the judge 'python'"
 
