@@ -1,6 +1,6 @@
 """What is measured: propensity curves, steerability, strata, perplexity, accuracy of tasks, dose. Knows nothing of pytest."""
 
-from .asking import Array, unreached
+from .asking import Array, Scope, unreached
 from .at_cost import AtCost, Deployed, deviation, effects_at, multipliers_at_cost, standardised
 from .kl import Divergence, kl_at_answers, kl_curve, kl_divergence
 from .likelihood import (
@@ -10,7 +10,6 @@ from .likelihood import (
     chance_warnings,
     perplexity,
     perplexity_curves,
-    reading_of_questions,
     reading_of_texts,
     relative_mean_rise,
     relative_rise,
@@ -20,14 +19,11 @@ from .propensity import (
     MULTIPLIERS,
     AnswerLikelihoods,
     PropensityCurve,
-    Stratum,
     answer_likelihoods,
     by_quartile,
-    check_deployed,
     check_dose,
     check_multipliers,
     check_slope_grid,
-    curves_in_contexts,
     explained,
     normalised_changes,
     propensity_curve,
@@ -54,8 +50,8 @@ __all__ = [
     "PromptForm",
     "PropensityCurve",
     "Reading",
+    "Scope",
     "ScoredBy",
-    "Stratum",
     "Subject",
     "TaskAccuracy",
     "answer_likelihoods",
@@ -67,12 +63,10 @@ __all__ = [
     "can_have_controls",
     "capability",
     "chance_warnings",
-    "check_deployed",
     "check_dose",
     "check_multipliers",
     "check_shots",
     "check_slope_grid",
-    "curves_in_contexts",
     "deviation",
     "effects_at",
     "explained",
@@ -89,7 +83,6 @@ __all__ = [
     "propensity_curve",
     "propensity_curves",
     "random_controls",
-    "reading_of_questions",
     "reading_of_texts",
     "relative_mean_rise",
     "relative_rise",

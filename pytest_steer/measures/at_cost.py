@@ -12,15 +12,15 @@ from typing import Literal
 import numpy as np
 from scipy.special import expit
 
-from ..core.errors import DataError, MeasurementError, SteerError
+from ..core.errors import MeasurementError, SteerError
 from ..core.run_context import looking, most_looks
-from ..data import ItemLike, TextLike, as_items
+from ..data import ItemLike, TextLike
 from ..model import Model, check_fits, engine_of
 from ..model.arguments import checks_arguments
 from ..prompting import AS_GIVEN, Context
 from ..steering import Intervention, Positions, SteeringVector, as_intervention, check_positions
 from ..steering.intervention import StrengthMeaning
-from .asking import Array, AskedText, ask_texts, asked_of, propensities, scope_of
+from .asking import Array, AskedText, Scope, ask_texts, asked_of, items_to_measure, propensities, scope_of
 from .likelihood import perplexity_of_pairs, relative_mean_rise, relative_rise
 from .propensity import LARGEST, Name, check_deployed, check_dose, check_multipliers, pairs_of
 
@@ -57,6 +57,10 @@ class Deployed:
     @property
     def intervention(self) -> Intervention:
         return as_intervention(self.vector)
+
+    @property
+    def scope(self) -> Scope:
+        return Scope(self.positions, self.include_first)
 
 
 @dataclass(frozen=True)
@@ -135,10 +139,8 @@ def multipliers_at_cost(
         name: CostSearch(float(one.multiplier), changes[name].strength, budget, max_multiplier, tolerance)
         for name, one in deployed.items()
     }
-    scopes = {name: scope_of(texts, one.positions, one.include_first) for name, one in deployed.items()}
-    asked = {
-        scope: ask_texts(model, texts, *scope, window=window, stride=stride) for scope in dict.fromkeys(scopes.values())
-    }
+    scopes = {name: scope_of(texts, one.scope) for name, one in deployed.items()}
+    asked = {scope: ask_texts(model, texts, scope, window=window, stride=stride) for scope in dict.fromkeys(scopes.values())}
     means: dict[Name, dict[float, float]] = {name: {} for name in deployed}
     most_looks(sum(search.most for search in searches.values()), "multipliers")
     while sizes := {name: size for name, search in searches.items() if (size := search.next) is not None}:
@@ -226,9 +228,7 @@ def effects_at(
     _check_deployed("effects_at", at, "{name: (Deployed(vector), multiplier)}")
     if not at:
         raise SteerError("there are no interventions to measure the effects of")
-    data = as_items(items)
-    if not data:
-        raise DataError(f"{data.source}: there are no items to measure")
+    data = items_to_measure(items)
     multipliers = check_multipliers([multiplier for _, multiplier in at.values()])
     pairs = {
         name: pairs_of(one.intervention, [multiplier])[0]
@@ -237,9 +237,10 @@ def effects_at(
     for one, _ in at.values():
         check_fits(model, one.intervention, allow_mismatch)
     effects: dict[Name, Array] = {}
-    for positions, include_first in dict.fromkeys((one.positions, one.include_first) for one, _ in at.values()):
-        names = [name for name, (one, _) in at.items() if (one.positions, one.include_first) == (positions, include_first)]
-        asked = [asked_of(model, item, positions, include_first, context) for item in data]
+    scopes = {name: one.scope for name, (one, _) in at.items()}
+    for scope in dict.fromkeys(scopes.values()):
+        names = [name for name in at if scopes[name] == scope]
+        asked = [asked_of(model, item, scope, context) for item in data]
         own: list[_Pair] = [(None, 0.0), *(pairs[name] for name in names)]
         scores = engine_of(model).run_pairs([probe for item in asked for probe in item.probes], own)
         values = propensities(asked, scores, len(own))

@@ -12,15 +12,15 @@ import torch
 from ..core.errors import DataError
 from ..data import Completion, TextLike
 from ..data.texts import form_of
-from ..model import Model, Probe, check_fits, engine_of, tokenize_answer, tokenize_text
+from ..model import Model, Probe, engine_of, tokenize_answer, tokenize_text
 from ..model.arguments import checks_arguments
 from ..model.model import once_per_model
 from ..model.noise import eps_of
 from ..model.state import measured
 from ..model.tokens import Ids, encode
-from ..steering import Intervention, Positions, SteeringVector, as_intervention, check_positions
-from .asking import Array, AskedText, ask_texts, check_reached
-from .propensity import Name, check_dose, check_multipliers, warn_of_repeats
+from ..steering import Intervention, Positions, SteeringVector
+from .asking import EVERYWHERE, Array, AskedText, Scope, ask_texts, check_reached
+from .propensity import Name, Vector, check_multipliers, fitting, warn_of_repeats
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,7 +79,7 @@ def perplexity(
 
     Args:
         texts: ``str``, scored at every token except the first, and :class:`Completion`, scored at the tokens of ``text``, see
-            ``asking_texts.ask_texts``.
+            ``asking.ask_texts``.
         vector: what the model is steered with; None for the unsteered model.
         positions: which tokens are steered. A plain text has no prompt, so all its tokens count as generated ones: every scope steers
             all of them but the first position (``include_first`` takes it in for ``all``).
@@ -97,53 +97,37 @@ def perplexity(
     Warns:
         SteerWarning: texts that repeat another one. Each has its number in ``per_text``; an interval over them would be too narrow.
     """
+    scope = Scope(positions, include_first, allow_mismatch)
     (strength,) = check_multipliers([multiplier])
-    curve = perplexity_curves(
-        model,
-        texts,
-        {0: vector},
-        multipliers=[strength],
-        positions=positions,
-        include_first=include_first,
-        window=window,
-        stride=stride,
-        allow_mismatch=allow_mismatch,
-    )
-    return curve[0][0]
+    return perplexity_curves(model, texts, {0: vector}, scope, multipliers=[strength], window=window, stride=stride)[0][0]
 
 
 @checks_arguments
 def perplexity_curves(
     model: Model,
     texts: Sequence[TextLike],
-    vectors: Mapping[Name, SteeringVector | Intervention | None],
+    vectors: Mapping[Name, Vector],
+    scope: Scope = EVERYWHERE,
     *,
     multipliers: Sequence[float],
-    positions: Positions = "all",
-    include_first: bool = False,
     window: int | None = None,
     stride: int | None = None,
-    allow_mismatch: tuple[str, ...] = (),
 ) -> dict[Name, list[Perplexity]]:
     """Perplexity of texts under several interventions, each by itself, at several multipliers; None is the unsteered model.
 
-    Arguments and errors are those of :func:`perplexity`. All that is the same below an intervention is computed once.
+    Arguments and errors are those of :func:`perplexity`. Work that interventions share is done once.
 
     Returns:
         {name: [one per multiplier]}, in the order of ``vectors``.
     """
-    scope, grid = check_positions(positions), check_multipliers(multipliers)
-    changes = {name: None if vector is None else as_intervention(vector) for name, vector in vectors.items()}
-    for change in changes.values():
-        if change is not None:
-            check_fits(model, change, allow_mismatch)
-            check_dose(change, grid, "multiplier")
-    pairs = [(change, multiplier) for change in changes.values() for multiplier in grid]
-    asked = ask_texts(model, texts, scope, include_first, window=window, stride=stride)
+    grid = check_multipliers(multipliers)
+    changes = [fitting(model, vector, scope, grid, "multiplier") for vector in vectors.values()]
+    pairs = [(change, multiplier) for change in changes for multiplier in grid]
+    asked = ask_texts(model, texts, scope, window=window, stride=stride)
     forms = [form_of(text) for text in texts]
     found = [replace(one, n_distinct=len(set(forms))) for one in perplexity_of_pairs(model, asked, pairs)]
     warn_of_repeats(forms, "texts")
-    return {name: found[index * len(grid) :][: len(grid)] for index, name in enumerate(changes)}
+    return {name: found[index * len(grid) :][: len(grid)] for index, name in enumerate(vectors)}
 
 
 def relative_rise(steered: Perplexity, base: Perplexity) -> float:
@@ -176,7 +160,7 @@ def perplexity_of_pairs(
         DataError, MeasurementError: see :func:`perplexity`; steering reaches no scored token. Whether an intervention fits the model is not looked at.
     """
     if any(change is not None for change, _ in pairs):
-        check_reached([one.probes for one in asked])
+        check_reached(asked)
     scores = iter(engine_of(model).run_pairs([probe for one in asked for probe in one.probes], pairs))
     own = [[next(scores) for _ in one.probes] for one in asked]
     # A text in windows is one text: the mean is over all its tokens.

@@ -12,12 +12,12 @@ import numpy as np
 
 from ..core.errors import DataError, SteerError
 from ..data import ContrastItem, Question, Questions, as_questions
-from ..model import Model, Probe, check_fits, engine_of
+from ..model import Model, Probe, engine_of
 from ..model.arguments import checks_arguments
 from ..prompting import Context
-from ..steering import Intervention, Positions, SteeringVector, as_intervention, check_positions
-from .asking import Array, Asked, asked_of, finite
-from .propensity import Flags, check_dose, check_multipliers, pairs_of
+from ..steering import Intervention, Positions, SteeringVector
+from .asking import Array, Asked, Scope, asked_of, column_of, finite
+from .propensity import Flags, Vector, check_multipliers, fitting, pairs_of
 
 ScoredBy = Literal["sum", "mean", "letters"]
 PromptForm = Literal["plain", "chat"]
@@ -85,15 +85,12 @@ class Capability:
         return found
 
     def column(self, multiplier: float) -> int:
-        """Where a multiplier stands.
+        """The index of a multiplier.
 
         Raises:
             SteerError: it was not measured.
         """
-        at = np.flatnonzero(self.multipliers == multiplier)
-        if not len(at):
-            raise SteerError(f"multiplier {multiplier:g} was not measured: it is not among {self.multipliers.tolist()}")
-        return int(at[0])
+        return column_of(self.multipliers, multiplier)
 
 
 @checks_arguments
@@ -130,13 +127,26 @@ def capability(
         VectorError: the intervention does not fit the model, see ``check_fits``.
         MeasurementError: a score is NaN or infinite.
     """
-    scope, grid, data = check_positions(positions), check_multipliers(multipliers), as_questions(questions)
+    scope = Scope(positions, include_first, allow_mismatch)
+    return answers_to(model, questions, vector, scope, multipliers=multipliers, by=by, prompt=prompt)
+
+
+@checks_arguments
+def answers_to(
+    model: Model,
+    questions: Iterable[Question],
+    vector: Vector,
+    scope: Scope,
+    *,
+    multipliers: Sequence[float],
+    by: ScoredBy,
+    prompt: PromptForm,
+) -> Capability:
+    """See :func:`capability`."""
+    grid, data = check_multipliers(multipliers), as_questions(questions)
     context_of(model, by, prompt)  # refused before anything is tokenised
-    change = None if vector is None else as_intervention(vector)
-    if change is not None:
-        check_fits(model, change, allow_mismatch)
-        check_dose(change, grid, "multipliers")
-    asked = [asked_question(model, one, scope, include_first, by=by, prompt=prompt) for one in data]
+    change = fitting(model, vector, scope, grid, "multipliers")
+    asked = [asked_question(model, one, scope, by=by, prompt=prompt) for one in data]
     probes = tuple(probe for one in asked for probe in one.probes)
     per_probe = iter(engine_of(model).run_pairs(probes, pairs_of(change, grid)))
     scores = []
@@ -149,12 +159,10 @@ def capability(
     return Capability(tuple(scores), np.array(grid), data, probes, tuple(asked))
 
 
-def asked_question(
-    model: Model, question: Question, positions: Positions, include_first: bool, *, by: ScoredBy, prompt: PromptForm
-) -> Asked:
+def asked_question(model: Model, question: Question, scope: Scope, *, by: ScoredBy, prompt: PromptForm) -> Asked:
     """The probes of a question, of the right option first; arguments and errors are those of :func:`capability`."""
     context = context_of(model, by, prompt)
-    return asked_of(model, _as_item(question, by), positions, include_first, context, called="question")
+    return asked_of(model, _as_item(question, by), scope, context, called="question")
 
 
 def context_of(model: Model, by: ScoredBy, prompt: PromptForm) -> Context:

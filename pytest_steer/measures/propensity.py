@@ -12,18 +12,31 @@ from typing import TypeVar
 import numpy as np
 
 from ..core.errors import DataError, SteerError, warn_caller
-from ..data import ContrastItem, ItemLike, Items, as_items
+from ..core.record import Stratum
+from ..data import ContrastItem, ItemLike, Items
 from ..model import Model, Probe, check_fits, engine_of
 from ..model.arguments import checks_arguments
 from ..prompting import AS_GIVEN, Context
 from ..prompting.options import find_options
-from ..steering import Intervention, Positions, SteeringVector, as_intervention, check_positions
-from .asking import Array, Asked, asked_of, finite, propensities, sides_of
+from ..steering import Intervention, Positions, SteeringVector, as_intervention
+from .asking import (
+    AFTER_PROMPT,
+    Array,
+    Asked,
+    Scope,
+    asked_of,
+    column_of,
+    finite,
+    items_to_measure,
+    propensities,
+    sides_of,
+)
 
 # The largest number of float32, in which multipliers reach the model.
 LARGEST = (2 - 2.0**-23) * 2.0**127
 
 Name = TypeVar("Name", bound=Hashable)
+Vector = SteeringVector | Intervention | None
 Flags = np.ndarray[tuple[int, ...], np.dtype[np.bool_]]
 
 # Tan et al. 2024, arXiv 2407.12404.
@@ -121,15 +134,12 @@ class PropensityCurve:
         Raises:
             SteerError: one of the two was not measured.
         """
-        columns = []
-        for wanted in (multiplier, 0.0):
-            at = np.flatnonzero(self.multipliers == wanted)
-            if not len(at):
-                raise SteerError(
-                    f"the effect at {multiplier:g} needs the multipliers {multiplier:g} and 0 among {list(self.multipliers)}"
-                )
-            columns.append(self.values[:, at[0]])
-        effect: Array = columns[0] - columns[1]
+        if not {multiplier, 0.0} <= {*self.multipliers.tolist()}:
+            raise SteerError(
+                f"the effect at {multiplier:g} needs the multipliers {multiplier:g} and 0 among {list(self.multipliers)}"
+            )
+        steered, base = (column_of(self.multipliers, wanted) for wanted in (multiplier, 0.0))
+        effect: Array = self.values[:, steered] - self.values[:, base]
         return effect
 
 
@@ -162,29 +172,19 @@ def propensity_curve(
     Warns:
         SteerWarning: items that repeat another one. Each has its row in ``values``; an interval over the rows would be too narrow.
     """
-    return propensity_curves(
-        model,
-        items,
-        {0: vector},
-        multipliers=multipliers,
-        positions=positions,
-        include_first=include_first,
-        context=context,
-        allow_mismatch=allow_mismatch,
-    )[0]
+    scope = Scope(positions, include_first, allow_mismatch)
+    return propensity_curves(model, items, {0: vector}, scope, multipliers=multipliers, context=context)[0]
 
 
 @checks_arguments
 def propensity_curves(
     model: Model,
     items: Iterable[ItemLike],
-    vectors: Mapping[Name, SteeringVector | Intervention | None],
+    vectors: Mapping[Name, Vector],
+    scope: Scope = AFTER_PROMPT,
     *,
     multipliers: Sequence[float] = MULTIPLIERS,
-    positions: Positions = "after_prompt",
-    include_first: bool = False,
     context: Context = AS_GIVEN,
-    allow_mismatch: tuple[str, ...] = (),
 ) -> dict[Name, PropensityCurve]:
     """The propensity curves of several interventions, each by itself, such as one vector at each of its layers.
 
@@ -194,8 +194,7 @@ def propensity_curves(
     Returns:
         {name: curve}, in the order of ``vectors``.
     """
-    changes = [None if vector is None else as_intervention(vector) for vector in vectors.values()]
-    (curves,) = _curves(model, items, changes, [context], False, multipliers, positions, include_first, allow_mismatch)
+    (curves,) = _curves(model, items, [*vectors.values()], scope, multipliers, [context])
     return dict(zip(vectors, curves, strict=True))
 
 
@@ -204,42 +203,32 @@ def curves_in_contexts(
     model: Model,
     items: Iterable[ItemLike],
     vector: SteeringVector | Intervention,
+    scope: Scope = AFTER_PROMPT,
     *,
     contexts: Sequence[Context],
     multipliers: Sequence[float] = MULTIPLIERS,
-    positions: Positions = "after_prompt",
-    include_first: bool = False,
-    allow_mismatch: tuple[str, ...] = (),
 ) -> list[PropensityCurve]:
     """The same items' curves in each of several contexts, all asked of the model at once.
 
-    Arguments and what is raised are those of :func:`propensity_curve`; an error in a context other than as given names it.
+    Arguments and errors are those of :func:`propensity_curve`; an error in a context other than as given names it.
     """
-    changes = [as_intervention(vector)]
-    found = _curves(model, items, changes, contexts, True, multipliers, positions, include_first, allow_mismatch)
-    return [curve for (curve,) in found]
+    return [curve for (curve,) in _curves(model, items, [vector], scope, multipliers, contexts, name_contexts=True)]
 
 
 def _curves(
     model: Model,
     items: Iterable[ItemLike],
-    changes: Sequence[Intervention | None],
-    contexts: Sequence[Context],
-    name_contexts: bool,
+    vectors: Sequence[Vector],
+    scope: Scope,
     multipliers: Sequence[float],
-    positions: Positions,
-    include_first: bool,
-    allow_mismatch: tuple[str, ...],
+    contexts: Sequence[Context],
+    *,
+    name_contexts: bool = False,
 ) -> list[list[PropensityCurve]]:
-    """[context][intervention], all asked of the model in one run; an error names its context, or the caller knows which it is."""
-    scope, grid, data = check_positions(positions), check_multipliers(multipliers), as_items(items)
-    if not data:
-        raise DataError(f"{data.source}: there are no items to measure")
-    for change in changes:
-        if change is not None:
-            check_fits(model, change, allow_mismatch)
-            check_dose(change, grid, "multipliers")
-    asked = [_asked_in(context, model, data, scope, include_first, name_contexts) for context in contexts]
+    """[context][intervention], all asked of the model in one run."""
+    grid, data = check_multipliers(multipliers), items_to_measure(items)
+    changes = [fitting(model, vector, scope, grid, "multipliers") for vector in vectors]
+    asked = [_asked_in(context, model, data, scope, name_contexts) for context in contexts]
     probes = [tuple(probe for item in in_context for probe in item.probes) for in_context in asked]
     pairs = [pair for change in changes for pair in pairs_of(change, grid)]
     everything = [probe for own in probes for probe in own]
@@ -255,6 +244,23 @@ def _curves(
         curves.append([PropensityCurve(part, np.array(grid), data, own, labels, tuple(in_context)) for part in parts])
     warn_of_repeats([item.form for item in data], "items")
     return curves
+
+
+def fitting(model: Model, vector: Vector, scope: Scope, grid: Sequence[float], key: str) -> Intervention | None:
+    """A vector as an intervention that fits the model; None for the unsteered model.
+
+    Args:
+        grid: multipliers whose dose is checked too. key: see :func:`check_dose`.
+
+    Raises:
+        VectorError: see ``check_fits``. SteerError: see :func:`check_dose`.
+    """
+    if vector is None:
+        return None
+    change = as_intervention(vector)
+    check_fits(model, change, scope.allow_mismatch)
+    check_dose(change, grid, key)
+    return change
 
 
 def warn_of_repeats(forms: Sequence[Hashable], unit: str) -> None:
@@ -273,11 +279,9 @@ def pairs_of(change: Intervention | None, grid: Sequence[float]) -> list[tuple[I
     return [(None if multiplier == 0 and ignored else change, multiplier) for multiplier in grid]
 
 
-def _asked_in(
-    context: Context, model: Model, items: Items, scope: Positions, include_first: bool, name_context: bool
-) -> list[Asked]:
+def _asked_in(context: Context, model: Model, items: Items, scope: Scope, name_context: bool) -> list[Asked]:
     try:
-        return [asked_of(model, item, scope, include_first, context) for item in items]
+        return [asked_of(model, item, scope, context) for item in items]
     except DataError as error:
         if context == AS_GIVEN or not name_context:
             raise
@@ -350,23 +354,6 @@ def check_slope_grid(multipliers: Sequence[float] | Array) -> None:
         )
 
 
-@dataclass(frozen=True)
-class Stratum:
-    """Items whose matching answer has one label.
-
-    Attributes:
-        label: "A", "Yes", or both: "A, Yes".
-        n: number of items.
-        steerability: mean slope of these items.
-        anti_steerable_share: share of these items that move the wrong way: slope <= 0, or >= 0 if they are meant to fall.
-    """
-
-    label: str
-    n: int
-    steerability: float
-    anti_steerable_share: float
-
-
 def strata(curve: PropensityCurve, sign: int = 1) -> tuple[Stratum, ...]:
     """One stratum per label of the matching answer; none for free-text items.
 
@@ -379,8 +366,8 @@ def strata(curve: PropensityCurve, sign: int = 1) -> tuple[Stratum, ...]:
     """
     found = []
     for label, own in with_label(curve):
-        slopes: Array = curve.slopes[own]
-        found.append(Stratum(label, len(slopes), float(slopes.mean()), float((sign * slopes <= 0).mean())))
+        slopes, wrong_way = curve.slopes[own], float((sign * curve.slopes[own] <= 0).mean())
+        found.append(Stratum(label=label, n=len(slopes), steerability=float(slopes.mean()), anti_steerable_share=wrong_way))
     return tuple(found)
 
 
@@ -483,15 +470,12 @@ class AnswerLikelihoods:
         return self.matching[:, steered] - self.matching[:, base], self.not_matching[:, steered] - self.not_matching[:, base]
 
     def column(self, multiplier: float) -> int:
-        """Where a multiplier stands.
+        """The index of a multiplier.
 
         Raises:
             SteerError: it was not measured.
         """
-        at = np.flatnonzero(self.multipliers == multiplier)
-        if not len(at):
-            raise SteerError(f"multiplier {multiplier:g} was not measured: it is not among {self.multipliers.tolist()}")
-        return int(at[0])
+        return column_of(self.multipliers, multiplier)
 
 
 @checks_arguments
@@ -516,17 +500,21 @@ def answer_likelihoods(
         VectorError: the intervention does not fit the model, see ``check_fits``.
         MeasurementError: a score is NaN or infinite.
     """
-    scope, grid, data = check_positions(positions), check_multipliers(multipliers), as_items(items)
-    if not data:
-        raise DataError(f"{data.source}: there are no items to measure")
-    change = None if vector is None else as_intervention(vector)
-    if change is not None:
-        check_fits(model, change, allow_mismatch)
-    asked = tuple(asked_of(model, item, scope, include_first, context, likelihoods=True) for item in data)
+    return likelihoods_of(model, items, vector, Scope(positions, include_first, allow_mismatch), multipliers, context)
+
+
+@checks_arguments
+def likelihoods_of(
+    model: Model, items: Iterable[ItemLike], vector: Vector, scope: Scope, multipliers: Sequence[float], context: Context
+) -> AnswerLikelihoods:
+    """See :func:`answer_likelihoods`."""
+    grid, data = check_multipliers(multipliers), items_to_measure(items)
+    change = fitting(model, vector, scope, (), "multipliers")
+    asked = tuple(asked_of(model, item, scope, context, likelihoods=True) for item in data)
     probes = tuple(probe for item in asked for probe in item.probes)
     scores = engine_of(model).run_pairs(probes, pairs_of(change, grid))
-    sides = [finite(side, "a log-likelihood") for side in sides_of(asked, scores, len(grid))]
-    return AnswerLikelihoods(sides[0], sides[1], np.array(grid), data, probes, asked)
+    matching, other = (finite(side, "a log-likelihood") for side in sides_of(asked, scores, len(grid)))
+    return AnswerLikelihoods(matching, other, np.array(grid), data, probes, asked)
 
 
 @dataclass(frozen=True)

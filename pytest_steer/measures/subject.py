@@ -20,6 +20,7 @@ from ..model.state import foreign_hooks
 from ..model.weights import first_few
 from ..prompting import AS_GIVEN, Context
 from ..steering import Intervention, SteeringVector, intervention_kind
+from .asking import Scope
 from .at_cost import Deployed
 from .propensity import PropensityCurve, propensity_curves
 
@@ -58,13 +59,8 @@ class Subject(Deployed):
         return -1 if self.direction == "lowers" else 1
 
     @property
-    def scope(self) -> dict[str, Any]:
-        """The keywords that tell a measure which tokens are steered, and what is accepted."""
-        return {
-            "positions": self.positions,
-            "include_first": self.include_first,
-            "allow_mismatch": self.allow_mismatch,
-        }
+    def scope(self) -> Scope:
+        return Scope(self.positions, self.include_first, self.allow_mismatch)
 
     def describe(self, receipt: Receipt) -> Vector:
         """The intervention as the evidence has it."""
@@ -201,7 +197,7 @@ def random_controls(
     """
     drawn = directions_like(subject, count, seed)
     grid = curve.multipliers.tolist()
-    found = propensity_curves(model, curve.items, drawn, multipliers=grid, context=context, **subject.scope)
+    found = propensity_curves(model, curve.items, drawn, subject.scope, multipliers=grid, context=context)
     slopes = [control.steerability for control in found.values()]
     at_least = sum(slope >= curve.steerability for slope in slopes)
     return {
