@@ -139,11 +139,11 @@ def kl_at_answers(
         DataError: no items, an item that cannot be tokenised, or one that would not be steered.
         SteerError, VectorError, MeasurementError: see :func:`kl_divergence`.
     """
-    probes = [_answer_starts(model, item, scope, context) for item in items_to_measure(items)]
+    probes = [answer_starts(model, item, scope, context) for item in items_to_measure(items)]
     return _divergences(model, probes, vector, scope, multipliers)
 
 
-def _answer_starts(model: Model, item: ContrastItem, scope: Scope, context: Context) -> list[Probe]:
+def answer_starts(model: Model, item: ContrastItem, scope: Scope, context: Context) -> list[Probe]:
     """The probes of an item: each text before its answers once, with the first scored token after it."""
     starts: dict[object, Probe] = {}
     for probe in asked_of(model, item, scope, context).probes:

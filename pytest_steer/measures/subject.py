@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 import torch
 
@@ -65,9 +64,9 @@ class Subject(Deployed):
     def describe(self, receipt: Receipt) -> Vector:
         """The intervention as the evidence has it."""
         change = self.intervention
-        doses = {dose.layer: dose for dose in receipt.doses}
-        first = doses[change.changes[0]]
+        first = next(dose for dose in receipt.doses if dose.layer == change.changes[0])
         record = change.metadata
+        source = record.get("source")  # assumptions about a vector that another program wrote
         return Vector(
             hash=change.hash,
             method=change.method,
@@ -82,14 +81,8 @@ class Subject(Deployed):
             displacement=first.displacement,
             n=record.get("n"),
             data_hash=record.get("data_hash"),
-            source=_source(record),
+            source={str(key): str(value) for key, value in source.items()} if isinstance(source, dict) else None,
         )
-
-
-def _source(record: Mapping[str, Any]) -> dict[str, str] | None:
-    """What was assumed of a vector that another program wrote."""
-    source = record.get("source")
-    return {str(key): str(value) for key, value in source.items()} if isinstance(source, dict) else None
 
 
 def describe_model(model: Model) -> ModelRecord:
@@ -138,35 +131,26 @@ def cache_warnings(model: Model) -> list[str]:
 
 
 def model_findings(model: Model) -> list[Finding]:
-    """What the reader of a claim has to know about the model, and, once in a run, about the folder of scores."""
-    found = [score_cache(text) for text in cache_warnings(model)]
-    hooks = foreign_hooks(model)
+    """Findings about the model, and, once in a run, about the folder of scores."""
+    said = []
+    hooks, code, left_out = foreign_hooks(model), replaced_code(model), model.unexpected
     if hooks:
-        found.append(another_model(hooks_warning(model.id, hooks)))
+        said.append(hooks_warning(model.id, hooks))
     if model.loaded_weights is not None and model.weights_checksum() != model.loaded_weights:
-        found.append(
-            another_model(
-                f"the weights of {model.id} have changed since this run loaded it, so another model than its name says is measured. A test that "
-                "changes them has to put them back"
-            )
+        said.append(
+            f"the weights of {model.id} have changed since this run loaded it, so another model than its name says is measured. A test that "
+            "changes them has to put them back"
         )
-    code = replaced_code(model)
     if code:
-        found.append(
-            another_model(
-                f"{model.id} runs code that is not its own ({first_few(code)}): what is measured is the model with this code. If a test or a library left "
-                "it there, take it out"
-            )
+        said.append(
+            f"{model.id} runs code that is not its own ({first_few(code)}): what is measured is the model with this code. If a test or a library left "
+            "it there, take it out"
         )
-    if model.unexpected:
-        more = ", ..." if len(model.unexpected) > 3 else ""
-        count = "1 weight" if len(model.unexpected) == 1 else f"{len(model.unexpected)} weights"
-        found.append(
-            another_model(
-                f"{model.id} leaves out {count} of its files, as allow_unexpected says: {', '.join(model.unexpected[:3])}{more}"
-            )
-        )
-    return found
+    if left_out:
+        count = "1 weight" if len(left_out) == 1 else f"{len(left_out)} weights"
+        named = ", ".join([*left_out[:3], *(["..."] if len(left_out) > 3 else [])])
+        said.append(f"{model.id} leaves out {count} of its files, as allow_unexpected says: {named}")
+    return [*map(score_cache, cache_warnings(model)), *map(another_model, said)]
 
 
 _ADDED = ("add", "add_keeping_norm", "add_at_unit_norm")
@@ -180,17 +164,33 @@ def can_have_controls(subject: Subject) -> bool:
     )
 
 
+@dataclass(frozen=True)
+class Controls:
+    """Mean slopes of random directions beside that of a vector, on the same items and multipliers.
+
+    Attributes:
+        count / seed: the directions have the seeds ``seed``, ``seed + 1``, ...
+        n: items.
+        steerability: the vector's. steerabilities: those of the random directions.
+        p: (1 + number of random directions whose steerability is at least the vector's) / (count + 1). If the vector is no better than
+            a random direction, p is at most x with a probability of at most x.
+    """
+
+    count: int
+    seed: int
+    n: int
+    multipliers: list[float]
+    steerability: float
+    steerabilities: list[float]
+    p: float
+
+
 def random_controls(
     model: Model, subject: Subject, curve: PropensityCurve, count: int, *, seed: int, context: Context = AS_GIVEN
-) -> dict[str, Any]:
-    """The mean slopes of random directions on the items and multipliers of a curve, and where the curve's own ranks among them.
+) -> Controls:
+    """Compare a vector's curve with those of random directions.
 
-    A direction is drawn evenly from all, with the vector's norm at each of its layers, and applied as the vector is. The seeds are
-    ``seed``, ``seed + 1``, ... If the vector is no better than a random direction, p is at most x with a probability of at most x.
-
-    Returns:
-        ``count``, ``seed``, ``n`` (items), ``multipliers``, ``steerability`` (the vector's), ``steerabilities`` (of the controls), and ``p`` =
-        (1 + number of controls that are at least as large) / (count + 1).
+    A direction is drawn evenly from all, with the vector's norm at each of its layers, and applied as the vector is.
 
     Raises:
         SteerError: it is no vector that is added.
@@ -200,15 +200,7 @@ def random_controls(
     found = propensity_curves(model, curve.items, drawn, subject.scope, multipliers=grid, context=context)
     slopes = [control.steerability for control in found.values()]
     at_least = sum(slope >= curve.steerability for slope in slopes)
-    return {
-        "count": count,
-        "seed": seed,
-        "n": len(curve.items),
-        "multipliers": grid,
-        "steerability": curve.steerability,
-        "steerabilities": slopes,
-        "p": (1 + at_least) / (count + 1),
-    }
+    return Controls(count, seed, len(curve.items), grid, curve.steerability, slopes, (1 + at_least) / (count + 1))
 
 
 def directions_like(subject: Subject, count: int, seed: int) -> dict[int, Intervention]:

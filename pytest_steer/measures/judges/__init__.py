@@ -4,8 +4,8 @@ from ...core.registry import discover
 from .chat import Chat
 from .classifier import Classifier
 from .contains import Contains
-from .judged import Agreement, Label, Rated, agreement, judged, read_labels
-from .kinds import Exchange, Judge, JudgeKind, Judgement, judge, judge_kind, judge_schema, judges_schema, make_judge
+from .judged import Agreement, Rated, agreement, judged, read_labels
+from .kinds import Exchange, Judge, Judgement, judge, judge_schema, judges_schema, make_judge
 from .local import Local
 from .python import PythonFunction
 from .regex import Regex
@@ -19,16 +19,13 @@ __all__ = [
     "Contains",
     "Exchange",
     "Judge",
-    "JudgeKind",
     "Judgement",
-    "Label",
     "Local",
     "PythonFunction",
     "Rated",
     "Regex",
     "agreement",
     "judge",
-    "judge_kind",
     "judge_schema",
     "judged",
     "judges_schema",

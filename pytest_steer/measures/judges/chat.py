@@ -8,18 +8,31 @@ import json
 import os
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from importlib import import_module
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 from urllib.parse import urlsplit
 
 from ...core.columns import visible
 from ...core.errors import SteerError
+from ...core.evidence import Json
 from ...core.parameters import Param
-from .kinds import SCALE, Exchange, Judgement, UnreadableScoreError, check_scoring, end_of, judge, request_of, score_of
+from .kinds import (
+    Cached,
+    Exchange,
+    Judgement,
+    LeastScore,
+    Rubric,
+    Scale,
+    UnusableAnswerError,
+    check_scoring,
+    judge,
+    request_of,
+    scored,
+)
 
 _OWN = {"model", "messages", "stream", "n"}
 
@@ -31,21 +44,13 @@ class Chat:
 
     base_url: Annotated[str, Param("Where the server is, up to `/v1`.", example="http://localhost:8000/v1")]
     model: Annotated[str, Param("The model's name on the server.", example="qwen3-32b")]
-    rubric: Annotated[
-        str,
-        Param(
-            "What is judged, in words. The conversation and the reply stand in the places `{prompt}` and `{reply}`, or after it.",
-            example="How friendly is the reply?",
-        ),
-    ]
-    scale: Annotated[Sequence[float], Param("The lowest and the highest score.", example=[1, 10], schema=SCALE)]
-    at_least: Annotated[float, Param("The least score of a reply that is accepted.", example=6)]
+    rubric: Rubric
+    scale: Scale
+    at_least: LeastScore
     api_key_env: Annotated[
         str | None, Param("The environment variable that holds the server's key.", example="OPENAI_API_KEY")
     ] = None
-    request: Annotated[Mapping[str, Any], Param("Further keys of each request.")] = field(
-        default_factory=lambda: {"temperature": 0}
-    )
+    request: Annotated[Json, Param("Further keys of each request.")] = field(default_factory=lambda: {"temperature": 0})
     timeout: Annotated[float, Param("The time for one answer.", above=0, unit="seconds")] = 60.0
     retries: Annotated[
         int,
@@ -57,10 +62,7 @@ class Chat:
     ] = 1.0
     deadline: Annotated[float, Param("The time for all requests of a claim.", above=0, unit="seconds")] = 1800.0
     at_once: Annotated[int, Param("How many requests run at the same time.", at_least=1, at_most=64)] = 4
-    cache: Annotated[
-        bool | None,
-        Param("Whether judgements are kept on disk; without it, if `--steer-cache` names a folder.", example=True),
-    ] = None
+    cache: Cached = None
 
     def __post_init__(self) -> None:
         what = "the judge 'chat'"
@@ -79,61 +81,55 @@ class Chat:
             )
         if taken := sorted(_OWN & self.request.keys()):
             raise SteerError(f"{what}: request has {taken[0]!r}, which the judge sets itself. Delete it")
-        check_installed(what)
-        _ = self._server
+        lacking = [name for name in ("httpx", "tenacity") if importlib.util.find_spec(name) is None]
+        if lacking:
+            raise SteerError(f"{what} needs {' and '.join(lacking)}. Install: pip install 'pytest-steer[judges]'")
+        _ = self._key
 
     @cached_property
-    def _server(self) -> Server:
-        return Server(
-            self.base_url.rstrip("/") + "/chat/completions",
-            key=_key_in(self.api_key_env),
-            timeout=self.timeout,
-            retries=self.retries,
-            backoff=self.backoff,
-            deadline=self.deadline,
-            at_once=self.at_once,
-        )
+    def _key(self) -> str | None:
+        """The server's key, from its environment variable.
+
+        Raises:
+            SteerError: it is not set, or is no key; the message says nothing of its value.
+        """
+        if self.api_key_env is None:
+            return None
+        key = os.environ.get(self.api_key_env, "").strip()
+        what = f"the judge 'chat': api_key_env: the environment variable {self.api_key_env}"
+        if not key:
+            raise SteerError(f"{what} is not set")
+        if not key.isascii() or not key.isprintable():
+            raise SteerError(f"{what} holds characters that a key cannot have")
+        return key
 
     def judge(self, exchanges: Sequence[Exchange]) -> Iterator[Judgement]:
         """One judgement per exchange, each from a request of its own. Closing the generator breaks off the open requests."""
-        bodies = [
-            {
-                **self.request,
-                "model": self.model,
-                "messages": [{"role": "user", "content": request_of(self.rubric, exchange, self.scale)}],
-            }
-            for exchange in exchanges
-        ]
-        return self._server.ask(bodies, self._judgement, Judgement.none)
+        from anyio.from_thread import start_blocking_portal
 
-    def _judgement(self, answer: Any) -> Judgement:
-        text = _text_in(answer)
-        try:
-            score = score_of(text, self.scale)
-        except UnreadableScoreError as error:
-            raise UnusableAnswerError(str(error)) from None
-        return Judgement(score >= self.at_least, score=score, said=end_of(text))
+        requests = _Requests(self, self._key)
+        # The event loop runs in a thread of its own, since a test may run in one already.
+        with start_blocking_portal() as portal, portal.wrap_async_context_manager(requests.opened()):
+            waiting, answers = iter(exchanges), deque[Any]()
 
-    def record(self) -> dict[str, Any]:
+            def begin(count: int) -> None:
+                answers.extend(portal.start_task_soon(requests.judgement, one) for one in itertools.islice(waiting, count))
+
+            try:
+                begin(_AHEAD * self.at_once)
+                while answers:
+                    found = answers[0].result()  # stays among those that are cancelled, should waiting be interrupted
+                    answers.popleft()
+                    yield found
+                    begin(1)
+            finally:
+                for answer in answers:
+                    answer.cancel()
+
+    def record(self) -> Json:
         names = ("base_url", "model", "rubric", "at_least")
         own = {name: getattr(self, name) for name in names}
         return {"judge": "chat", **own, "scale": list(self.scale), "request": dict(self.request)}
-
-
-def _key_in(variable: str | None) -> str | None:
-    """The key in an environment variable.
-
-    Raises:
-        SteerError: it is not set, or holds what is no key; says nothing of what it holds.
-    """
-    if variable is None:
-        return None
-    key, what = os.environ.get(variable, "").strip(), f"the judge 'chat': api_key_env: the environment variable {variable}"
-    if not key:
-        raise SteerError(f"{what} is not set")
-    if not key.isascii() or not key.isprintable():
-        raise SteerError(f"{what} holds characters that a key cannot have")
-    return key
 
 
 def _text_in(answer: Any) -> str:
@@ -154,8 +150,6 @@ def _text_in(answer: Any) -> str:
     return text
 
 
-Found = TypeVar("Found")
-
 _LARGEST = 2**20  # bytes of an answer
 # So many times as many requests as are open at once are begun before the first of them is read: one that is slow does not hold up the
 # others, and a judge that fails is not asked about all replies before that is seen.
@@ -165,100 +159,28 @@ _PASSING = {408, 409, 425, 429}  # states that pass by themselves, beside those 
 _SHOWN = 160  # characters of what a server says about an error
 
 
-class UnusableAnswerError(Exception):
-    """An answer that cannot be used; the message says why. It is asked for again, unless that would give the same."""
+class _Requests:
+    """The requests of one judge: several at once, repeated where an answer cannot be used, all within its deadline."""
 
-    def __init__(self, why: str, *, again: bool = True, after: float = 0.0) -> None:
-        super().__init__(why)
-        self.again, self.after = again, after
-
-
-def check_installed(what: str) -> None:
-    """Refuse to go on without the packages of the extra ``judges``.
-
-    Raises:
-        SteerError: one of them is not installed.
-    """
-    lacking = [name for name in ("httpx", "tenacity") if importlib.util.find_spec(name) is None]
-    if lacking:
-        raise SteerError(f"{what} needs {' and '.join(lacking)}. Install: pip install 'pytest-steer[judges]'")
-
-
-@dataclass(frozen=True)
-class Server:
-    """Where requests go, and how long they may take.
-
-    Attributes:
-        url: takes each request, by POST.
-        key: sent as a bearer token; it stands in no message.
-        timeout: seconds for one answer, from the connection to its last byte.
-        retries: how often one request is made again.
-        backoff: seconds before the first of these, then doubled up to 30, or what the server asks for (``Retry-After``, up to 30).
-        deadline: seconds for all requests of one :meth:`ask`.
-        at_once: how many run at the same time.
-    """
-
-    url: str
-    key: str | None = field(repr=False)
-    timeout: float
-    retries: int
-    backoff: float
-    deadline: float
-    at_once: int
-
-    def ask(
-        self, bodies: Sequence[Mapping[str, Any]], read: Callable[[Any], Found], missing: Callable[[str], Found]
-    ) -> Iterator[Found]:
-        """What is read in the answer to each request, in their order. Closing the generator breaks off those that are open.
-
-        Args:
-            read: takes an answer; raises :class:`UnusableAnswerError` for one that cannot be used.
-            missing: makes what stands for a request without a usable answer, of the reason.
-        """
-        from anyio.from_thread import start_blocking_portal
-
-        run = _Run(self, read, missing)
-        # The event loop runs in a thread of its own, since a test may run in one already.
-        with start_blocking_portal() as portal, portal.wrap_async_context_manager(run.opened()):
-            waiting, answers = iter(bodies), deque[Any]()
-
-            def begin(count: int) -> None:
-                answers.extend(portal.start_task_soon(run.answer, body) for body in itertools.islice(waiting, count))
-
-            try:
-                begin(_AHEAD * self.at_once)
-                while answers:
-                    found = answers[0].result()  # stays among those that are cancelled, should waiting be interrupted
-                    answers.popleft()
-                    yield found
-                    begin(1)
-            finally:
-                for answer in answers:
-                    answer.cancel()
-
-
-class _Run:
-    """One call of :meth:`Server.ask`."""
-
-    def __init__(self, server: Server, read: Callable[[Any], Any], missing: Callable[[str], Any]) -> None:
-        self.server, self.read, self.missing = server, read, missing
+    def __init__(self, chat: Chat, key: str | None) -> None:
+        self.chat, self.key = chat, key
+        self.url = chat.base_url.rstrip("/") + "/chat/completions"
         self.httpx: Any = import_module("httpx")
         self.tenacity: Any = import_module("tenacity")
-        self.ends = time.monotonic() + server.deadline
+        self.ends = time.monotonic() + chat.deadline
 
     @asynccontextmanager
     async def opened(self) -> AsyncIterator[None]:
         """Hold what the requests share."""
         import anyio
 
-        headers = {} if self.server.key is None else {"Authorization": f"Bearer {self.server.key}"}
-        self.places = anyio.CapacityLimiter(self.server.at_once)
+        headers = {} if self.key is None else {"Authorization": f"Bearer {self.key}"}
+        self.places = anyio.CapacityLimiter(self.chat.at_once)
         # No time limit of its own, which would begin anew with each piece of an answer.
         async with self.httpx.AsyncClient(timeout=None, headers=headers) as self.client:
             yield
 
-    async def answer(self, body: Mapping[str, Any]) -> Any:
-        """What is read in the answer to one request, or what stands for none."""
+    async def judgement(self, exchange: Exchange) -> Judgement:
         import anyio
 
         why = "none was made"
@@ -268,47 +190,51 @@ class _Run:
                     async for attempt in self._attempts():
                         with attempt:
                             try:
-                                return self.read(await self._once(body))
+                                return scored(_text_in(await self._answer(exchange)), self.chat.scale, self.chat.at_least)
                             except UnusableAnswerError as error:
-                                why = self._without_key(str(error))
+                                why = str(error) if self.key is None else str(error).replace(self.key, "***")
                                 raise
         except UnusableAnswerError:
-            return self.missing(why)
+            return Judgement.none(why)
         except TimeoutError:
-            return self.missing(f"the {self.server.deadline:g} s for all requests are over (last answer: {why})")
+            why = f"the {self.chat.deadline:g} s for all requests are over (last answer: {why})"
+        return Judgement.none(why)
 
     def _attempts(self) -> Any:
         import anyio
 
-        doubling = self.tenacity.wait_exponential(multiplier=self.server.backoff, max=_LONGEST_WAIT)
+        doubling = self.tenacity.wait_exponential(multiplier=self.chat.backoff, max=_LONGEST_WAIT)
         return self.tenacity.AsyncRetrying(
-            stop=self.tenacity.stop_after_attempt(self.server.retries + 1),
+            stop=self.tenacity.stop_after_attempt(self.chat.retries + 1),
             retry=self.tenacity.retry_if_exception(lambda error: isinstance(error, UnusableAnswerError) and error.again),
             wait=lambda state: max(doubling(state), min(state.outcome.exception().after, _LONGEST_WAIT)),
             sleep=anyio.sleep,
             reraise=True,
         )
 
-    async def _once(self, body: Mapping[str, Any]) -> Any:
-        """The answer to one request.
+    async def _answer(self, exchange: Exchange) -> Any:
+        """The server's answer, as JSON.
 
         Raises:
             UnusableAnswerError: there is no whole one in time.
         """
         import anyio
 
+        chat = self.chat
+        said = {"role": "user", "content": request_of(chat.rubric, exchange, chat.scale)}
+        body = {**chat.request, "model": chat.model, "messages": [said]}
         try:
-            with anyio.fail_after(self.server.timeout):
-                async with self.client.stream("POST", self.server.url, json=body) as response:
+            with anyio.fail_after(self.chat.timeout):
+                async with self.client.stream("POST", self.url, json=body) as response:
                     content = bytearray()
                     async for part in response.aiter_bytes():
                         content += part
                         if len(content) > _LARGEST:
                             raise UnusableAnswerError("the answer is longer than a MiB", again=False)
         except TimeoutError:
-            raise UnusableAnswerError(f"no whole answer within {self.server.timeout:g} s") from None
+            raise UnusableAnswerError(f"no whole answer within {self.chat.timeout:g} s") from None
         except self.httpx.ConnectError:
-            raise UnusableAnswerError(f"no connection to {self.server.url} (is the server running?)") from None
+            raise UnusableAnswerError(f"no connection to {self.url} (is the server running?)") from None
         except self.httpx.RemoteProtocolError:
             raise UnusableAnswerError("the connection was closed before the answer was whole") from None
         except self.httpx.HTTPError as error:
@@ -325,9 +251,6 @@ class _Run:
             return json.loads(content)
         except (ValueError, RecursionError):
             raise UnusableAnswerError("the answer is no JSON") from None
-
-    def _without_key(self, text: str) -> str:
-        return text if self.server.key is None else text.replace(self.server.key, "***")
 
 
 def _said(content: bytes) -> str:

@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from functools import cached_property, wraps
 from numbers import Real
 from pathlib import Path
-from typing import Any, Protocol, TypeVar, runtime_checkable
+from typing import Annotated, Any, Protocol, TypeVar, runtime_checkable
 
 from ...core import registry
 from ...core.errors import SteerError
-from ...core.parameters import Schema, properties_of, required_of
+from ...core.evidence import Json
+from ...core.parameters import Param, Schema, properties_of, required_of
 from ...core.validation import check_values, example_of, flow, shown
 
 Declared = TypeVar("Declared", bound=type)
@@ -80,7 +81,7 @@ class Judge(Protocol):
     def judge(self, exchanges: Sequence[Exchange], /) -> Iterable[Judgement]:
         """One judgement per exchange, in their order: a list, or a generator, which is closed when no more are needed."""
 
-    def record(self) -> dict[str, Any]:
+    def record(self) -> Json:
         """All that determines its judgements, as plain data: it stands in the evidence, and remembered judgements go by it."""
 
 
@@ -122,7 +123,7 @@ class JudgeKind:
         return tuple(name for name in names if name in _FILLED and name not in self.settings)
 
     @cached_property
-    def example(self) -> dict[str, Any]:
+    def example(self) -> Json:
         """Settings as they could stand in a claim file: those without a default, and the main one.
 
         Raises:
@@ -152,7 +153,7 @@ class JudgeKind:
             return keys
         return {**words, "anyOf": [keys, self.settings[self.main]], "examples": [self.example[self.main]]}
 
-    def make(self, settings: Mapping[str, Any], filled: Mapping[str, Any]) -> Judge:
+    def make(self, settings: Mapping[str, object], filled: Mapping[str, object]) -> Judge:
         """The judge with these settings.
 
         Raises:
@@ -224,16 +225,6 @@ def _checked(kind: JudgeKind) -> None:
     kind.declared.__init__ = checked  # type: ignore[misc]
 
 
-def judge_kind(name: str) -> JudgeKind:
-    """The kind of judge of that name.
-
-    Raises:
-        SteerError: there is none.
-    """
-    found: JudgeKind = registry.find("judge", name)
-    return found
-
-
 def judge_schema() -> Schema:
     """The JSON Schema of a claim's parameter that is a judge. It points to :func:`judges_schema`, since a judge may be registered later."""
     return {
@@ -281,7 +272,7 @@ def make_judge(spec: Any, *, where: str | None = "judge", base: Path | None = No
         )
     [(name, given)] = spec.items()
     try:
-        kind = judge_kind(str(name))
+        kind: JudgeKind = registry.find("judge", str(name))
         if not isinstance(given, Mapping):
             if kind.main is None:
                 example = flow({kind.name: kind.schema["examples"][0]})
@@ -298,8 +289,22 @@ def named_from(folder: Path, name: str) -> str:
     return str(path) if path.is_dir() else name
 
 
-SCALE: Schema = {"type": "array", "items": {"type": "number"}, "minItems": 2, "maxItems": 2}
-"""The JSON Schema of a scale: the lowest and the highest score."""
+_SCALE: Schema = {"type": "array", "items": {"type": "number"}, "minItems": 2, "maxItems": 2}
+
+# Settings that several judges have.
+Rubric = Annotated[
+    str,
+    Param(
+        "What is judged, in words. The conversation and the reply stand in the places `{prompt}` and `{reply}`, or after it.",
+        example="How friendly is the reply?",
+    ),
+]
+Scale = Annotated[Sequence[float], Param("The lowest and the highest score.", example=[1, 10], schema=_SCALE)]
+LeastScore = Annotated[float, Param("The least score of a reply that is accepted.", example=6)]
+Cached = Annotated[
+    bool | None,
+    Param("Whether judgements are kept on disk; without it, if `--steer-cache` names a folder.", example=True),
+]
 
 _KEPT = 1000  # characters of what a model said
 _PLACE = re.compile(r"\{(prompt|reply)\}")
@@ -308,8 +313,17 @@ _BESIDE = re.compile(r"[^\W_]|%")  # a letter, a digit of another script or a pe
 _OTHER_SCALE = re.compile(r"\d\s*(?:(?:/|\b(?:out )?of\b)\s*[-+.]?\d|\s%)", re.ASCII)  # 5/5, 5 out of 5, 5 %
 
 
-class UnreadableScoreError(Exception):
-    """What a model said holds no score; the message says why."""
+class UnusableAnswerError(Exception):
+    """An answer of a judging model that cannot be used; the message says why.
+
+    Attributes:
+        again: asking again may give another answer.
+        after: seconds to wait before that.
+    """
+
+    def __init__(self, why: str, *, again: bool = True, after: float = 0.0) -> None:
+        super().__init__(why)
+        self.again, self.after = again, after
 
 
 def check_scoring(scale: Sequence[float], at_least: float, what: str) -> None:
@@ -369,22 +383,28 @@ def _mark(*texts: str) -> str:
     return mark[:8]
 
 
+def scored(text: str, scale: Sequence[float], at_least: float) -> Judgement:
+    """The judgement by the score that a model gave; errors are those of :func:`score_of`."""
+    score = score_of(text, scale)
+    return Judgement(score >= at_least, score=score, said=end_of(text))
+
+
 def score_of(text: str, scale: Sequence[float]) -> float:
     """The score that a model gave: the one number in the last line of what it said.
 
     The line may hold words beside the number, and the same number twice. ``8/10`` and ``8 out of 10`` are 8 on a scale up to 10.
 
     Raises:
-        UnreadableScoreError: there is no number, there are different ones, it is no number by itself (``8%``, ``7,5``), it is out of another one
+        UnusableAnswerError: there is no number, there are different ones, it is no number by itself (``8%``, ``7,5``), it is out of another one
             (``5/5`` on a scale up to 10), or it is not on the scale.
     """
     low, high = scale
     lines = text.strip().splitlines()
     if not lines:
-        raise UnreadableScoreError("said nothing")
+        raise UnusableAnswerError("said nothing")
     last = re.sub(rf"(?<=\d)\s*(?:/|\bout of\b)\s*{re.escape(f'{high:g}')}(?![\w/%]|[.,]\d)", " ", lines[-1], flags=re.ASCII)
     if _OTHER_SCALE.search(last):
-        raise UnreadableScoreError(f"gave a score that is not out of {high:g} in its last line")
+        raise UnusableAnswerError(f"gave a score that is not out of {high:g} in its last line")
     found = set()
     for number in _NUMBER.finditer(last):
         around = last[max(number.start() - 1, 0) : number.start()] + last[number.end() : number.end() + 1]
@@ -393,15 +413,15 @@ def score_of(text: str, scale: Sequence[float]) -> float:
         except ValueError:
             value = None
         if value is None or _BESIDE.search(around):
-            raise UnreadableScoreError("said something else than a number in its last line")
+            raise UnusableAnswerError("said something else than a number in its last line")
         found.add(value)
     if not found:
-        raise UnreadableScoreError("gave no number in its last line")
+        raise UnusableAnswerError("gave no number in its last line")
     if len(found) > 1:
-        raise UnreadableScoreError("gave different numbers in its last line")
+        raise UnusableAnswerError("gave different numbers in its last line")
     score = found.pop()
     if not low <= score <= high:
-        raise UnreadableScoreError(f"gave a number that is not on the scale from {low:g} to {high:g}")
+        raise UnusableAnswerError(f"gave a number that is not on the scale from {low:g} to {high:g}")
     return score
 
 

@@ -19,6 +19,7 @@ import numpy as np
 
 from ...core.columns import message_of
 from ...core.errors import SteerError
+from ...core.evidence import Json
 from ...core.parameters import Param, check_takes
 from .kinds import Exchange, Judgement, conversation_of, judge
 
@@ -85,7 +86,7 @@ class PythonFunction:
             )
         return Judgement(float(found) >= self.at_least, score=float(found))
 
-    def record(self) -> dict[str, Any]:
+    def record(self) -> Json:
         return {"judge": "python", "function": self.function, "at_least": self.at_least, "source": _hash_of(self._called)}
 
 

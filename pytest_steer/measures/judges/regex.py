@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 import regex
 
 from ...core.errors import SteerError
+from ...core.evidence import Json
 from ...core.parameters import Param
 from ...data.texts import PATIENCE
 from .kinds import Exchange, Judgement, judge
@@ -50,5 +51,5 @@ class Regex:
             else:
                 yield Judgement(found is not None, said=found[0] if found else None)
 
-    def record(self) -> dict[str, Any]:
+    def record(self) -> Json:
         return {"judge": "regex", "pattern": self.pattern, "flags": list(self.flags)}
