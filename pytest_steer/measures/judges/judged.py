@@ -8,11 +8,12 @@ from collections import Counter
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from os import PathLike
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import numpy as np
 
 from ...core.errors import DataError, MeasurementError, SteerError, warn_caller
+from ...core.evidence import Json
 from ...core.run_context import current_run, report_progress
 from ...core.validation import shown
 from ...data.formats import entries
@@ -26,11 +27,11 @@ _MOST_MISSING = 20  # of so many replies, one may be without a judgement
 _REASONS = 3
 
 
-def judged(judge: Judge, exchanges: Sequence[Exchange], *, seed: int, cache: Remembered | None = None) -> list[Judgement]:
+def judged(judge: Judge, exchanges: Sequence[Exchange], *, seed: int, cache: DiskMemo | None = None) -> list[Judgement]:
     """Judge replies.
 
     The judge sees each prompt and reply once, in an order that is random and balanced over which reply to a prompt comes first
-    (:func:`~.order.blind_order`). It gets no ids. Equal replies to equal prompts share one judgement.
+    (:func:`blind_order`). It gets no ids. Equal replies to equal prompts share one judgement.
 
     Args:
         exchanges: base and steered replies together. Those to one prompt have the same ``id``.
@@ -50,17 +51,19 @@ def judged(judge: Judge, exchanges: Sequence[Exchange], *, seed: int, cache: Rem
     order = [_content(exchanges[at]) for at in blind_order([one.id for one in exchanges], seed)]
     cache = folder_of(judge) if cache is None else cache
     record = judge.record()
-    known = read(cache, record, list(copies))
+    keys = _keys(record, copies) if cache is not None else {}
+    known = _read(cache, keys) if cache is not None else {}
     asked = [one for one in dict.fromkeys(order) if one not in known]
     missing: Counter[str] = Counter()
     for one, found in _answers(judge, asked):
         known[one] = found
         if found.missing is None:
-            write(cache, record, one, found)
+            if cache is not None:
+                cache.write_bytes({keys[one]: json.dumps(asdict(found)).encode()})
             continue
         missing[found.missing] += copies[one]
         if missing.total() * _MOST_MISSING > len(exchanges):
-            raise MeasurementError(_too_many(record, missing, copies, known, len(exchanges)))
+            raise MeasurementError(_too_many(record, missing, sum(copies[one] for one in known), len(exchanges)))
     return [known[_content(one)] for one in exchanges]
 
 
@@ -94,11 +97,8 @@ def _answers(judge: Judge, asked: Sequence[Exchange]) -> Iterable[tuple[Exchange
         )
 
 
-def _too_many(
-    record: Mapping[str, Any], missing: Counter[str], copies: Counter[Exchange], known: Mapping[Exchange, Judgement], n: int
-) -> str:
+def _too_many(record: Json, missing: Counter[str], asked: int, n: int) -> str:
     """The error's words: how many are missing, of how many, and why."""
-    asked = sum(copies[one] for one in known)
     reasons = [f"{count} x {why}" for why, count in missing.most_common(_REASONS)]
     more = len(missing) - len(reasons)
     whole = f"of {n} replies" if asked == n else f"of the {asked} replies that it was given (of {n})"
@@ -142,15 +142,7 @@ def blind_order(groups: Sequence[Hashable], seed: int) -> list[int]:
 _FORMAT = "judgement-1"  # what is kept, and what its key is made of
 
 
-class Remembered(Protocol):
-    """Where judgements are kept: bytes by a key."""
-
-    def read_bytes(self, keys: Iterable[bytes], /) -> dict[bytes, bytes]: ...
-
-    def write_bytes(self, entries: Mapping[bytes, bytes], /) -> None: ...
-
-
-def folder_of(judge: Judge) -> Remembered | None:
+def folder_of(judge: Judge) -> DiskMemo | None:
     """Where a judge's judgements are kept.
 
     A judge with a field ``cache`` is remembered in the run's folder (``--steer-cache``) unless that is false; where it is true and the
@@ -170,29 +162,20 @@ def folder_of(judge: Judge) -> Remembered | None:
     return found
 
 
-def read(cache: Remembered | None, record: Mapping[str, Any], exchanges: Sequence[Exchange]) -> dict[Exchange, Judgement]:
+def _read(cache: DiskMemo, keys: Mapping[Exchange, bytes]) -> dict[Exchange, Judgement]:
     """The judgements that are there."""
-    if cache is None:
-        return {}
-    keys = {_key(record, one): one for one in exchanges}
-    there = cache.read_bytes(keys)
-    return {keys[key]: Judgement(**json.loads(value)) for key, value in there.items()}
+    there = cache.read_bytes(keys.values())
+    return {one: Judgement(**json.loads(there[key])) for one, key in keys.items() if key in there}
 
 
-def write(cache: Remembered | None, record: Mapping[str, Any], exchange: Exchange, judgement: Judgement) -> None:
-    """Keep a judgement."""
-    if cache is not None:
-        cache.write_bytes({_key(record, exchange): json.dumps(asdict(judgement)).encode()})
-
-
-def _key(record: Mapping[str, Any], exchange: Exchange) -> bytes:
+def _keys(record: Json, exchanges: Iterable[Exchange]) -> dict[Exchange, bytes]:
     try:
-        content = json.dumps([_FORMAT, record, exchange.prompt, exchange.reply], sort_keys=True)
+        contents = {one: json.dumps([_FORMAT, record, one.prompt, one.reply], sort_keys=True).encode() for one in exchanges}
     except TypeError as error:
         raise SteerError(
             f"the record of the judge {record.get('judge', '')!r} is no plain data, as JSON holds it ({error})"
         ) from None
-    return hashlib.sha256(content.encode()).digest()
+    return {one: hashlib.sha256(content).digest() for one, content in contents.items()}
 
 
 WEAK_KAPPA = 0.4
@@ -262,7 +245,7 @@ class Agreement:
     n: int
     warnings: tuple[str, ...]
 
-    def record(self) -> dict[str, Any]:
+    def record(self) -> Json:
         """As it stands in the evidence."""
         found = self.kappa
         interval = None if found is None else [found.low, found.high]
