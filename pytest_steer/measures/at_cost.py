@@ -7,12 +7,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
 
 import numpy as np
 from scipy.special import expit
 
 from ..core.errors import MeasurementError, SteerError
+from ..core.record import Reached
 from ..core.run_context import looking, most_looks
 from ..data import ItemLike, TextLike
 from ..model import Model, check_fits, engine_of
@@ -283,8 +283,6 @@ def standardised(effects: Array, unsteered: Array) -> float:
     scale = deviation(unsteered)
     return float(effects.mean()) / scale
 
-
-Reached = Literal["cost", "most", "fixed", "least"]
 
 # The search ends once it knows the multiplier to 1/256 of the distance between one within the budget and one above it.
 STEPS = 256

@@ -14,7 +14,6 @@ from ..data import Completion, TextLike
 from ..data.texts import form_of
 from ..model import Model, Probe, engine_of, tokenize_answer, tokenize_text
 from ..model.arguments import checks_arguments
-from ..model.model import once_per_model
 from ..model.noise import eps_of
 from ..model.state import measured
 from ..model.tokens import Ids, encode
@@ -277,26 +276,15 @@ def reading_of_questions(model: Model, questions: Sequence[str]) -> Reading | No
     sample = _sample(model, questions)
     if sum(len(ids) - 1 for ids in sample) < _LEAST:
         return None
-    seen, key = _seen(model), (model.weights_state(), sample)
-    if key not in seen:
-        found = engine_of(model).remembered_tensors(
-            ("chance per text", sample), lambda: {"losses": torch.tensor(_losses(model, sample), dtype=torch.float64)}
-        )
-        seen[key] = found["losses"].numpy()
+    found = engine_of(model).remembered_tensors(("chance per text", sample), lambda: {"losses": _losses(model, sample)})
     of = f"the questions (the first {_TOKENS} tokens of {len(sample)})"
-    return Reading(model.id, model.vocabulary, eps_of(model.dtype), np.asarray(seen[key]), of)
+    return replace(reading_of_texts(model, found["losses"].numpy()), of=of)
 
 
 def chance_warnings(model: Model, questions: Sequence[str]) -> list[str]:
     """The warning of :func:`reading_of_questions`, if there is one."""
     reading = reading_of_questions(model, questions)
     return [] if reading is None else reading.warnings
-
-
-@once_per_model
-def _seen(_model: Model) -> dict[tuple[int, tuple[Ids, ...]], Array]:
-    """What was measured of a model, by its weights and the questions."""
-    return {}
 
 
 def _sample(model: Model, questions: Sequence[str]) -> tuple[Ids, ...]:
@@ -311,10 +299,10 @@ def _sample(model: Model, questions: Sequence[str]) -> tuple[Ids, ...]:
 
 @measured
 @torch.no_grad()
-def _losses(model: Model, sample: Sequence[Ids]) -> list[float]:
+def _losses(model: Model, sample: Sequence[Ids]) -> torch.Tensor:
     found = []
     for ids in sample:
         tokens = torch.tensor([ids], device=model.device)
         logits = model.hf(input_ids=tokens, attention_mask=torch.ones_like(tokens), use_cache=False).logits[0, :-1].float()
         found.append(float(torch.nn.functional.cross_entropy(logits, tokens[0, 1:], reduction="mean")))
-    return found
+    return torch.tensor(found, dtype=torch.float64)
