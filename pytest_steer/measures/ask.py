@@ -27,13 +27,13 @@ from .asking import Array, Scope
 from .at_cost import AtCost, Deployed, effects_at, multipliers_at_cost
 from .kl import Divergence, kl_at_answers, kl_curve
 from .likelihood import Perplexity, Reading, perplexity, perplexity_curves, reading_of_questions, reading_of_texts
-from .multiple_choice import Capability, PromptForm, ScoredBy, answers_to
+from .multiple_choice import Capability, PromptForm, ScoredBy, capability
 from .propensity import (
     AnswerLikelihoods,
     PropensityCurve,
     Vector,
+    answer_likelihoods,
     curves_in_contexts,
-    likelihoods_of,
     propensity_curves,
 )
 from .receipt import NoiseFloor, noise_floor
@@ -101,7 +101,9 @@ class Ask:
 
     def likelihoods(self, items: Iterable[ItemLike], multipliers: Sequence[float]) -> AnswerLikelihoods:
         """The log-likelihood of each item's answers, both sides apart, at every multiplier."""
-        found = likelihoods_of(self.model, items, self._checked, self._scope, multipliers, self.context)
+        found = answer_likelihoods(
+            self.model, items, self._checked, multipliers=multipliers, context=self.context, **vars(self._scope)
+        )
         sides = (found.matching, found.not_matching)
         self._note("the items", np.concatenate([side[:, 1:] - side[:, :1] for side in sides]), found.items)
         return found
@@ -158,8 +160,8 @@ class Ask:
     ) -> Capability:
         """The model's answer to each question, at every multiplier."""
         with _named(source):
-            found = answers_to(
-                self.model, questions, self._checked, self._scope, multipliers=multipliers, by=by, prompt=prompt
+            found = capability(
+                self.model, questions, self._checked, multipliers=multipliers, by=by, prompt=prompt, **vars(self._scope)
             )
         self._note("the questions", np.concatenate([scores[:, -1] - scores[:, 0] for scores in found.scores]))
         return found

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -25,29 +25,23 @@ class Divergence:
 
     Attributes:
         per_position: for each text float64 [positions], one for each position that predicts a scored token. None is below 0.
-        probes: what was asked of the model; position i of a text predicts its token ``score_from + i``.
-        owners: for each of them which text or item it belongs to; an item has several where its answers stand after different tokens.
+        asked: the probes of each text or item; position i of a probe predicts its token ``score_from + i``. An item has several probes
+            where its answers follow different tokens.
     """
 
     per_position: tuple[Array, ...]
-    probes: tuple[Probe, ...] = field(repr=False, default=())
-    owners: tuple[int, ...] = field(repr=False, default=())
+    asked: tuple[tuple[Probe, ...], ...] = field(repr=False, default=())
+
+    @property
+    def probes(self) -> tuple[Probe, ...]:
+        return tuple(probe for own in self.asked for probe in own)
 
     def of_probes(self) -> Iterator[tuple[int, Probe, Array]]:
         """(text or item, probe, divergences at the positions of the probe)."""
-        read: dict[int, int] = {}
-        for owner, probe in zip(self.owners, self.probes, strict=True):
-            start = read.get(owner, 0)
-            read[owner] = start + len(probe.reads)
-            yield owner, probe, self.per_position[owner][start : read[owner]]
-
-    @property
-    def asked(self) -> list[list[Probe]]:
-        """The probes of each text or item."""
-        own: dict[int, list[Probe]] = {}
-        for owner, probe in zip(self.owners, self.probes, strict=True):
-            own.setdefault(owner, []).append(probe)
-        return list(own.values())
+        for unit, (probes, values) in enumerate(zip(self.asked, self.per_position, strict=True)):
+            ends = np.cumsum([len(probe.reads) for probe in probes])
+            for probe, own in zip(probes, np.split(values, ends[:-1]), strict=True):
+                yield unit, probe, own
 
     @property
     def per_text(self) -> Array:
@@ -114,7 +108,7 @@ def kl_curve(
         raise DataError("kl_divergence takes a list with at least one text; read_texts(path) reads one from a file")
     asked = ask_texts(model, texts, scope)
     check_reached(asked)
-    probes = [[replace(probe, diverges=True) for probe in one.probes] for one in asked]
+    probes = [tuple(replace(probe, diverges=True) for probe in one.probes) for one in asked]
     return _divergences(model, probes, vector, scope, multipliers)
 
 
@@ -143,7 +137,7 @@ def kl_at_answers(
     return _divergences(model, probes, vector, scope, multipliers)
 
 
-def answer_starts(model: Model, item: ContrastItem, scope: Scope, context: Context) -> list[Probe]:
+def answer_starts(model: Model, item: ContrastItem, scope: Scope, context: Context) -> tuple[Probe, ...]:
     """The probes of an item: each text before its answers once, with the first scored token after it."""
     starts: dict[object, Probe] = {}
     for probe in asked_of(model, item, scope, context).probes:
@@ -152,11 +146,11 @@ def answer_starts(model: Model, item: ContrastItem, scope: Scope, context: Conte
         first = len(probe.ids) if single else probe.score_from
         own = Probe(ids, probe.steer_from, score_from=first, name=probe.name, diverges=True)
         starts.setdefault((ids[:first], own.steer_from), own)
-    return list(starts.values())
+    return tuple(starts.values())
 
 
 def _divergences(
-    model: Model, asked: Sequence[Sequence[Probe]], vector: Vector, scope: Scope, multipliers: Sequence[float]
+    model: Model, asked: Sequence[tuple[Probe, ...]], vector: Vector, scope: Scope, multipliers: Sequence[float]
 ) -> list[Divergence]:
     """One divergence for each multiplier, all of them in one run of the engine; ``asked``: the probes of each text or item."""
     grid = check_multipliers(multipliers)
@@ -165,19 +159,13 @@ def _divergences(
         raise SteerError(
             "a divergence compares the steered model with the unsteered one: give a SteeringVector or an Intervention"
         )
-    owners = [index for index, own in enumerate(asked) for _ in own]
-    probes = [probe for own in asked for probe in own]
     strengths = [multiplier for multiplier in dict.fromkeys(grid) if multiplier]
-    scores = engine_of(model).run_pairs(probes, [(change, multiplier) for multiplier in strengths])
-    found: Mapping[float, list[Array]] = {
-        multiplier: [own[column] for own in scores] for column, multiplier in enumerate(strengths)
+    probes = [probe for own in asked for probe in own]
+    scores = iter(engine_of(model).run_pairs(probes, [(change, multiplier) for multiplier in strengths]))
+    per_unit = [[next(scores) for _ in own] for own in asked]
+    found = {
+        multiplier: tuple(np.concatenate([own[column] for own in unit]) for unit in per_unit)
+        for column, multiplier in enumerate(strengths)
     }
-    still = [np.zeros(len(probe.reads)) for probe in probes]
-    return [Divergence(_by_owner(found.get(multiplier, still), owners), tuple(probes), tuple(owners)) for multiplier in grid]
-
-
-def _by_owner(scores: Sequence[Array], owners: Sequence[int]) -> tuple[Array, ...]:
-    parts: dict[int, list[Array]] = {}
-    for owner, own in zip(owners, scores, strict=True):
-        parts.setdefault(owner, []).append(own)
-    return tuple(np.concatenate(own) for own in parts.values())
+    still = tuple(np.zeros(sum(len(probe.reads) for probe in own)) for own in asked)
+    return [Divergence(found.get(multiplier, still), tuple(asked)) for multiplier in grid]

@@ -17,7 +17,7 @@ from ..model.arguments import checks_arguments
 from ..prompting import Context
 from ..steering import Intervention, Positions, SteeringVector
 from .asking import Array, Asked, Scope, asked_of, column_of, finite
-from .propensity import Flags, Vector, check_multipliers, fitting, pairs_of
+from .propensity import Flags, check_multipliers, fitting, pairs_of
 
 ScoredBy = Literal["sum", "mean", "letters"]
 PromptForm = Literal["plain", "chat"]
@@ -128,21 +128,6 @@ def capability(
         MeasurementError: a score is NaN or infinite.
     """
     scope = Scope(positions, include_first, allow_mismatch)
-    return answers_to(model, questions, vector, scope, multipliers=multipliers, by=by, prompt=prompt)
-
-
-@checks_arguments
-def answers_to(
-    model: Model,
-    questions: Iterable[Question],
-    vector: Vector,
-    scope: Scope,
-    *,
-    multipliers: Sequence[float],
-    by: ScoredBy,
-    prompt: PromptForm,
-) -> Capability:
-    """See :func:`capability`."""
     grid, data = check_multipliers(multipliers), as_questions(questions)
     context_of(model, by, prompt)  # refused before anything is tokenised
     change = fitting(model, vector, scope, grid, "multipliers")

@@ -500,14 +500,7 @@ def answer_likelihoods(
         VectorError: the intervention does not fit the model, see ``check_fits``.
         MeasurementError: a score is NaN or infinite.
     """
-    return likelihoods_of(model, items, vector, Scope(positions, include_first, allow_mismatch), multipliers, context)
-
-
-@checks_arguments
-def likelihoods_of(
-    model: Model, items: Iterable[ItemLike], vector: Vector, scope: Scope, multipliers: Sequence[float], context: Context
-) -> AnswerLikelihoods:
-    """See :func:`answer_likelihoods`."""
+    scope = Scope(positions, include_first, allow_mismatch)
     grid, data = check_multipliers(multipliers), items_to_measure(items)
     change = fitting(model, vector, scope, (), "multipliers")
     asked = tuple(asked_of(model, item, scope, context, likelihoods=True) for item in data)
