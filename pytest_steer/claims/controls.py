@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 from ..core.evidence import Verdict
@@ -32,7 +33,8 @@ def controls_of_no_effect(
     some = items[:: stride_of(len(items))]
     grid = [0.0, float(ask.subject.multiplier)]
     curve = there.propensity(some, grid)
-    return {"controls": random_controls(there.model, there.subject, curve, CONTROLS, seed=seed, context=there.context)}
+    found = random_controls(there.model, there.subject, curve, CONTROLS, seed=seed, context=there.context)
+    return {"controls": asdict(found)}
 
 
 def stride_of(count: int, most: int = _MOST_ITEMS) -> int:
