@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import Any
 
 from ..core.evidence import Verdict
@@ -33,8 +32,7 @@ def controls_of_no_effect(
     some = items[:: stride_of(len(items))]
     grid = [0.0, float(ask.subject.multiplier)]
     curve = there.propensity(some, grid)
-    found = random_controls(there.model, there.subject, curve, CONTROLS, seed=seed, context=there.context)
-    return {"controls": asdict(found)}
+    return {"controls": random_controls(there.model, there.subject, curve, CONTROLS, seed=seed, context=there.context)}
 
 
 def stride_of(count: int, most: int = _MOST_ITEMS) -> int:

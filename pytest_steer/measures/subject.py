@@ -8,6 +8,7 @@ from typing import Literal, get_args
 import torch
 
 from ..core.errors import SteerError
+from ..core.evidence import Json
 from ..core.finding import Finding, Weight, code
 from ..core.record import Model as ModelRecord
 from ..core.record import Receipt, Vector
@@ -164,33 +165,17 @@ def can_have_controls(subject: Subject) -> bool:
     )
 
 
-@dataclass(frozen=True)
-class Controls:
-    """Mean slopes of random directions beside that of a vector, on the same items and multipliers.
-
-    Attributes:
-        count / seed: the directions have the seeds ``seed``, ``seed + 1``, ...
-        n: items.
-        steerability: the vector's. steerabilities: those of the random directions.
-        p: (1 + number of random directions whose steerability is at least the vector's) / (count + 1). If the vector is no better than
-            a random direction, p is at most x with a probability of at most x.
-    """
-
-    count: int
-    seed: int
-    n: int
-    multipliers: list[float]
-    steerability: float
-    steerabilities: list[float]
-    p: float
-
-
 def random_controls(
     model: Model, subject: Subject, curve: PropensityCurve, count: int, *, seed: int, context: Context = AS_GIVEN
-) -> Controls:
-    """Compare a vector's curve with those of random directions.
+) -> Json:
+    """Compare a vector's curve with those of random directions on the same items and multipliers.
 
-    A direction is drawn evenly from all, with the vector's norm at each of its layers, and applied as the vector is.
+    A direction is drawn evenly from all, with the vector's norm at each of its layers, and applied as the vector is. The seeds are
+    ``seed``, ``seed + 1``, ... If the vector is no better than a random direction, p is at most x with a probability of at most x.
+
+    Returns:
+        ``count``, ``seed``, ``n`` (items), ``multipliers``, ``steerability`` (the vector's), ``steerabilities`` (of the controls), and ``p`` =
+        (1 + number of controls that are at least as large) / (count + 1).
 
     Raises:
         SteerError: it is no vector that is added.
@@ -200,7 +185,8 @@ def random_controls(
     found = propensity_curves(model, curve.items, drawn, subject.scope, multipliers=grid, context=context)
     slopes = [control.steerability for control in found.values()]
     at_least = sum(slope >= curve.steerability for slope in slopes)
-    return Controls(count, seed, len(curve.items), grid, curve.steerability, slopes, (1 + at_least) / (count + 1))
+    asked = {"count": count, "seed": seed, "n": len(curve.items), "multipliers": grid}
+    return {**asked, "steerability": curve.steerability, "steerabilities": slopes, "p": (1 + at_least) / (count + 1)}
 
 
 def directions_like(subject: Subject, count: int, seed: int) -> dict[int, Intervention]:
