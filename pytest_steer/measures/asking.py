@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 
@@ -120,6 +121,17 @@ def asked_of(
         notes=rendered.notes,
         summed=context.answers == "sum",
     )
+
+
+class OfAsked:
+    """Numbers of units that were asked of the model; ``asked`` says how."""
+
+    asked: tuple[Asked, ...]
+
+    @cached_property
+    def probes(self) -> tuple[Probe, ...]:
+        """Everything that was asked of the model."""
+        return tuple(probe for one in self.asked for probe in one.probes)
 
 
 def items_to_measure(items: Iterable[ItemLike]) -> Items:

@@ -12,11 +12,11 @@ import numpy as np
 
 from ..core.errors import DataError, SteerError
 from ..data import ContrastItem, Question, Questions, as_questions
-from ..model import Model, Probe, engine_of
+from ..model import Model, engine_of
 from ..model.arguments import checks_arguments
 from ..prompting import Context
 from ..steering import Intervention, Positions, SteeringVector
-from .asking import Array, Asked, Scope, asked_of, column_of, finite
+from .asking import Array, Asked, OfAsked, Scope, asked_of, column_of, finite
 from .propensity import Flags, check_multipliers, fitting, pairs_of
 
 ScoredBy = Literal["sum", "mean", "letters"]
@@ -27,7 +27,7 @@ _PLAIN = "Question: {question}\nAnswer: "
 
 
 @dataclass(frozen=True, eq=False)
-class Capability:
+class Capability(OfAsked):
     """Scores of the options of multiple-choice questions over multipliers.
 
     Attributes:
@@ -35,13 +35,12 @@ class Capability:
             tokens in nats, summed or averaged; where every option is one token (letters always are), its raw logit.
         multipliers: float64 [n_multipliers], as they were given.
         questions: the questions, in order.
-        probes: what was asked of the model. asked: how each question was asked and read.
+        asked: how each question was asked and read.
     """
 
     scores: tuple[Array, ...]
     multipliers: Array
     questions: Questions
-    probes: tuple[Probe, ...] = field(repr=False, default=())
     asked: tuple[Asked, ...] = field(repr=False, default=())
 
     @cached_property
@@ -131,9 +130,8 @@ def capability(
     grid, data = check_multipliers(multipliers), as_questions(questions)
     context_of(model, by, prompt)  # refused before anything is tokenised
     change = fitting(model, vector, scope, grid, "multipliers")
-    asked = [asked_question(model, one, scope, by=by, prompt=prompt) for one in data]
-    probes = tuple(probe for one in asked for probe in one.probes)
-    per_probe = iter(engine_of(model).run_pairs(probes, pairs_of(change, grid)))
+    asked = tuple(asked_question(model, one, scope, by=by, prompt=prompt) for one in data)
+    per_probe = iter(engine_of(model).run_pairs([probe for one in asked for probe in one.probes], pairs_of(change, grid)))
     scores = []
     for question, one in zip(data, asked, strict=True):
         own = [next(per_probe) for _ in one.probes]
@@ -141,7 +139,7 @@ def capability(
         # The right option comes first in an item; here each has its place again.
         order = [question.answer, *(index for index in range(len(question.choices)) if index != question.answer)]
         scores.append(finite(columns[np.argsort(order)], f"question {question.id}: a score"))
-    return Capability(tuple(scores), np.array(grid), data, probes, tuple(asked))
+    return Capability(tuple(scores), np.array(grid), data, asked)
 
 
 def asked_question(model: Model, question: Question, scope: Scope, *, by: ScoredBy, prompt: PromptForm) -> Asked:

@@ -14,7 +14,7 @@ import numpy as np
 from ..core.errors import DataError, SteerError, warn_caller
 from ..core.record import Stratum
 from ..data import ContrastItem, ItemLike, Items
-from ..model import Model, Probe, check_fits, engine_of
+from ..model import Model, check_fits, engine_of
 from ..model.arguments import checks_arguments
 from ..prompting import AS_GIVEN, Context
 from ..prompting.options import find_options
@@ -23,6 +23,7 @@ from .asking import (
     AFTER_PROMPT,
     Array,
     Asked,
+    OfAsked,
     Scope,
     asked_of,
     column_of,
@@ -44,7 +45,7 @@ MULTIPLIERS = (-1.5, -1.0, -0.5, 0.0, 0.5, 1.0, 1.5)
 
 
 @dataclass(frozen=True, eq=False)
-class PropensityCurve:
+class PropensityCurve(OfAsked):
     """Propensities of items over multipliers, and what the field reads off them.
 
     Attributes:
@@ -53,17 +54,18 @@ class PropensityCurve:
             log-likelihoods. Several alternative answers on one side count as the log of their summed probability.
         multipliers: float64 [n_multipliers], as they were given.
         items: the items, in order.
-        probes: what was asked of the model.
         asked: how each item was asked and read.
-        labels: of the matching answers as they were put to the model (options can be swapped or relabelled by a context).
     """
 
     values: Array
     multipliers: Array
     items: Items
-    probes: tuple[Probe, ...] = field(repr=False, default=())
-    labels: tuple[str | None, ...] | None = field(repr=False, default=None)
     asked: tuple[Asked, ...] = field(repr=False, default=())
+
+    @property
+    def labels(self) -> tuple[str | None, ...]:
+        """Labels of the matching answers as they were put to the model (options can be swapped or relabelled by a context)."""
+        return tuple(one.label for one in self.asked or self.items)
 
     @cached_property
     def slopes(self) -> Array:
@@ -229,19 +231,17 @@ def _curves(
     grid, data = check_multipliers(multipliers), items_to_measure(items)
     changes = [fitting(model, vector, scope, grid, "multipliers") for vector in vectors]
     asked = [_asked_in(context, model, data, scope, name_contexts) for context in contexts]
-    probes = [tuple(probe for item in in_context for probe in item.probes) for in_context in asked]
     pairs = [pair for change in changes for pair in pairs_of(change, grid)]
-    everything = [probe for own in probes for probe in own]
-    scores = iter(engine_of(model).run_pairs(everything, pairs))
+    probes = [probe for in_context in asked for item in in_context for probe in item.probes]
+    scores = iter(engine_of(model).run_pairs(probes, pairs))
     for change in changes:
         if change is not None and change.strength == "linear" and min(grid) < max(grid):
             width = max(grid) - min(grid)
-            engine_of(model).doses.check_one(everything, change, width, f"multipliers no more than {width:.2g} apart")
+            engine_of(model).doses.check_one(probes, change, width, f"multipliers no more than {width:.2g} apart")
     curves = []
-    for in_context, own in zip(asked, probes, strict=True):
+    for in_context in asked:
         parts = np.split(propensities(in_context, scores, len(pairs)), len(changes), axis=1) if changes else []
-        labels = tuple(item.label for item in in_context)
-        curves.append([PropensityCurve(part, np.array(grid), data, own, labels, tuple(in_context)) for part in parts])
+        curves.append([PropensityCurve(part, np.array(grid), data, in_context) for part in parts])
     warn_of_repeats([item.form for item in data], "items")
     return curves
 
@@ -279,9 +279,9 @@ def pairs_of(change: Intervention | None, grid: Sequence[float]) -> list[tuple[I
     return [(None if multiplier == 0 and ignored else change, multiplier) for multiplier in grid]
 
 
-def _asked_in(context: Context, model: Model, items: Items, scope: Scope, name_context: bool) -> list[Asked]:
+def _asked_in(context: Context, model: Model, items: Items, scope: Scope, name_context: bool) -> tuple[Asked, ...]:
     try:
-        return [asked_of(model, item, scope, context) for item in items]
+        return tuple(asked_of(model, item, scope, context) for item in items)
     except DataError as error:
         if context == AS_GIVEN or not name_context:
             raise
@@ -407,13 +407,14 @@ def explained(curve: PropensityCurve) -> dict[str, float]:
 def factors_of(curve: PropensityCurve) -> dict[str, Sequence[str | None]]:
     """For each kind of label (``letter``, ``yes_no``, ``both``) that of every item, None where it has none; the letter is the one that was shown."""
     items = curve.items  # a context can move or rename the letters, but not the text of the matching option
-    shown = curve.labels if curve.labels is not None else [item.label for item in items]
     behind = [_behind(item) for item in items]
     if not any(behind):
         lettered = any(item.is_lettered for item in items)
-        return {"letter" if lettered else "yes_no": shown}
-    letters = [label if item.is_lettered else None for item, label in zip(items, shown, strict=True)]
-    words = [own or (None if item.is_lettered else label) for item, own, label in zip(items, behind, shown, strict=True)]
+        return {"letter" if lettered else "yes_no": curve.labels}
+    letters = [label if item.is_lettered else None for item, label in zip(items, curve.labels, strict=True)]
+    words = [
+        own or (None if item.is_lettered else label) for item, own, label in zip(items, behind, curve.labels, strict=True)
+    ]
     both = [f"{letter}, {word}" if letter and word else None for letter, word in zip(letters, words, strict=True)]
     return {"letter": letters, "yes_no": words, "both": both}
 
@@ -431,7 +432,7 @@ QUARTILES = ("lowest", "second", "third", "highest")
 
 
 @dataclass(frozen=True, eq=False)
-class AnswerLikelihoods:
+class AnswerLikelihoods(OfAsked):
     """Log-likelihoods of the matching and of the not matching answers of items over multipliers.
 
     Attributes:
@@ -441,7 +442,6 @@ class AnswerLikelihoods:
             With ``answers: sum`` the tokens' log-likelihoods are added up.
         multipliers: float64 [n_multipliers], as they were given.
         items: the items, in order.
-        probes: what was asked of the model.
         asked: how each item was asked and read.
     """
 
@@ -449,16 +449,12 @@ class AnswerLikelihoods:
     not_matching: Array
     multipliers: Array
     items: Items
-    probes: tuple[Probe, ...] = field(repr=False, default=())
     asked: tuple[Asked, ...] = field(repr=False, default=())
 
     @cached_property
     def curve(self) -> PropensityCurve:
         """The propensity curve of the same scores: matching minus not matching."""
-        labels = tuple(item.label for item in self.asked) or None
-        return PropensityCurve(
-            self.matching - self.not_matching, self.multipliers, self.items, self.probes, labels, self.asked
-        )
+        return PropensityCurve(self.matching - self.not_matching, self.multipliers, self.items, self.asked)
 
     def changes(self, multiplier: float) -> tuple[Array, Array]:
         """([n_items], [n_items]) what steering at a multiplier changes the matching and the not matching answers by, against 0.
@@ -504,10 +500,9 @@ def answer_likelihoods(
     grid, data = check_multipliers(multipliers), items_to_measure(items)
     change = fitting(model, vector, scope, (), "multipliers")
     asked = tuple(asked_of(model, item, scope, context, likelihoods=True) for item in data)
-    probes = tuple(probe for item in asked for probe in item.probes)
-    scores = engine_of(model).run_pairs(probes, pairs_of(change, grid))
+    scores = engine_of(model).run_pairs([probe for item in asked for probe in item.probes], pairs_of(change, grid))
     matching, other = (finite(side, "a log-likelihood") for side in sides_of(asked, scores, len(grid)))
-    return AnswerLikelihoods(matching, other, np.array(grid), data, probes, asked)
+    return AnswerLikelihoods(matching, other, np.array(grid), data, asked)
 
 
 @dataclass(frozen=True)
