@@ -88,11 +88,9 @@ def _share(moved: torch.Tensor, wanted: torch.Tensor) -> str:
 
 def first_moved(case: Case, steered: Outcome) -> int | None:
     """The first block after which a real position differs from the unsteered model."""
-    real = case.base.real
-    for number, (before, after) in enumerate(zip(case.base.streams, steered.streams, strict=True)):
-        if not case.bench.same(before[real], after[real]):
-            return number
-    return None
+    real, both = case.base.real, zip(case.base.streams, steered.streams, strict=True)
+    moved = (not case.bench.same(before[real], after[real]) for before, after in both)
+    return next((number for number, moves in enumerate(moved) if moves), None)
 
 
 def moved_rows(case: Case, outcome: Outcome) -> list[int]:
@@ -316,14 +314,14 @@ def sign(case: Case) -> str | None:
 def repetition(case: Case) -> str | None:
     bench, tail = case.bench, len(case.lines[0].after) + 1
     batch = bench.batch(case.lines, case.example.padding)
-    anew = case.steered
+    before = case.steered
     with bench.entered(batch, case.example.multiplier):
         one, two = bench.forward(batch, tail), bench.forward(batch, tail)
     changed = [text for text in bench.left if "in place" in text]
     if not bench.equal(one, two):
         return f"the second forward in one block differs from the first by {one.apart(two):.3g}"
-    if not bench.equal(one, anew):
-        return f"steering a second time differs from the first time by {one.apart(anew):.3g}"
+    if not bench.equal(one, before):
+        return f"steering a second time differs from the first time by {one.apart(before):.3g}"
     return changed[0] if changed else None
 
 
