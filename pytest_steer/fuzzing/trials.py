@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from ..core.errors import DataError
+from ..core.evidence import Json
 from ..core.run_context import Effort, looking
 from ..prompting import AS_GIVEN, Context
 from ..prompting.contexts import Read, as_text, identity
@@ -91,7 +93,7 @@ class Trial:
     estimate: float
     how: How
 
-    def describe(self) -> dict[str, Any]:
+    def describe(self) -> Json:
         """The evidence's record: the axes that are not as given, and the estimate."""
         return {"context": self.context.to_dict(), "estimate": self.estimate, "how": self.how}
 
@@ -124,6 +126,9 @@ class Trials:
         """By how much the estimate breaks the promise; below 0 it keeps it. Without a threshold it orders the estimates, the worst last."""
         gap = (0.0 if self.threshold is None else self.threshold) - estimate
         return gap if self.direction is Direction.AT_LEAST else -gap
+
+    def badness_in(self, context: Context, how: How) -> float:
+        return self.badness(self.estimates([context], how)[0])
 
     def breaks(self, estimate: float) -> bool:
         return self.threshold is not None and self.badness(estimate) > 0
@@ -159,7 +164,7 @@ class AxisShare:
     share: float
     values: tuple[tuple[Any, int, float], ...]
 
-    def describe(self) -> dict[str, Any]:
+    def describe(self) -> Json:
         values = [{"value": value, "n": n, "mean": mean} for value, n, mean in self.values]
         return {"axis": self.axis, "share": self.share, "values": values}
 
@@ -203,7 +208,7 @@ def recombined(
     if not terms or count < 1:
         return []
 
-    def code(rows: Sequence[dict[str, Any]]) -> np.ndarray[Any, Any]:
+    def code(rows: Sequence[Json]) -> np.ndarray[Any, Any]:
         coded = np.zeros((len(rows), len(terms)))
         for number, row in enumerate(rows):
             for axis in axes:
@@ -231,13 +236,8 @@ def recombined(
     return found
 
 
-def _combinations(
-    rows: list[dict[str, Any]], bad: np.ndarray[Any, Any], axes: list[str], seen: dict[str, list[str]]
-) -> list[dict[str, Any]]:
-    number = 1
-    for axis in axes:
-        number *= len(seen[axis])
-    if number <= _MOST_COMBINATIONS:
+def _combinations(rows: list[Json], bad: np.ndarray[Any, Any], axes: list[str], seen: dict[str, list[str]]) -> list[Json]:
+    if math.prod(len(seen[axis]) for axis in axes) <= _MOST_COMBINATIONS:
         choices = [dict(zip(axes, values, strict=True)) for values in itertools.product(*seen.values())]
     else:
         worst = [rows[int(index)] for index in np.argsort(-bad, kind="stable")[:3]]
