@@ -28,14 +28,7 @@ from .at_cost import AtCost, Deployed, effects_at, multipliers_at_cost
 from .kl import Divergence, kl_at_answers, kl_curve
 from .likelihood import Perplexity, Reading, perplexity, perplexity_curves, reading_of_questions, reading_of_texts
 from .multiple_choice import Capability, PromptForm, ScoredBy, capability
-from .propensity import (
-    AnswerLikelihoods,
-    PropensityCurve,
-    Vector,
-    answer_likelihoods,
-    curves_in_contexts,
-    propensity_curves,
-)
+from .propensity import AnswerLikelihoods, PropensityCurve, Vector, answer_likelihoods, curves_in_contexts, propensity_curves
 from .receipt import NoiseFloor, noise_floor
 from .subject import Subject
 from .tasks import TaskAccuracy, task_accuracies

@@ -69,17 +69,10 @@ class Subject(Deployed):
         record = change.metadata
         source = record.get("source")  # assumptions about a vector that another program wrote
         return Vector(
-            hash=change.hash,
-            method=change.method,
-            operation=change.operation,
-            site=change.site,
-            strength=change.strength,
+            **_same(change, "hash", "method", "operation", "site", "strength"),
+            **_same(self, "positions", "include_first"),
+            **_same(first, "norm", "relative_dose", "displacement"),
             layer=change.changes[0] if len(change.changes) == 1 else tuple(change.changes),
-            positions=self.positions,
-            include_first=self.include_first,
-            norm=first.norm,
-            relative_dose=first.relative_dose,
-            displacement=first.displacement,
             n=record.get("n"),
             data_hash=record.get("data_hash"),
             source={str(key): str(value) for key, value in source.items()} if isinstance(source, dict) else None,
@@ -89,12 +82,9 @@ class Subject(Deployed):
 def describe_model(model: Model) -> ModelRecord:
     """The model as evidence and reports have it."""
     return ModelRecord(
-        id=model.id,
-        fingerprint=model.fingerprint,
+        **_same(model, "id", "fingerprint", "width", "dtype"),
         architecture=type(model.hf).__name__,
         layers=model.n_layers,
-        width=model.width,
-        dtype=model.dtype,
         device=str(model.device),
         threads=torch.get_num_threads(),
         template=model.template_hash,
@@ -102,6 +92,11 @@ def describe_model(model: Model) -> ModelRecord:
         hooks=tuple(foreign_hooks(model)),
         unexpected=tuple(model.unexpected),
     )
+
+
+def _same(thing: object, *names: str) -> Json:
+    """Attributes that a record has under the same names."""
+    return {name: getattr(thing, name) for name in names}
 
 
 noted = code(

@@ -70,10 +70,7 @@ _MAX_TOKENS = 2048
 
 @checks_arguments
 def first_order_slopes(
-    model: Model,
-    items: Iterable[ItemLike],
-    vector: SteeringVector,
-    scope: Scope = AFTER_PROMPT,
+    model: Model, items: Iterable[ItemLike], vector: SteeringVector, scope: Scope = AFTER_PROMPT
 ) -> dict[int, Array]:
     """d propensity / d multiplier at multiplier 0, if the vector were added at one of its layers alone.
 

@@ -302,8 +302,7 @@ Rubric = Annotated[
 Scale = Annotated[Sequence[float], Param("The lowest and the highest score.", example=[1, 10], schema=_SCALE)]
 LeastScore = Annotated[float, Param("The least score of a reply that is accepted.", example=6)]
 Cached = Annotated[
-    bool | None,
-    Param("Whether judgements are kept on disk; without it, if `--steer-cache` names a folder.", example=True),
+    bool | None, Param("Whether judgements are kept on disk; without it, if `--steer-cache` names a folder.", example=True)
 ]
 
 _KEPT = 1000  # characters of what a model said

@@ -24,8 +24,7 @@ class Regex:
     """A regular expression is found in the reply (anywhere, unless it is anchored)."""
 
     pattern: Annotated[
-        str,
-        Param("The expression, as the package regex reads it.", example=r"\b[Yy]es\b", schema={"x-regex": True}),
+        str, Param("The expression, as the package regex reads it.", example=r"\b[Yy]es\b", schema={"x-regex": True})
     ]
     flags: Annotated[Sequence[Flag], Param("How it is read.", example=["ignorecase"], schema={"uniqueItems": True})] = ()
 
