@@ -1,5 +1,6 @@
 """Who decides whether a reply is accepted: the registered judges, one module each, and how replies are put to them."""
 
+from ...core.registry import discover
 from .chat import Chat as Chat
 from .classifier import Classifier as Classifier
 from .contains import Contains as Contains
