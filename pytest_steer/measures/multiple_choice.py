@@ -43,13 +43,14 @@ class Capability(OfAsked):
     questions: Questions
     asked: tuple[Asked, ...] = field(repr=False, default=())
 
+    @property
+    def _answered(self) -> list[tuple[int, Array]]:
+        return [(question.answer, scores) for question, scores in zip(self.questions, self.scores, strict=True)]
+
     @cached_property
     def margins(self) -> Array:
         """[n_questions, n_multipliers]: how far the right option is ahead of the best wrong one; below 0 where the answer is wrong."""
-        rows = []
-        for question, scores in zip(self.questions, self.scores, strict=True):
-            others = np.delete(scores, question.answer, axis=0)
-            rows.append(scores[question.answer] - others.max(axis=0))
+        rows = [scores[right] - np.delete(scores, right, axis=0).max(axis=0) for right, scores in self._answered]
         return np.array(rows)
 
     @cached_property
@@ -60,10 +61,7 @@ class Capability(OfAsked):
     @cached_property
     def probabilities(self) -> Array:
         """[n_questions, n_multipliers]: the probability of the right option, the softmax over the options' scores."""
-        rows = []
-        for question, scores in zip(self.questions, self.scores, strict=True):
-            rows.append(np.exp(scores[question.answer] - np.logaddexp.reduce(scores, axis=0)))
-        return np.array(rows)
+        return np.array([np.exp(scores[right] - np.logaddexp.reduce(scores, axis=0)) for right, scores in self._answered])
 
     @cached_property
     def chosen(self) -> np.ndarray[tuple[int, ...], np.dtype[np.int_]]:

@@ -102,14 +102,12 @@ def first_order_slopes(
         probes = [probe for item in batch for probe in item.probes]
         gradients = block_gradients(model, probes, vector.layers, lambda logits, batch=batch: _propensities(batch, logits))  # type: ignore[misc]
         for layer, direction in vector.directions.items():
-            rises = [
+            rises = (
                 float(own[probe.steer_from :].double().sum(0) @ direction.double())
                 for probe, own in zip(probes, gradients[layer], strict=True)
-            ]
-            start = 0
-            for index, item in enumerate(batch):
-                slopes[layer][done + index] = sum(rises[start : start + len(item.probes)])
-                start += len(item.probes)
+            )
+            for index, item in enumerate(batch, start=done):
+                slopes[layer][index] = sum(next(rises) for _ in item.probes)
         done += len(batch)
         report_progress(f"first-order ranking: {done} of {len(data)} items")
     return slopes
@@ -131,11 +129,9 @@ def _batches(asked: list[Asked]) -> list[list[Asked]]:
 
 def _propensities(batch: list[Asked], logits: list[torch.Tensor]) -> torch.Tensor:
     """Sum of the items' propensities, as ``PropensityCurve`` defines them, as a differentiable number."""
-    total = torch.zeros((), device=logits[0].device)
-    start = 0
+    total, each = torch.zeros((), device=logits[0].device), iter(logits)
     for item in batch:
-        own = logits[start : start + len(item.probes)]
-        start += len(item.probes)
+        own = [next(each) for _ in item.probes]
         first = item.probes[0]
         if len(item.probes) == 1 and first.candidates is not None:
             values = own[0][0, torch.tensor(first.candidates, device=own[0].device)]
