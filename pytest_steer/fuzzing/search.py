@@ -54,7 +54,7 @@ def drawn(space: Space, *, examples: int, seed: int) -> list[Context]:
 
 @dataclass(frozen=True)
 class Survey:
-    """The contents of a space, as seen in 200 contexts drawn from it.
+    """The contents of a space, as found in 200 contexts drawn from it.
 
     Attributes:
         values: values other than as given on each axis (see ``Context.to_dict``), as JSON values in the order first met.
@@ -161,7 +161,7 @@ class Remembered:
         entry = identity(context).encode()
         self._database.save(self._key, entry)
         if entry not in self._database.fetch(self._key):
-            self._database.delete(self._key, entry)  # what a full disk has left of it
+            self._database.delete(self._key, entry)  # a full disk may have left a part of it
             warnings.warn(
                 SteerWarning(f"the context that broke the claim is not kept: {self.folder} is full or cannot be written to"),
                 stacklevel=2,

@@ -34,12 +34,12 @@ class Search:
         space: the contexts: a Hypothesis strategy.
         free: its axes are independent, so that values of them may be recombined and set back to "as given".
         every: all contexts of the space, if they are known and no more than the number that it is called with; else None.
-        read: makes a context of what ``Context.to_dict`` gives; from what is seen in the space if None.
-        max_contexts: how many contexts are tried, besides those named below.
+        read: makes a context of what ``Context.to_dict`` gives; from the contents of the space if None.
+        max_contexts: how many contexts are tried, in addition to those named below.
         batch: how many items the search measures, at most half of them.
         listed: contexts that are always tried first (a claim file's regressions).
         memory: folder in which contexts that broke the promise are kept, to be tried first the next time; None keeps none.
-        place: what the claim is called in that database.
+        place: the claim's name in that database.
         only: judge this context and search for no other.
     """
 
@@ -198,7 +198,7 @@ def recombined(
 ) -> list[Context]:
     """Up to ``count`` untried combinations of axis values that were seen, those most likely to be bad first.
 
-    A sum of one term per axis value, fitted to what was tried by least squares (ridge, penalty 0.1 per term), says how bad a
+    A sum of one term per axis value, fitted to the trials by least squares (ridge, penalty 0.1 per term), says how bad a
     combination is likely to be.
     """
     rows = [trial.context.to_dict() for trial in trials]

@@ -17,18 +17,19 @@ from .trials import Found, Search, Trial, Trials, recombined, simplicity, withou
 
 # A space of which 200 draws show so few contexts holds hardly more; drawing 20 times as many then meets nearly all of them.
 _FEW = 50
-# So many simpler values of an axis are tried in the place of the one that breaks the promise.
+# The most simpler values of an axis that are tried in the place of the one that breaks the promise.
 _SIMPLER = 8
 
 
 def find_worst(trials: Trials, asked: Search, *, max_contexts: int, seed: int) -> Found:
     """Try contexts, fill ``trials``, and remember the simplest context that breaks the promise.
 
-    As given and what is listed or remembered come first; what is remembered and breaks the promise no longer is forgotten. Of
+    The context as given and those listed or remembered come first; a remembered context that no longer breaks the promise is forgotten. Of
     ``max_contexts`` further contexts, if ``asked.free``, up to two fifths have one axis that is not as given; three tenths are
     Hypothesis' own, drawn at random and then on a climb to the worst (``target``); the rest recombines, in three rounds, values
-    that were seen into contexts that are likely to be worse still. Without ``asked.free`` all are Hypothesis' own. But for the
-    climb, each step is measured in one go. If all contexts are no more than ``max_contexts``, all are tried, and that is the end. Shrinking tries at most ``max_contexts`` more. With ``asked.only`` no other context is
+    that were seen into contexts that are likely to be worse still. Without ``asked.free`` all are Hypothesis' own. Each step
+    except the climb is measured in one run. A space of at most ``max_contexts`` contexts is tried whole, without a search. Shrinking
+    tries at most ``max_contexts`` more. With ``asked.only`` no other context is
     tried.
 
     Raises:

@@ -341,7 +341,7 @@ class Windows:
         """The windows over a text.
 
         Args:
-            tokens: of the text. first: the first one that is scored, at least 1.
+            tokens: of the text. first: index of the first scored token, at least 1.
         """
         found, start, scored = [], 0, first
         while scored < tokens:
@@ -357,7 +357,7 @@ def windows_for(longest: int | None, model: str, window: int | None, stride: int
     """The windows that a user asks for; None if no text is cut.
 
     Args:
-        longest: what the model takes at most; None if it does not say.
+        longest: the most tokens that the model takes; None if it does not say.
         window: tokens of a window; by default as many as the model takes. stride: by default half a window.
 
     Raises:

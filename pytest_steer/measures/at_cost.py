@@ -109,8 +109,8 @@ def multipliers_at_cost(
     back between two multipliers that were tried, or below a deployed multiplier within the budget, is not seen.
 
     All interventions are searched in lockstep, so that each round is one run of the engine for each scope that steers the texts in
-    another way, in which they share what is the same below them. A multiplier at which the model gives NaN or infinity counts as
-    above the budget.
+    another way, in which they share the work below their first steered block. A multiplier at which the model gives NaN or infinity
+    counts as above the budget.
 
     Args:
         texts: neutral texts, see :func:`perplexity`. Of plain texts every token is steered, whatever the scope; of completions those
@@ -122,7 +122,7 @@ def multipliers_at_cost(
         window / stride: see :func:`perplexity`.
 
     Returns:
-        {name: what was found}, in the order of ``deployed``.
+        {name: the multiplier found}, in the order of ``deployed``.
 
     Raises:
         SteerError: a ``budget``, ``max_multiplier`` or ``tolerance`` that cannot be used.
@@ -157,7 +157,7 @@ def multipliers_at_cost(
 
 
 def check_budget(budget: float, max_multiplier: float = MAX_MULTIPLIER, tolerance: float = TOLERANCE) -> None:
-    """Refuses arguments of :func:`multipliers_at_cost` that cannot be used.
+    """Refuse arguments of :func:`multipliers_at_cost` that cannot be used.
 
     Raises:
         SteerError: names the argument and the expected values.
@@ -216,7 +216,7 @@ def effects_at(
     Interventions of the same scope share one run of the engine.
 
     Args:
-        at: name -> (intervention, multiplier); the multiplier stands in for the deployed one.
+        at: name -> (intervention, multiplier); the multiplier takes the place of the deployed one.
 
     Returns:
         ({name: float64 [n_items]}, in the order of ``at``; float64 [n_items], the unsteered propensities).
@@ -440,7 +440,7 @@ def pne(effects: Array, unsteered: Array, mean_rise: float) -> float | None:
         mean_rise: PPL(a) / PPL(0) - 1, see ``likelihood.relative_mean_rise``.
 
     Returns:
-        None where a perplexity is beyond the range of numbers.
+        None where a perplexity exceeds the range of numbers.
     """
     gained = matching_probability(unsteered + effects) - matching_probability(unsteered)
     return gained / (1 + mean_rise) if math.isfinite(mean_rise) else None

@@ -1,4 +1,4 @@
-"""Perplexity of texts under steering or after a prompt, and the paired difference to the unsteered model."""
+"""Perplexity of texts: under steering, after a prompt, as a paired difference to the unsteered model, and compared with chance."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Perplexity:
     Attributes:
         per_text: float64 [n_texts], mean negative log-likelihood per scored token, in nats.
         tokens: int [n_texts], how many tokens were scored: all but the first, of a completion those that hold a character of it.
-        asked: what was asked of the model about each text.
+        asked: the probes of each text.
         n_distinct: how many of the texts are distinct (white space aside), or None if that is not known.
     """
 
@@ -79,7 +79,7 @@ def perplexity(
     Args:
         texts: ``str``, scored at every token except the first, and :class:`Completion`, scored at the tokens of ``text``, see
             ``asking.ask_texts``.
-        vector: what the model is steered with; None for the unsteered model.
+        vector: a steering vector (added), or any intervention; None for the unsteered model.
         positions: which tokens are steered. A plain text has no prompt, so all its tokens count as generated ones: every scope steers
             all of them but the first position (``include_first`` takes it in for ``all``).
         window / stride: score texts of more than ``window`` tokens (by default as many as the model takes) in windows that begin every
@@ -231,7 +231,7 @@ class Reading:
     Attributes:
         model: its name. vocabulary: how many tokens it has. eps: the rounding of its dtype.
         per_text: float64 [n_texts], mean negative log-likelihood per token, in nats.
-        of: what was read, for messages.
+        of: the name of the texts in messages.
     """
 
     model: str

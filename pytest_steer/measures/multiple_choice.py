@@ -107,14 +107,14 @@ def capability(
 
     Args:
         questions: ``read_questions()`` has the project's own 384; ``read_questions(path)`` reads MMLU, ARC, TruthfulQA and other files.
-        vector: what the model is steered with; None for the unsteered model.
+        vector: a steering vector (added), or any intervention; None for the unsteered model.
         multipliers: strengths; 0 is the unsteered model.
         by: how an option is scored: ``sum`` or ``mean`` of the log-likelihoods of the tokens of its text after the question, or
             ``letters``: the options are listed in the prompt, "(A) ...", and the logits of their letters are compared. Questions whose
             options are labels already are scored by letter in any case.
         prompt: ``plain``: "Question: ...", a line with "Answer:" and the option after a space, as lm-evaluation-harness asks; no chat
             template. ``chat``: the question as the user's turn of the chat template, the option as the reply.
-        positions: what is steered, as for contrast items; the tokens of an option are steered in every scope.
+        positions: the steered tokens, as for contrast items; the tokens of an option are steered in every scope.
         include_first: steer the first position too where the scope reaches it.
         allow_mismatch: ``("model",)`` and / or ``("template",)``: accept a vector that was made elsewhere.
 

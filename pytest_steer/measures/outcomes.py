@@ -15,7 +15,7 @@ from ..prompting.chat import Parts, ends_in_thought, markers_in, parts_of
 Span = Literal["answer", "thought", "both"]
 FinishReason = Literal["stop", "length"]
 
-# A loop is at least so many copies of one n-gram at the end of a reply, and together at least this part and number of its tokens.
+# A loop: at least this many copies of one n-gram at the end of a reply, which make up at least this share and number of its tokens.
 _COPIES, _PART, _TOKENS = 3, 0.25, 8
 
 EMPTY = "empty"

@@ -1,4 +1,8 @@
-"""Propensity curves: how much the model leans towards the matching answer, item by item, at each multiplier."""
+"""Propensity curves: how much the model leans towards the matching answer, item by item, at each multiplier.
+
+Also what is read off them: strata (the same items split by the label of their matching answer), and the likelihoods of both answers, each
+side by itself (Pres et al. 2024, arXiv 2410.17245).
+"""
 
 from __future__ import annotations
 
@@ -273,7 +277,7 @@ def warn_of_repeats(forms: Sequence[Hashable], unit: str) -> None:
 
 
 def pairs_of(change: Intervention | None, grid: Sequence[float]) -> list[tuple[Intervention | None, float]]:
-    """What each point of a curve is. An intervention that ignores its strength acts at every multiplier, but 0 is the
+    """The (intervention, multiplier) of each point of a curve. An intervention that ignores its strength acts at every multiplier, but 0 is the
     unsteered model on every curve."""
     ignored = change is not None and change.strength == "ignored"
     return [(None if multiplier == 0 and ignored else change, multiplier) for multiplier in grid]

@@ -1,4 +1,4 @@
-"""What a claim is about: an intervention at a place and a strength, and the records of it for the evidence."""
+"""The subject of a claim: an intervention at a place and a strength, its records, and random directions to compare it with."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Subject(Deployed):
 
     Attributes:
         allow_mismatch: ``model`` and / or ``template``: accept a vector that was made elsewhere.
-        direction: what the deployed model is meant to do with the behaviour: ``raises`` or ``lowers``.
+        direction: whether the deployed model is to raise or lower the behaviour: ``raises`` or ``lowers``.
 
     Raises:
         SteerError: the direction is neither.

@@ -28,7 +28,7 @@ class TaskAccuracy:
             before it given, is ahead of the largest other one; and at last how far what ends an answer is ahead of all
             other tokens after the output. Above 0 where greedy decoding goes that way.
         tasks: the queries, in order.
-        probes: what was asked of the model.
+        probes: one for each query.
     """
 
     margins: tuple[Array, ...]
@@ -81,7 +81,7 @@ def task_accuracy(
 
     Args:
         tasks: the queries with their right outputs.
-        vector: what the model is steered with; None for the unsteered model.
+        vector: a steering vector (added), or any intervention; None for the unsteered model.
         positions: ``last`` (as function vectors are applied): from the last token before the answer on; ``after_prompt``: from
             the line of the open "A:" on; ``all``. Tokens of the answer are steered in every scope.
         include_first: steer the first position too where the scope reaches it.

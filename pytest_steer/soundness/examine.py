@@ -27,7 +27,7 @@ from .target import Target, foreign, own
 _SHRINKING = 60
 # How many further batches are tried once a property is broken: the claim is refuted, and these name what else is broken.
 _AFTER_A_FAULT = 2
-# Properties that need many forwards and depend little on the texts are asked of so many batches, the others of all.
+# Properties that need many forwards and depend little on the texts are asked of this many batches, the others of all.
 _SAMPLED, _SAMPLE = (
     ("repetition", "batch_size", "batch_order", "cached_decoding", "nothing_left", "exceptions", "zero_tokens"),
     6,

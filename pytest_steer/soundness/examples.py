@@ -65,7 +65,7 @@ def hook_examples(
 def strengths(meaning: str, deployed: float) -> st.SearchStrategy[float]:
     """Multipliers worth trying for a strength of this meaning. They shrink towards the deployed one.
 
-    Strengths near 0 are left out, since rounding hides there what a hook does.
+    Strengths near 0 are left out, since rounding there hides the effect of a hook.
     """
     if meaning == "ignored":
         return st.just(deployed)
@@ -157,7 +157,7 @@ class Line:
 
     Attributes:
         prompt: the tokens of the prompt.
-        turn_end: how many of them belong to the user's turn and what stands before it.
+        turn_end: how many of them belong to the user's turn or precede it.
         after: the tokens of a reply.
     """
 

@@ -182,7 +182,7 @@ def _promises(promise: str) -> Callable[[_Test], _Test]:
     return declare
 
 
-# --- what is done, and where ---------------------------------------------------------------------------------------------
+# --- dose and place ------------------------------------------------------------------------------------------------------
 
 
 @_promises("A forward runs while it steers. (Where none does, nothing else is asked.)")
@@ -403,7 +403,7 @@ def measuring(case: Case) -> str | None:
     return None
 
 
-# --- what is left, and what is refused -----------------------------------------------------------------------------------
+# --- leftovers and refusals -----------------------------------------------------------------------------------------------
 
 
 @_promises("Afterwards the model is as before: hooks, modules, weights and what it computes.")

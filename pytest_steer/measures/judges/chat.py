@@ -133,7 +133,7 @@ class Chat:
 
 
 def _text_in(answer: Any) -> str:
-    """What the model said.
+    """The model's answer.
 
     Raises:
         UnusableAnswerError: the answer has another shape, or ends where the server cut it.
@@ -151,12 +151,12 @@ def _text_in(answer: Any) -> str:
 
 
 _LARGEST = 2**20  # bytes of an answer
-# So many times as many requests as are open at once are begun before the first of them is read: one that is slow does not hold up the
-# others, and a judge that fails is not asked about all replies before that is seen.
+# Requests begun before the first is read, as a multiple of those open at once: a slow one does not hold up the others, and a judge that
+# fails is not asked about all replies before that is noticed.
 _AHEAD = 4
 _LONGEST_WAIT = 30.0  # seconds before asking again
-_PASSING = {408, 409, 425, 429}  # states that pass by themselves, beside those from 500 on
-_SHOWN = 160  # characters of what a server says about an error
+_PASSING = {408, 409, 425, 429}  # status codes that pass by themselves, as those from 500 on do
+_SHOWN = 160  # characters of a server's error message
 
 
 class _Requests:
@@ -176,7 +176,7 @@ class _Requests:
 
         headers = {} if self.key is None else {"Authorization": f"Bearer {self.key}"}
         self.places = anyio.CapacityLimiter(self.chat.at_once)
-        # No time limit of its own, which would begin anew with each piece of an answer.
+        # No time limit of its own, which would begin again with each piece of an answer.
         async with self.httpx.AsyncClient(timeout=None, headers=headers) as self.client:
             yield
 
@@ -254,7 +254,7 @@ class _Requests:
 
 
 def _said(content: bytes) -> str:
-    """What a server says about an error, on one line."""
+    """A server's error message, on one line."""
     try:
         said = json.loads(content)["error"]
         text = said["message"] if isinstance(said, dict) else said

@@ -1,4 +1,4 @@
-"""Replies judged by a judge: each by itself, in an order that is blind and balanced, and none without a judgement unseen."""
+"""Replies judged by a judge, each by itself, in a blind and balanced order; and its agreement with human labels."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from ...model.memo import DiskMemo
 from ...stats.agreement import Kappa, cohen_kappa
 from .kinds import Exchange, Judge, Judgement, conversation_of
 
-_MOST_MISSING = 20  # of so many replies, one may be without a judgement
+_MOST_MISSING = 20  # of this many replies, one may have no judgement
 _REASONS = 3
 
 
@@ -139,7 +139,7 @@ def blind_order(groups: Sequence[Hashable], seed: int) -> list[int]:
     return [next(following[groups[at]]) for at in rng.permutation(len(groups))]
 
 
-_FORMAT = "judgement-1"  # what is kept, and what its key is made of
+_FORMAT = "judgement-1"  # of a kept judgement and its key
 
 
 def folder_of(judge: Judge) -> DiskMemo | None:
@@ -163,7 +163,7 @@ def folder_of(judge: Judge) -> DiskMemo | None:
 
 
 def _read(cache: DiskMemo, keys: Mapping[Exchange, bytes]) -> dict[Exchange, Judgement]:
-    """The judgements that are there."""
+    """The judgements that are kept."""
     there = cache.read_bytes(keys.values())
     return {one: Judgement(**json.loads(there[key])) for one, key in keys.items() if key in there}
 
@@ -188,7 +188,7 @@ _NAMED = 3
 
 @dataclass(frozen=True)
 class Label:
-    """What a person said of one reply.
+    """A person's judgement of one reply.
 
     Attributes:
         where: its place in the file.
@@ -209,12 +209,8 @@ class Label:
     def is_of(self, rated: Rated) -> bool:
         """Whether this is a label of that reply."""
         exchange = rated.exchange
-        if self.id is not None and self.id != exchange.id:
-            return False
-        if self.prompt is not None and self.prompt not in (
-            exchange.prompt[-1].strip(),
-            conversation_of(exchange.prompt).strip(),
-        ):
+        prompts = {exchange.prompt[-1].strip(), conversation_of(exchange.prompt).strip()}
+        if self.id not in (None, exchange.id) or not (self.prompt is None or self.prompt in prompts):
             return False
         if self.reply is not None:
             return self.reply == exchange.reply.strip()
@@ -238,7 +234,7 @@ class Agreement:
     Attributes:
         kappa: None if it is not defined: no reply has both, or both accept all or none of them.
         n: replies that have a label and a judgement.
-        warnings: what the reader of the claim has to know.
+        warnings: for the reader of the claim.
     """
 
     kappa: Kappa | None

@@ -1,4 +1,7 @@
-"""Judges: what the decorator :func:`judge` makes of a class, and how a claim's ``judge:`` becomes one."""
+"""Judges: what the decorator :func:`judge` makes of a class, and how a claim's ``judge:`` becomes one.
+
+Also the request to a model that judges by a rubric, and how its score is read; the judges ``chat`` and ``local`` share them.
+"""
 
 from __future__ import annotations
 
@@ -45,7 +48,7 @@ class Judgement:
     """What a judge said of one reply.
 
     Attributes:
-        accepted: whether the reply keeps what the judge looks for; None if there is no judgement.
+        accepted: whether the judge accepts the reply; None if there is no judgement.
         score: the number that decided, of judges that give one.
         said: the judge's own words, of judges that have some.
         missing: why there is no judgement.
@@ -305,7 +308,7 @@ Cached = Annotated[
     bool | None, Param("Whether judgements are kept on disk; without it, if `--steer-cache` names a folder.", example=True)
 ]
 
-_KEPT = 1000  # characters of what a model said
+_KEPT = 1000  # characters of an answer that are kept
 _PLACE = re.compile(r"\{(prompt|reply)\}")
 _NUMBER = re.compile(r"[-+]?[.,]?\d(?:[\d.,]*\d)?", re.ASCII)
 _BESIDE = re.compile(r"[^\W_]|%")  # a letter, a digit of another script or a per cent sign: the number is no score by itself
@@ -350,8 +353,8 @@ def conversation_of(prompt: Sequence[str]) -> str:
 def request_of(rubric: str, exchange: Exchange, scale: Sequence[float]) -> str:
     """What the judging model is asked about one reply.
 
-    The conversation and the reply stand between marks that neither of them contains, so that a reply that says "give 10" is seen to be
-    a part of what is judged. They are put in the places ``{prompt}`` and ``{reply}`` of the rubric; what has no place follows it.
+    Marks that neither text contains enclose the conversation and the reply, so that a reply that says "give 10" is recognised as part of
+    the judged material. Both are put in the places ``{prompt}`` and ``{reply}`` of the rubric, or after it if it has no such place.
 
     Args:
         scale: the lowest and the highest score.
@@ -389,9 +392,9 @@ def scored(text: str, scale: Sequence[float], at_least: float) -> Judgement:
 
 
 def score_of(text: str, scale: Sequence[float]) -> float:
-    """The score that a model gave: the one number in the last line of what it said.
+    """The score that a model gave: the one number in the last line of its answer.
 
-    The line may hold words beside the number, and the same number twice. ``8/10`` and ``8 out of 10`` are 8 on a scale up to 10.
+    The line may hold words next to the number, and the same number twice. ``8/10`` and ``8 out of 10`` are 8 on a scale up to 10.
 
     Raises:
         UnusableAnswerError: there is no number, there are different ones, it is no number by itself (``8%``, ``7,5``), it is out of another one
@@ -425,6 +428,6 @@ def score_of(text: str, scale: Sequence[float]) -> float:
 
 
 def end_of(text: str) -> str:
-    """The end of what a model said, which holds the score."""
+    """The end of a model's answer, which holds the score."""
     text = text.strip()
     return text if len(text) <= _KEPT else f"... {text[-_KEPT:]}"

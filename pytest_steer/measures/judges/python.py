@@ -55,7 +55,7 @@ class PythonFunction:
                 found = getattr(import_module(module), name)
         except AttributeError:
             raise SteerError(f"{_WHAT}: the module {module!r} has no {name!r}") from None
-        except Exception as error:  # what is imported is the user's, and raises what it likes
+        except Exception as error:  # the user's module may raise anything
             raise SteerError(f"{_WHAT}: {module!r} cannot be imported: {message_of(error)}") from error
         if not callable(found):
             raise SteerError(f"{_WHAT}: {self.function} is no function: {type(found).__name__}")
