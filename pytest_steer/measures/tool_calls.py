@@ -287,7 +287,7 @@ def _plain(value: Any) -> Any:
 _NOTHING: Registry[Any] = Registry()  # so that a reference to another document is not fetched
 
 
-def fault_of_arguments(tool: Json, arguments: Json) -> str | None:
+def fault_of_arguments(tool: Mapping[str, Any], arguments: Json) -> str | None:
     """What a tool's JSON Schema has against the arguments of a call; None if they are valid.
 
     Raises:
