@@ -93,7 +93,7 @@ class Trial:
     estimate: float
     how: How
 
-    def describe(self) -> Json:
+    def describe(self) -> dict[str, Any]:
         """The evidence's record: the axes that are not as given, and the estimate."""
         return {"context": self.context.to_dict(), "estimate": self.estimate, "how": self.how}
 
@@ -164,7 +164,7 @@ class AxisShare:
     share: float
     values: tuple[tuple[Any, int, float], ...]
 
-    def describe(self) -> Json:
+    def describe(self) -> dict[str, Any]:
         values = [{"value": value, "n": n, "mean": mean} for value, n, mean in self.values]
         return {"axis": self.axis, "share": self.share, "values": values}
 
