@@ -166,12 +166,7 @@ def _answered_right(model: Model, prompts: Sequence[tuple[Ids, int]]) -> list[in
 
 
 def _drawn(
-    tasks: Sequence[TaskItem],
-    n_shots: int,
-    draw: random.Random,
-    *,
-    shuffle: bool,
-    queries: Sequence[TaskItem] | None = None,
+    tasks: Sequence[TaskItem], n_shots: int, draw: random.Random, *, shuffle: bool, queries: Sequence[TaskItem] | None = None
 ) -> tuple[list[TaskItem], TaskItem]:
     """Demonstrations and a query, of ``queries`` if they are given; with the demonstrations' outputs shuffled among them if asked."""
     if queries is None:

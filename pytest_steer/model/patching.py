@@ -81,10 +81,7 @@ class Patcher:
         """How far whole rows move if each runs by itself; also on the prompt's last tokens alone."""
         few, short = trial[:2] + trial[-2:], ids[-_SHORT:]
         found = Noise()
-        for part, together in (
-            (ids, whole[[0, 1, -2, -1]]),
-            (short, self._under(short, token, few, branching=False)),
-        ):
+        for part, together in ((ids, whole[[0, 1, -2, -1]]), (short, self._under(short, token, few, branching=False))):
             alone = torch.cat([self._under(part, token, [patch], branching=False) for patch in few])
             found |= noise_between([together.numpy()], [alone.numpy()])
         return found
