@@ -13,9 +13,7 @@ from ..core.finding import Finding, Weight, code
 from ..core.record import Model as ModelRecord
 from ..core.record import Receipt, Vector
 from ..model import Model, engine_of
-from ..model.foreign import hooks_warning
-from ..model.identity import replaced_code
-from ..model.state import foreign_hooks
+from ..model.state import foreign_hooks, hooks_warning, replaced_code
 from ..model.weights import first_few
 from .at_cost import Deployed
 

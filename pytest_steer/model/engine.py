@@ -16,20 +16,16 @@ from safetensors.torch import load, save
 from ..core.errors import DataError, MeasurementError, SteerWarning
 from ..core.run_context import report_progress
 from ..steering import Intervention, Site
-from .activations import Reader, read_outputs
-from .doses import Doses
-from .drawing import Drawing
+from .activations import Doses, Reader, read_outputs
 from .forward import Prefix, check_steady, run_batch, run_prefix
-from .identity import disk_key, is_hooked, state_of
-from .layout import Way, in_order
+from .layout import Budget, Group, Way, batches, group_by_prefix, half_of, halves, in_order, ways_of
 from .memo import DiskMemo, Recent, Scores, Tensors
 from .model import Model, once_per_model
 from .noise import MISFITS, Noise, agree, in_nats, is_coarse, is_out_of_memory, noise_between, shortened, spacing
-from .planning import Budget, Group, batches, group_by_prefix, half_of, halves, ways_of
 from .probes import Bundle, Pair, Probe, Row, bundle_up, key_of
-from .state import measured, structure_of
+from .state import disk_key, is_hooked, measured, state_of, structure_of
 from .tokens import Ids, Padding, check_sequence, check_vocabulary
-from .writing import Writer
+from .writing import Drawing, Writer
 
 _Answers = list[tuple[Row, Scores]]
 _One = TypeVar("_One")

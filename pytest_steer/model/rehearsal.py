@@ -12,17 +12,15 @@ from typing import Literal, cast
 import numpy as np
 
 from ..steering import Intervention
-from .drawing import Drawing
 from .engine import Engine, engine_of
 from .forward import Prefix, run_prefix
-from .layout import Way
+from .layout import Way, cost_of, tokens_of
 from .logits import without_divergence
 from .memo import DiskMemo, Scores, Tensors
 from .model import Model
-from .planning import cost_of, tokens_of
 from .probes import Bundle, Row
 from .tokens import Ids
-from .writing import Asked, Writer
+from .writing import Asked, Drawing, Writer
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ import numpy as np
 
 from ...core.errors import MeasurementError, SteerError, warn_caller
 from ...core.run_context import current_run, report_progress
-from ...model.gguf import cache_folder
+from ...model.loading import cache_folder
 from ...model.memo import DiskMemo
 from .kinds import Exchange, Judge, Judgement
 
