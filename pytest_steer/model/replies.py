@@ -23,7 +23,7 @@ from .model import Model, once_per_model
 from .probes import Probe
 from .sites import check_fits
 from .state import measured
-from .tokens import Ids, check_texts, decoded, encode, end_tokens, tokenize_prompt, tokens_before
+from .tokens import Ids, check_texts, decoded, encode, end_tokens, tokens_before
 from .writing import Asked, Drawing
 
 FinishReason = Literal["stop", "length"]
@@ -94,10 +94,7 @@ def generate(
         SteerError: an argument out of its range, or a ``steered`` block is open on the model.
         MeasurementError: a logit is NaN or infinite.
     """
-    scope = check_positions(positions)
     grid = strengths_of(multipliers)
-    change = as_intervention(vector)
-    check_fits(model, change, allow_mismatch)
     drawing = _drawing(max_new_tokens, do_sample, temperature, top_p, seed)
     if isinstance(prompts, (str, ContrastItem)):
         raise DataError("prompts are a list of questions or items; put a single one into a list")
@@ -105,26 +102,22 @@ def generate(
     questions = [_question(prompt, index, context) for index, prompt in enumerate(prompts)]
     if not questions:
         raise DataError("there are no prompts to answer")
-    form = model.format.under(None, context.date)
-    asked = []
-    for index, question in enumerate(questions):
-        check_texts(model, (question,), f"prompt {index}")
-        # Generation continues the generation prompt; in the plain form the first token brings its own space.
-        put = form.prompt(question, context.system, thinking_open=True)
-        opening = put.opening if form.render is not None else put.opening.rstrip(" ")
-        ids, turn_end = tokenize_prompt(model.tokenizer, put.turn, opening, form.render is None)
-        check_room(model, ids, max_new_tokens, f"prompt {index}")
-        start = first_steered(scope, turn_end=turn_end, prompt_end=len(ids), include_first=include_first)
-        asked += [Asked(ids, multiplier, start, name=f"prompt {index}") for multiplier in grid]
-    tokens = written(model, asked, change, drawing)
-    ends = end_tokens(model)
+    found = replies(
+        model, Dialogues(Dialogue((question,), id=str(index)) for index, question in enumerate(questions)), vector,
+        multipliers=grid, drawing=drawing, positions=positions, include_first=include_first,
+        context=Context(system=context.system, date=context.date, thinking="open"), allow_mismatch=allow_mismatch,
+    )  # fmt: skip
     return [
         [
-            _finished(model, ends, question, multiplier, tokens[number * len(grid) + place])
-            for place, multiplier in enumerate(grid)
+            Generation(question, multiplier, reply.tokens, _plain_text(model, reply), reply.finish_reason)
+            for multiplier, ((reply,),) in zip(grid, row, strict=True)
         ]
-        for number, question in enumerate(questions)
+        for question, row in zip(questions, found.of, strict=True)
     ]
+
+
+def _plain_text(model: Model, reply: Reply) -> str:
+    return str(model.tokenizer.decode(list(reply.tokens), skip_special_tokens=True))
 
 
 def _check_heeded(context: Context) -> None:
@@ -169,16 +162,6 @@ def check_room(model: Model, ids: Ids, new: int, name: str) -> None:
         raise DataError(
             f"{name}: has {len(ids)} tokens, and {model.id} takes at most {limit}; there is no room for {new} more"
         )
-
-
-def _finished(model: Model, ends: frozenset[int], question: str, multiplier: float, tokens: Ids) -> Generation:
-    text = model.tokenizer.decode(list(tokens), skip_special_tokens=True)
-    return Generation(question, multiplier, tokens, str(text), finish_reason(tokens, ends))
-
-
-def finish_reason(tokens: Ids, ends: frozenset[int]) -> FinishReason:
-    """Why a reply ends: with an end token, or because it is as long as it may be."""
-    return "stop" if tokens[-1] in ends else "length"
 
 
 def written(model: Model, asked: Sequence[Asked], intervention: Intervention, drawing: Drawing) -> list[Ids]:
@@ -447,7 +430,7 @@ def _reply(model: Model, prompt: _Prompt, asked: Asked, tokens: Ids, ends: froze
     left_out = _left_out(model)
     text = str(model.tokenizer.decode([token for token in tokens if token not in left_out], skip_special_tokens=False))
     raw = decoded(model.tokenizer, tokens)
-    reason = finish_reason(tokens, ends)
+    reason: FinishReason = "stop" if tokens[-1] in ends else "length"
     return Reply(text, raw, tokens, reason, prompt.text.text, prompt.text.thinking, asked.ids, asked.steer_from)
 
 
