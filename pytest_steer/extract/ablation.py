@@ -50,7 +50,12 @@ def ablation(
         VectorError: more than one layer, or one the model does not have.
         DataError: what ``read_contrast`` raises.
     """
-    (own,) = _one(check_layers(model, layer))
+    layers = check_layers(model, layer)
+    if len(layers) != 1:
+        raise VectorError(
+            f"an ablation takes its direction from one layer, not from {list(layers)}; `at` says where it acts"
+        )
+    (own,) = layers
     contrast = read_contrast(model, data, layer=own, readout=readout, context=context)
     vector = with_reliability(
         contrast, SteeringVector({own: contrast.mean_difference(own).float()}, record_with_reliability(contrast, "ablation"))
@@ -58,11 +63,3 @@ def ablation(
     made = ablate(vector, layers=check_layers(model, tuple(range(model.n_layers)) if at is None else at))
     object.__setattr__(made, "metadata", {**vector.metadata, "direction_from": own})
     return made
-
-
-def _one(layers: tuple[int, ...]) -> tuple[int]:
-    if len(layers) != 1:
-        raise VectorError(
-            f"an ablation takes its direction from one layer, not from {list(layers)}; `at` says where it acts"
-        )
-    return (layers[0],)

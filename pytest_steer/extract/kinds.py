@@ -25,7 +25,7 @@ _FORMS: dict[Takes, Callable[[Training, str], Any]] = {
     "items": Training.items,
     "contrast": Training.contrast,
     "demonstrations": Training.demonstrations,
-    "any": lambda training, _: training.held,
+    "any": lambda training, _: training.data,
 }
 
 

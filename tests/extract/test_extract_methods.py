@@ -391,7 +391,7 @@ def test_icv_of_items_and_of_tasks():
 
 def test_icv_of_a_claim_file_asks_items_as_the_file_says():
     model, context = builders.random_model("llama"), Context(system="Be loud.")
-    training = Training(as_items(ITEMS), None, None, Path("items.json"), 0)
+    training = Training(as_items(ITEMS), Path("items.json"), 0)
     made = [
         extract.method_kind("icv").extract(model, training, layers=None, context=asked, seed=0, settings={}).hash
         for asked in (AS_GIVEN, context)
