@@ -13,9 +13,9 @@ from transformers import Cache, DynamicCache
 from transformers.cache_utils import DynamicLayer
 
 from ..core.errors import SteerError
-from ..steering import Rows, SteeredBatch
+from ..steering import Rows
 from .abilities import traits_of
-from .hooks import hooked
+from .hooks import entered, hooked
 from .layout import Dose, Plan, Way, growing, lay_out
 from .logits import can_unembed_apart, logits_at, reading, scores_of
 from .memo import Scores
@@ -231,10 +231,7 @@ def _run_applied(model: Model, rows: Sequence[Row]) -> list[tuple[Row, Scores]]:
     plan = lay_out(bundle_up(rows), Way("plain"))
     inputs = inputs_of(model, plan)
     count = len(plan.ids)
-    # Where the prompt's mark has to be for the scope to begin there, see ``first_steered``.
-    mark = start + 1 if own.positions == "last" else start
-    batch = SteeredBatch(inputs["input_ids"], inputs["attention_mask"], (mark,) * count, (start,) * count)
-    with own.enter(batch, rows[0].pair.multiplier):
+    with entered(own, inputs["input_ids"], inputs["attention_mask"], start, rows[0].pair.multiplier):
         logits = model.hf(**inputs).logits
     base = None
     if any(row.probe.diverges for row in rows):

@@ -6,7 +6,7 @@ import functools
 import inspect
 import math
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,17 @@ import torch
 
 from ..core.errors import SteerError
 from ..prompting.chat import PromptText, common_prefix
-from ..steering import Intervention, Positions, Rows, SteeringVector, as_intervention, check_positions, first_steered
+from ..steering import (
+    Applied,
+    Intervention,
+    Positions,
+    Rows,
+    SteeredBatch,
+    SteeringVector,
+    as_intervention,
+    check_positions,
+    first_steered,
+)
 from .arguments import checks_arguments
 from .model import Model
 from .sites import attached, check_fits
@@ -69,6 +79,16 @@ def hooked(
         yield
 
 
+def entered(
+    applied: Applied, ids: torch.Tensor, mask: torch.Tensor, steer_from: int, multiplier: float
+) -> AbstractContextManager[Any]:
+    """A user's context manager around forwards of one batch whose rows all begin to be steered at one token."""
+    # Where the prompt's mark has to be for the scope to begin there, see ``first_steered``.
+    mark = steer_from + 1 if applied.positions == "last" else steer_from
+    rows = len(ids)
+    return applied.enter(SteeredBatch(ids, mask, (mark,) * rows, (steer_from,) * rows), multiplier)
+
+
 @checks_arguments
 @contextmanager
 def steered(
@@ -109,12 +129,6 @@ def steered(
     structure_of(model)  # runs a forward, so before any hook is on
     scope = _Scope(model, check_positions(positions), include_first, prompt_lengths)
 
-    def outside(module: Any, args: Any, kwargs: Any) -> None:
-        scope.outer = _named(module, args, kwargs)
-
-    def before(module: Any, args: Any, kwargs: Any) -> None:
-        scope.see(module, args, kwargs)
-
     def dose() -> tuple[torch.Tensor, torch.Tensor]:
         rows = scope.steered.shape[0]
         if len(strengths) not in (1, rows):
@@ -125,8 +139,8 @@ def steered(
     try:
         with (
             _each_generation_anew(model.hf, scope),
-            model.hf.register_forward_pre_hook(outside, with_kwargs=True),
-            model.backbone.register_forward_pre_hook(before, with_kwargs=True),
+            model.hf.register_forward_pre_hook(scope.see_outside, with_kwargs=True),
+            model.backbone.register_forward_pre_hook(scope.see, with_kwargs=True),
             watched(model),
             hooked(model, change, dose, rows=lambda: scope.rows),
         ):
@@ -236,6 +250,9 @@ class _Scope:
         self._seen: torch.Tensor | None = None
         # Which positions are real tokens, of all that the blocks have seen since the prompt began.
         self._real_so_far: torch.Tensor | None = None
+
+    def see_outside(self, module: Any, args: Any, kwargs: Any) -> None:
+        self.outer = _named(module, args, kwargs)
 
     def see(self, module: Any, args: Any, kwargs: Any) -> None:
         """Read the arguments of the forward that is about to run."""

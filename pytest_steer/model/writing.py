@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from numbers import Real
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,9 +17,9 @@ from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 
 from ..core.errors import MeasurementError, SteerError
-from ..steering import Intervention, Rows, SteeredBatch
+from ..steering import Intervention, Rows
 from .abilities import abilities_of, keeps_logits, traits_of
-from .hooks import hooked
+from .hooks import entered, hooked
 from .memo import Scores
 from .model import Model, once_per_model
 from .noise import MISFITS, Noise, agree, is_coarse, is_out_of_memory, noise_between
@@ -50,28 +50,14 @@ class Growing:
     shared: int = 0
 
 
-class GrowingRows(Protocol):
-    """Sequences that grow by one token at a time."""
-
-    logits: torch.Tensor
-    """float32 [rows, vocabulary], of what follows each row."""
-
-    def feed(self, tokens: Sequence[int], live: Sequence[int]) -> list[int]:
-        """Add one token to each row and compute ``logits`` of what follows it.
-
-        Args:
-            tokens: one for each row.
-            live: numbers of the rows that are read from here on, ascending. The others may leave.
-
-        Returns:
-            the rows that are left, by their numbers before the call.
-        """
-
-
 class CachedRows:
-    """All rows in one batch. Tokens that rows share are computed once, and their keys and values are copied to each row.
+    """Rows that grow by one token at a time, all in one batch. Tokens that rows share are computed once, and their keys and values are
+    copied to each row.
 
     Shorter prompts are padded on the left, so that distances between tokens stay what they are.
+
+    Attributes:
+        logits: float32 [rows, vocabulary], of what follows each row.
 
     Args:
         rows: to generate from. If any shares tokens, all do, and what follows those has one length. Rows that are the same (samples) are one
@@ -82,7 +68,9 @@ class CachedRows:
     def __init__(self, model: Model, intervention: Intervention, rows: Sequence[Growing], room: int) -> None:
         self.model, self.intervention = model, intervention
         self._looked = Rows(None)
-        self._cache: Any = roomy_cache(model.hf.config, room)
+        # Layers that keep keys and values of every token get room for more.
+        self._cache: Any = DynamicCache(config=model.hf.config)
+        self._cache.layers = [_RoomyLayer(room) if type(layer) is DynamicLayer else layer for layer in self._cache.layers]
         self._mask = self._strength = self._begins = torch.zeros(0, 0)
         distinct = list(dict.fromkeys(rows))
         prefixes = list(dict.fromkeys(row.ids[: row.shared] for row in distinct))
@@ -102,6 +90,15 @@ class CachedRows:
             self.logits = self.logits[copies]
 
     def feed(self, tokens: Sequence[int], live: Sequence[int]) -> list[int]:
+        """Add one token to each row and compute ``logits`` of what follows it.
+
+        Args:
+            tokens: one for each row.
+            live: numbers of the rows that are read from here on, ascending. The others may leave.
+
+        Returns:
+            the rows that are left, by their numbers before the call.
+        """
         left = list(range(len(tokens)))
         if len(tokens) - len(live) > _DONE * len(tokens):
             left = list(live)
@@ -125,7 +122,8 @@ class CachedRows:
         ]
         numbers = {start: number for number, start in enumerate(dict.fromkeys(starts))}
         saves = len(numbers) * common + len(rows) * last < _WORTH * len(rows) * (common + last)
-        if not saves or not last or self.intervention.looks == "row" or not has_room(self._cache):
+        has_room = bool(self._cache.layers) and all(type(layer) is _RoomyLayer for layer in self._cache.layers)
+        if not saves or not last or self.intervention.looks == "row" or not has_room:
             self._mask = torch.zeros(len(rows), 0, dtype=torch.long)
             self._steer(rows)
             return self._forward([row.ids for row in rows])
@@ -133,7 +131,9 @@ class CachedRows:
         self._steer(list(numbers))
         self._forward([start.ids for start in numbers])
         kept = torch.tensor([max(0, len(row.ids) - last) for row in rows])
-        shift(self._cache, torch.tensor([numbers[start] for start in starts]), common - kept)
+        chosen = torch.tensor([numbers[start] for start in starts])
+        for layer in self._cache.layers:
+            layer.shift(chosen.to(layer.device), (common - kept).to(layer.device))
         self._mask = (torch.arange(common) >= (common - kept)[:, None]).long()
         self._steer(rows)
         return self._forward([row.ids[-last:] for row in rows])
@@ -223,10 +223,7 @@ def logits_of(
     steering: AbstractContextManager[Any] = nullcontext()
     applied = intervention.applied
     if row.multiplier != 0 and applied is not None:
-        # Where the prompt's mark has to be for the scope to begin there, see ``first_steered``.
-        mark = row.steer_from + 1 if applied.positions == "last" else row.steer_from
-        told = SteeredBatch(batch, torch.ones_like(batch), (mark,) * copies, (row.steer_from,) * copies)
-        steering = applied.enter(told, row.multiplier)
+        steering = entered(applied, batch, torch.ones_like(batch), row.steer_from, row.multiplier)
     elif row.multiplier != 0:
         dose = torch.full((copies, 1), row.multiplier, device=model.device), at >= row.steer_from
         looked = Rows(at < len(row.ids))
@@ -284,35 +281,6 @@ class _RoomyLayer(DynamicLayer):  # type: ignore[no-untyped-call]
         if before:
             held[:, :, :before] = old
         return held
-
-
-def roomy_cache(config: Any, room: int) -> DynamicCache:
-    """An empty cache for a model. Layers that keep keys and values of every token get room for more.
-
-    Args:
-        room: how many tokens are going to follow those of each forward.
-    """
-    cache = DynamicCache(config=config)
-    for number, layer in enumerate(cache.layers):
-        if type(layer) is DynamicLayer:
-            cache.layers[number] = _RoomyLayer(room)
-    return cache
-
-
-def has_room(cache: DynamicCache) -> bool:
-    """Whether every layer of a cache is one that keeps all tokens, with room for more."""
-    return bool(cache.layers) and all(type(layer) is _RoomyLayer for layer in cache.layers)
-
-
-def shift(cache: DynamicCache, rows: torch.Tensor, by: torch.Tensor) -> None:
-    """Take rows of a cache that has room, each shifted to the right by a number of places.
-
-    Args:
-        rows: int64 [new rows], the number of the old row that each is. by: int64 [new rows].
-    """
-    for layer in cache.layers:
-        assert isinstance(layer, _RoomyLayer)
-        layer.shift(rows.to(layer.device), by.to(layer.device))
 
 
 # Nucleus sampling sorts this many of the likeliest tokens first: they nearly always hold the nucleus, and sorting the whole vocabulary
@@ -572,7 +540,7 @@ class Writer:
         if abilities.caches:
             yield "one batch", apart
 
-    def _grown(self, asked: Sequence[Asked], grown: GrowingRows, trial: _Trial | None) -> dict[Asked, Ids]:
+    def _grown(self, asked: Sequence[Asked], grown: CachedRows | PlainRows, trial: _Trial | None) -> dict[Asked, Ids]:
         """The replies whose rows are these."""
         new, ends = self.drawing.max_new_tokens, np.array(sorted(self.ends), dtype=np.int64)
         points = np.stack([self.drawing.points(one.ids, one.multiplier, one.sample) for one in asked])
