@@ -189,9 +189,7 @@ class Doses:
         Raises:
             SteerError: names the multiplier, its dose, the rounding, and the smallest multiplier that works.
         """
-        acting = [
-            (pair.intervention, pair.multiplier) for pair in pairs if pair.intervention is not None and not pair.is_idle
-        ]
+        acting = [(pair.acting, pair.multiplier) for pair in pairs if pair.acting is not None]
         new = {change.hash: change for change, _ in acting if change.hash not in self._units and _has_dose(change)}
         with suppress(MeasurementError):
             self._measure(_sample_of(probes), [*new.values()])
@@ -235,9 +233,7 @@ class Doses:
     def _medians(self, sample: Sequence[Probe], layers: Sequence[int], site: Site) -> dict[str, torch.Tensor]:
         """The median norm of the hidden states at steered positions, by layer."""
         ids = [probe.ids for probe in sample]
-        kept = read_outputs(
-            self.model, ids, layers, lambda index, hidden: hidden[sample[index].steer_from :].norm(dim=-1), site
-        )
+        kept = read_outputs(self.model, ids, layers, lambda at, hidden: hidden[sample[at].steer_from :].norm(dim=-1), site)
         return {str(layer): torch.cat(own).median() for layer, own in kept.items()}
 
     def _of_vector(self, change: Intervention) -> float | None:
@@ -254,16 +250,14 @@ class Doses:
             before = hidden.to(kind)[None]
             steered = (torch.arange(len(hidden), device=hidden.device) >= sample[index].steer_from)[None]
             now = change.apply(before, torch.ones(1, 1, device=hidden.device), steered, layer, rows[index])
-            apart: torch.Tensor = (now - before)[0, sample[index].steer_from :].double().norm(dim=-1)
+            apart = (now - before)[0, sample[index].steer_from :].double().norm(dim=-1)
             shares: torch.Tensor = apart / hidden[sample[index].steer_from :].double().norm(dim=-1).clamp(min=1e-30)
             return shares
 
-        found = []
-        for layer in change.layers:
-            if sample:
-                ids = [probe.ids for probe in sample]
-                kept = read_outputs(self.model, ids, [layer], lambda i, h, layer=layer: moved(layer, i, h), change.site)  # type: ignore[misc]
-                found.append(float(torch.cat(kept[layer]).median()))
+        found, ids = [], [probe.ids for probe in sample]
+        for layer in change.layers if sample else ():
+            kept = read_outputs(self.model, ids, [layer], partial(moved, layer), change.site)
+            found.append(float(torch.cat(kept[layer]).median()))
         return _largest(found)
 
 

@@ -14,12 +14,12 @@ from transformers.cache_utils import DynamicLayer
 
 from ..core.errors import SteerError
 from ..steering import Rows
-from .abilities import traits_of
+from .abilities import additive, inputs_of, traits_of
 from .hooks import entered, hooked
 from .layout import Dose, Plan, Way, growing, lay_out
 from .logits import can_unembed_apart, logits_at, reading, scores_of
 from .memo import Scores
-from .model import Model
+from .model import Inputs, Model
 from .noise import FLOOR, is_coarse, noise_between, spacing
 from .probes import Bundle, Pair, Probe, Row, bundle_up
 from .tokens import Padding
@@ -48,7 +48,7 @@ def run_prefix(model: Model, bundle: Bundle, length: int) -> Prefix:
     prefix = Prefix(length, plan, DynamicCache())
     with _planned(model, plan, 0):
         # The unembedding is of no use here: one position keeps it cheap.
-        logits_at(model, inputs_of(model, plan, 0, prefix.filled), [(0, 0)])
+        logits_at(model, _inputs(model, plan, 0, prefix.filled), [(0, 0)])
     return prefix
 
 
@@ -71,30 +71,18 @@ def run(
     most = _MOST_ON_CPU if model.device.type == "cpu" else _MOST
     apart = bool(bases) and len(reads) * model.vocabulary > most and can_unembed_apart(model)
     with _planned(model, plan, shared):
-        logits = reading(model, inputs_of(model, plan, shared, cache), reads, only, apart=apart)
+        logits = reading(model, _inputs(model, plan, shared, cache), reads, only, apart=apart)
     starts = [bases.get(row.probe) for row in plan.rows]
     return scores_of(plan.rows, logits, only, starts, most // model.vocabulary, beside=True)
 
 
-def inputs_of(model: Model, plan: Plan, prefix: int = 0, cache: Any = None) -> dict[str, Any]:
-    """Arguments of the model's forward; with a cache, its keys stand before those of the plan."""
-    traits, mask = traits_of(model), plan.real.long()
+def _inputs(model: Model, plan: Plan, prefix: int = 0, cache: Cache | None = None) -> Inputs:
+    """Arguments of the model's forward; with a cache, its keys come before those of the plan."""
+    mask = plan.real.long()
     if plan.seen is not None:
-        kind = next(model.hf.parameters()).dtype
         before = torch.ones(*plan.seen.shape[:2], prefix, dtype=torch.bool)
-        seen = torch.cat([before, plan.seen], dim=2)
-        mask = torch.zeros(seen.shape, dtype=kind).masked_fill_(~seen, torch.finfo(kind).min)[:, None]
-    inputs: dict[str, Any] = {
-        "input_ids": plan.ids.to(model.device),
-        "attention_mask": mask.to(model.device),
-        "use_cache": cache is not None,
-    }
-    if cache is not None:
-        inputs[traits.cache_name] = cache
-    if traits.takes_positions:
-        # Absolute positions (GPT-2) count real tokens only, on whichever side the padding is.
-        inputs["position_ids"] = plan.positions.to(model.device)
-    return inputs
+        mask = additive(model, torch.cat([before, plan.seen], dim=2))
+    return inputs_of(model, plan.ids, mask, plan.positions, cache)
 
 
 @contextmanager
@@ -229,7 +217,7 @@ def _run_applied(model: Model, rows: Sequence[Row]) -> list[tuple[Row, Scores]]:
     own, start = rows[0].pair.applied, rows[0].probe.steer_from
     assert own is not None
     plan = lay_out(bundle_up(rows), Way("plain"))
-    inputs = inputs_of(model, plan)
+    inputs = _inputs(model, plan)
     count = len(plan.ids)
     with entered(own, inputs["input_ids"], inputs["attention_mask"], start, rows[0].pair.multiplier):
         logits = model.hf(**inputs).logits

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -26,7 +26,7 @@ from ..steering import (
     first_steered,
 )
 from .arguments import checks_arguments
-from .model import Model
+from .model import Inputs, Model
 from .sites import attached, check_fits
 from .state import check_state, structure_of, watched
 from .tokens import decoded, encode, spans_by_decoding, tokens_before
@@ -205,7 +205,7 @@ _STATES = ("cache", "past_key_values", "cache_params", "state")
 _FILLED_OUTSIDE = "a forward goes on with a cache that was filled outside of this steering block"
 
 
-def _named(module: Any, args: Any, kwargs: Any) -> dict[str, Any]:
+def _named(module: Any, args: Any, kwargs: Any) -> Inputs:
     named = inspect.signature(module.forward).bind_partial(*args, **kwargs).arguments
     return {**named, **named.get("kwargs", {})}
 
@@ -242,7 +242,7 @@ class _Scope:
     ) -> None:
         self.model, self.positions, self.include_first, self.given = model, positions, include_first, prompt_lengths
         self.steered = torch.zeros(0, 0, dtype=torch.bool)
-        self.outer: dict[str, Any] = {}
+        self.outer: Inputs = {}
         self.rows = Rows(None)
         self.forwards = self.tokens = 0
         self._prompt = torch.zeros(0, dtype=torch.long)
@@ -286,7 +286,7 @@ class _Scope:
         self.forwards += 1
         self.tokens += int(self.steered.sum())
 
-    def _past(self, named: dict[str, Any], mask: Any, rows: int, length: int) -> int:
+    def _past(self, named: Inputs, mask: Any, rows: int, length: int) -> int:
         """How many positions went before those of the forward that is about to run.
 
         Only caches with attention layers know it. For a state without a length (RWKV, Mamba, MiniMax), the positions that the
@@ -335,7 +335,7 @@ class _Scope:
             return False
         return bool((given[:, : seen.shape[1]] == seen).all())
 
-    def begin_again(self, settings: dict[str, Any]) -> None:
+    def begin_again(self, settings: Mapping[str, object]) -> None:
         """Forget the last prompt: a call of ``generate`` brings another one.
 
         Args:

@@ -542,15 +542,14 @@ def _doses(entries: Sequence[tuple[Pair, int, int]]) -> list[Dose]:
     """One dose for each run of neighbouring pairs of one intervention."""
     doses: list[Dose] = []
     for pair, start, end in entries:
-        if pair.is_idle:
+        if pair.acting is None:
             continue
-        assert pair.intervention is not None
         strength = torch.full((end - start,), pair.multiplier)
         last = doses[-1] if doses else None
-        if last is not None and last.intervention is pair.intervention and last.end == start:
-            doses[-1] = Dose(last.intervention, last.start, end, torch.cat([last.strength, strength]))
+        if last is not None and last.intervention is pair.acting and last.end == start:
+            doses[-1] = Dose(pair.acting, last.start, end, torch.cat([last.strength, strength]))
         else:
-            doses.append(Dose(pair.intervention, start, end, strength))
+            doses.append(Dose(pair.acting, start, end, strength))
     return doses
 
 

@@ -1,4 +1,9 @@
-"""Load the model under test, with or without a PEFT adapter; the models of one run are loaded once each."""
+"""Load the model under test, with or without a PEFT adapter; the models of one run are loaded once each.
+
+GGUF files are converted, once each, into transformers folders in the user's cache. Reading one through transformers takes tens of seconds, most
+of it spent parsing the tokenizer's lists again and again. transformers itself does the conversion, so every architecture that it reads works
+here, with the same logits.
+"""
 
 from __future__ import annotations
 
@@ -77,10 +82,7 @@ def load_model(
                 added = hf.load_adapter(str(folder))
     except Exception as error:  # transformers, safetensors and the hub client raise nearly anything
         where = "the hub or its local cache" if source.kind == "hub" else str(folder)
-        first = str(error).strip().partition("\n")[0]
-        raise ModelError(
-            f"model {source.id!r}: cannot be loaded from {where}: {type(error).__name__}: {one_screen(first, share=0.75)}"
-        ) from error
+        raise ModelError(f"model {source.id!r}: cannot be loaded from {where}: {_in_a_line(error)}") from error
     check_complete(source.id, hf, info)
     if adapter and added.missing_keys:
         raise ModelError(
@@ -91,11 +93,13 @@ def load_model(
     try:
         hf.to(place)
     except RuntimeError as error:  # no memory left on the device, for one
-        first = str(error).strip().partition("\n")[0]
-        raise ModelError(
-            f"model {source.id!r}: cannot be put on {place}: {type(error).__name__}: {one_screen(first, share=0.75)}"
-        ) from error
+        raise ModelError(f"model {source.id!r}: cannot be put on {place}: {_in_a_line(error)}") from error
     return Model(hf, tokenizer, source.id, unexpected)
+
+
+def _in_a_line(error: Exception) -> str:
+    first = str(error).strip().partition("\n")[0]
+    return f"{type(error).__name__}: {one_screen(first, share=0.75)}"
 
 
 def _adapter_in(source: ModelSource) -> bool:
@@ -242,7 +246,13 @@ def with_adapter(model: Model, folder: str | PathLike[str]) -> Model:
         raise ModelError(f"adapter {path}: there is no such folder")
     if not (path / ADAPTER).is_file():
         raise ModelError(f"adapter {path}: has no {ADAPTER}, so it is no folder of a PEFT adapter")
-    if "peft_type" not in _adapter_config(path / ADAPTER):
+    try:
+        config = json.loads((path / ADAPTER).read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ModelError(f"adapter {path}: its {ADAPTER} is not JSON: {error}") from None
+    if not isinstance(config, dict):
+        raise ModelError(f"adapter {path}: its {ADAPTER} is not a JSON object")
+    if "peft_type" not in config:
         raise ModelError(
             f"adapter {path}: its {ADAPTER} names no 'peft_type', so it is not known what kind of adapter it is"
         )
@@ -253,33 +263,13 @@ def with_adapter(model: Model, folder: str | PathLike[str]) -> Model:
         with quiet_transformers():
             added = hf.load_adapter(str(path))
     except Exception as error:  # peft and transformers raise nearly anything
-        first = str(error).strip().partition("\n")[0]
-        raise ModelError(
-            f"adapter {path}: cannot be put on {model.id}: {type(error).__name__}: {one_screen(first, share=0.75)}"
-        ) from error
-    for what, keys in (
-        ("lacks weights", added.missing_keys),
-        ("has weights that the model has no place for", added.unexpected_keys),
-    ):
+        raise ModelError(f"adapter {path}: cannot be put on {model.id}: {_in_a_line(error)}") from error
+    wrong = {"lacks weights": added.missing_keys, "has weights that the model has no place for": added.unexpected_keys}
+    for what, keys in wrong.items():
         if keys:
             raise ModelError(f"adapter {path}: {what}: {first_few(sorted(keys))}")
     hf.eval()
     return Model(hf, model.tokenizer, f"{model.id} with {path.name}", model.unexpected)
-
-
-def _adapter_config(file: Path) -> dict[str, Any]:
-    """What an adapter's configuration holds.
-
-    Raises:
-        ModelError: it is no JSON object.
-    """
-    try:
-        found = json.loads(file.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ModelError(f"adapter {file.parent}: its {ADAPTER} is not JSON: {error}") from None
-    if not isinstance(found, dict):
-        raise ModelError(f"adapter {file.parent}: its {ADAPTER} is not a JSON object")
-    return found
 
 
 # Increased when conversions by an older version can no longer be used.

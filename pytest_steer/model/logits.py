@@ -5,7 +5,7 @@ The unembedding computes only these positions, and only the wanted tokens.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from typing import Any
@@ -15,13 +15,13 @@ import torch
 from torch import nn
 
 from .memo import Scores
-from .model import Model, once_per_model
+from .model import Inputs, Model, once_per_model
 from .noise import MISFITS, eps_of, trial_ids
 from .probes import Pair, Probe, Row, key_of
 
 
 def logits_at(
-    model: Model, inputs: Mapping[str, Any], places: Sequence[tuple[int, int]], only: Sequence[int] | None = None
+    model: Model, inputs: Inputs, places: Sequence[tuple[int, int]], only: Sequence[int] | None = None
 ) -> torch.Tensor:
     """Logits of one forward at some (row, position) pairs.
 
@@ -55,7 +55,7 @@ def logits_at(
 
 def reading(
     model: Model,
-    inputs: Mapping[str, Any],
+    inputs: Inputs,
     places: Sequence[tuple[int, int]],
     only: Sequence[int] | None = None,
     *,
@@ -108,7 +108,7 @@ def can_unembed_apart(model: Model) -> bool:
     return found.shape == whole.shape and bool(torch.allclose(found, whole, rtol=0, atol=room, equal_nan=True))
 
 
-def _hidden_at(model: Model, inputs: Mapping[str, Any], places: Sequence[tuple[int, int]]) -> torch.Tensor:
+def _hidden_at(model: Model, inputs: Inputs, places: Sequence[tuple[int, int]]) -> torch.Tensor:
     """[places, width] what the unembedding would take; one position of it keeps the forward cheap."""
     rows, positions = torch.tensor(places, device=model.device).unbind(1)
     found: list[torch.Tensor] = []

@@ -76,10 +76,6 @@ class DiskMemo:
         self.found += len(found)
         return found
 
-    def write(self, scores: Mapping[bytes, Scores]) -> None:
-        """Keep scores by their key on disk, all of them or none."""
-        self.write_bytes({key: np.ascontiguousarray(value, dtype="<f8").tobytes() for key, value in scores.items()})
-
     def read_bytes(self, keys: Iterable[bytes]) -> dict[bytes, bytes]:
         """The entries that are there and whole."""
         found: dict[bytes, bytes] = {}
@@ -155,6 +151,11 @@ class DiskMemo:
         if self._connection is not None:
             self._connection.close()
         self._connection = None
+
+
+def bytes_of(scores: Scores) -> bytes:
+    """Scores as they are on disk: little-endian float64."""
+    return np.ascontiguousarray(scores, dtype="<f8").tobytes()
 
 
 def _deleted_if_unused(path: Path) -> bool:

@@ -20,6 +20,7 @@ from torch import nn
 from ..core.columns import message_of
 from ..core.errors import ModelError
 from ..prompting import PromptFormat
+from ..prompting.conversation import Message
 from .weights import checksum, hash_of_bytes, without_values
 
 R = TypeVar("R")
@@ -31,6 +32,10 @@ _NOT_IDENTITY = {
     "_attn_implementation", "_attn_implementation_autoset", "quantization_config", "output_hidden_states",
     "output_attentions", "return_dict",
 }  # fmt: skip
+
+
+Inputs = dict[str, Any]
+"""Keyword arguments of a model's forward, whose names its class chooses."""
 
 
 @dataclass(eq=False)
@@ -305,7 +310,7 @@ _DATED = (
 
 
 def render_chat(
-    tokenizer: Any, source: str, messages: Sequence[dict[str, Any]], opened: bool, *, date: str, **settings: Any
+    tokenizer: Any, source: str, messages: Sequence[Message], opened: bool, *, date: str, **settings: Any
 ) -> str:
     """The text of a conversation under a chat template.
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
-from .abilities import abilities_of
+from .abilities import abilities_of, additive
 from .logits import logits_at
 from .model import Model
 from .noise import MISFITS, Noise, agree, is_coarse, noise_between
@@ -101,11 +101,10 @@ class Patcher:
         n = len(ids) - 1
         sees = torch.ones(n + count, n + count, dtype=torch.bool).tril()
         sees[n:, n:] = torch.eye(count, dtype=torch.bool)
-        kind = next(self.model.hf.parameters()).dtype
         inputs = {
             "input_ids": torch.tensor([[*ids[:-1], *[ids[-1]] * count]]),
             "position_ids": torch.tensor([[*range(n), *[n] * count]]),
-            "attention_mask": torch.zeros(1, 1, *sees.shape, dtype=kind).masked_fill(~sees, torch.finfo(kind).min),
+            "attention_mask": additive(self.model, sees[None]),
         }
         return inputs, [(0, n + index) for index in range(count)]
 

@@ -1,6 +1,7 @@
-"""Check that a model can be measured as it is: the one gate of all measures, extraction and steering.
+"""The state of a model. Can it be measured as it is: the one gate of all measures, extraction and steering? And the identity of its numbers.
 
-Its weights have values, its mode changes nothing, hooks of others change nothing, its blocks give one hidden state per token, and no token sees later ones.
+A model passes if its weights have values, its mode changes nothing, hooks of others change nothing, its blocks give one hidden state per token,
+and no token sees later ones. The identity is the key of everything that is remembered of the model, in memory and on disk.
 """
 
 from __future__ import annotations
@@ -12,14 +13,13 @@ import json
 import os
 import re
 import sys
-import types
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from types import FunctionType
+from types import FunctionType, MethodType
 from typing import Any, ParamSpec, TypeVar
 from weakref import WeakKeyDictionary
 
@@ -30,7 +30,7 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 from ..core.columns import message_of
 from ..core.errors import ModelError, SteerError
 from ..core.evidence import SCORING
-from .model import Model, identity_of, once_per_model
+from .model import Inputs, Model, identity_of, once_per_model
 from .noise import MISFITS, difference, is_out_of_memory, trial_ids, trial_logits
 from .tokens import check_vocabulary, encode
 from .weights import first_few, without_values
@@ -236,7 +236,7 @@ def _check_causal(model: Model, early: torch.Tensor) -> None:
         )
 
 
-def _is_told_positions(model: Model, inputs: dict[str, Any], own: torch.Tensor) -> bool:
+def _is_told_positions(model: Model, inputs: Inputs, own: torch.Tensor) -> bool:
     if "position_ids" not in inspect.signature(model.hf.forward).parameters:
         return False
     ids = inputs["input_ids"]
@@ -281,19 +281,16 @@ def check_ready(model: Model) -> list[Found]:
     Raises:
         ModelError: they have none, or it does.
     """
-    training: list[torch.nn.Module] = []
-    hooked: list[Found] = []
+    training = []
     for module in model.hf.modules():
-        for table in ("_parameters", "_buffers"):
-            for value in module.__dict__[table].values():
-                if value is not None and value.is_meta:
-                    raise ModelError(without_values(model.id, model.hf))
+        held = (*module.__dict__["_parameters"].values(), *module.__dict__["_buffers"].values())
+        if any(value is not None and value.is_meta for value in held):
+            raise ModelError(without_values(model.id, model.hf))
         if module.training:
             training.append(module)
-        hooked += hooks_of(module)
     if training:
         _check_training(model, training)
-    return hooked + global_hooks()
+    return _hooks(model)
 
 
 def _check_training(model: Model, training: Sequence[torch.nn.Module]) -> None:
@@ -302,14 +299,12 @@ def _check_training(model: Model, training: Sequence[torch.nn.Module]) -> None:
     key = tuple(map(id, training))
     if why is None and _alike_in_training.get(model) != key:
         why = _differs_from_evaluation(model, training)
-        if why is None:
-            _alike_in_training[model] = key
-    if why is None:
-        return
-    raise ModelError(
-        f"{model.id}: is in training mode, in which it does not compute what it does in use ({why}). Call model.hf.eval() before you "
-        "measure"
-    )
+    if why is not None:
+        raise ModelError(
+            f"{model.id}: is in training mode, in which it does not compute what it does in use ({why}). Call model.hf.eval() before you "
+            "measure"
+        )
+    _alike_in_training[model] = key
 
 
 def _random_part(model: Model, training: Sequence[torch.nn.Module]) -> str | None:
@@ -378,6 +373,11 @@ class Found:
     key: Any
     function: Any
 
+    @property
+    def original(self) -> Any:
+        """The hook itself, also while it is watched."""
+        return self.function.found.function if isinstance(self.function, Watch) else self.function
+
 
 def hooks_of(module: torch.nn.Module) -> list[Found]:
     """All hooks on one module, and its replaced forward."""
@@ -386,9 +386,11 @@ def hooks_of(module: torch.nn.Module) -> list[Found]:
     return own + [Found(module, table, *entry) for table in HOOK_TABLES for entry in (known.get(table) or {}).items()]
 
 
-def global_hooks() -> list[Found]:
-    """All hooks that torch runs for every module."""
-    return [Found(None, table, *entry) for table in GLOBAL_TABLES for entry in getattr(torch_module, table, {}).items()]
+def _hooks(model: Model) -> list[Found]:
+    """All hooks on the modules of a model, their replaced forwards, and all hooks that torch runs for every module."""
+    found = [one for module in model.hf.modules() for one in hooks_of(module)]
+    everywhere = [(table, entry) for table in GLOBAL_TABLES for entry in getattr(torch_module, table, {}).items()]
+    return found + [Found(None, table, *entry) for table, entry in everywhere]
 
 
 def hooks_warning(name: str, described: Sequence[str]) -> str:
@@ -419,7 +421,7 @@ def _chain(function: Any) -> Iterator[Any]:
     seen: set[int] = set()
     while function is not None and id(function) not in seen:
         seen.add(id(function))
-        while isinstance(function, (functools.partial, types.MethodType)) and not hasattr(function, "__wrapped__"):
+        while isinstance(function, (functools.partial, MethodType)) and not hasattr(function, "__wrapped__"):
             function = function.func if isinstance(function, functools.partial) else function.__func__
         yield function.func if isinstance(function, functools.partial) else function
         function = getattr(function, "__wrapped__", None) or getattr(function, "_torchdynamo_orig_callable", None)
@@ -427,7 +429,7 @@ def _chain(function: Any) -> Iterator[Any]:
 
 def _package_of(function: Any, module: torch.nn.Module | None) -> str:
     function = getattr(function, "__func__", function)
-    if not isinstance(function, types.FunctionType):
+    if not isinstance(function, FunctionType):
         return str(type(function).__module__).split(".")[0]
     name = str(function.__globals__.get("__name__"))
     # What a module's own class puts on it, as in-house models do.
@@ -451,8 +453,7 @@ def described(model: Model, found: Sequence[Found]) -> tuple[str, ...]:
     for one in found:
         where = "every module" if one.module is None else names.get(id(one.module), "a module")
         what = "replaced forward" if one.table is None else one.table.strip("_").replace("_", " ").removesuffix("s")
-        function = one.function.found.function if isinstance(one.function, Watch) else one.function
-        function = function.func if isinstance(function, functools.partial) else function
+        function = one.original.func if isinstance(one.original, functools.partial) else one.original
         name = getattr(function, "__qualname__", None) or type(function).__qualname__
         lines.append(f"{where}: {what.removeprefix('global ')} {name}")
     return tuple(lines)
@@ -599,12 +600,9 @@ def state_of(model: Model) -> int:
     functions that its code calls by name; the configuration; numbers, switches, texts and tensors that its modules hold. Code that reads
     anything else cannot be seen.
     """
-    hooks = [
-        (id(found.module), found.table, found.key if found.table else None, id(_function_of(found)))
-        for found in _hooks(model)
-    ]
+    hooks = tuple((id(one.module), one.table, one.key if one.table else None, id(one.original)) for one in _hooks(model))
     code = frozenset((place, id(function)) for place, function in _code_of(model))
-    return hash((model.known_state(), tuple(hooks), code, *_settings(model)))
+    return hash((model.known_state(), hooks, code, *_settings(model)))
 
 
 def is_hooked(model: Model) -> bool:
@@ -687,35 +685,14 @@ def _is_at_home(place: str, function: Any) -> bool:
     return any(file and code.co_filename.startswith(os.path.dirname(file) + os.sep) for file in files)
 
 
-def _hooks(model: Model) -> Iterator[Found]:
-    for module in model.hf.modules():
-        yield from hooks_of(module)
-    yield from global_hooks()
-
-
-def _function_of(found: Found) -> Any:
-    """The hook itself, also while it is watched."""
-    return found.function.found.function if isinstance(found.function, Watch) else found.function
-
-
 def _settings(model: Model) -> tuple[str, str]:
     """The configuration, and the plain values that modules hold: scales, switches of adapters, ..."""
-    held = [
-        (number, name, value)
-        for number, module in enumerate(model.hf.modules())
-        for name, value in module.__dict__.items()
-        if name not in _NO_SETTINGS and _is_plain(value)
-    ]
-    held += [
-        (
-            number,
-            name,
-            hashlib.blake2b(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()).hexdigest(),
-        )
-        for number, module in enumerate(model.hf.modules())
-        for name, value in module.__dict__.items()
-        if isinstance(value, torch.Tensor) and value.numel()
-    ]
+    values = [(at, *own) for at, module in enumerate(model.hf.modules()) for own in module.__dict__.items()]
+    held = [(at, name, value) for at, name, value in values if name not in _NO_SETTINGS and _is_plain(value)]
+    for at, name, value in values:
+        if isinstance(value, torch.Tensor) and value.numel():
+            raw = value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
+            held.append((at, name, hashlib.blake2b(raw).hexdigest()))
     return json.dumps(identity_of(model.hf.config.to_dict()), sort_keys=True, default=str), repr(held)
 
 

@@ -18,7 +18,7 @@ from transformers.cache_utils import DynamicLayer
 
 from ..core.errors import MeasurementError, SteerError
 from ..steering import Intervention, Rows
-from .abilities import abilities_of, keeps_logits, traits_of
+from .abilities import abilities_of, inputs_of, traits_of
 from .hooks import entered, hooked
 from .memo import Scores
 from .model import Model, once_per_model
@@ -154,28 +154,19 @@ class CachedRows:
     @torch.inference_mode()
     def _forward(self, sequences: Sequence[Ids]) -> torch.Tensor:
         """Run the next tokens of each row, padded on the left; the logits of what follows the last ones."""
-        device, traits = self.model.device, traits_of(self.model)
         ids, real = padded(sequences, "left")
         if not self._mask.shape[1]:
             self._looked.prompt = real != 0
         self._mask = torch.cat([self._mask, real], 1)
         # The number of each token in its row, padding left out.
         places = (self._mask.cumsum(1) - 1)[:, -ids.shape[1] :]
-        inputs: dict[str, Any] = {
-            "input_ids": ids.to(device),
-            "attention_mask": self._mask.to(device),
-            "use_cache": True,
-            traits.cache_name: self._cache,
-        }
-        if traits.takes_positions:
-            # Absolute positions (GPT-2) count real tokens only.
-            inputs["position_ids"] = places.clamp(min=0).to(device)
-        if keeps_logits(self.model):
+        inputs = inputs_of(self.model, ids, self._mask, places.clamp(min=0), self._cache)
+        if traits_of(self.model).keeps_logits:
             inputs["logits_to_keep"] = 1
         steering: AbstractContextManager[None] = nullcontext()
         steered = (real != 0) & (places >= self._begins) & (self._strength != 0)
         if steered.any():
-            dose = self._strength.to(device), steered.to(device)
+            dose = self._strength.to(self.model.device), steered.to(self.model.device)
             steering = hooked(self.model, self.intervention, lambda: dose, rows=lambda: self._looked)
         with steering:
             logits: torch.Tensor = self.model.hf(**inputs).logits
@@ -228,7 +219,7 @@ def logits_of(
         dose = torch.full((copies, 1), row.multiplier, device=model.device), at >= row.steer_from
         looked = Rows(at < len(row.ids))
         steering = hooked(model, intervention, lambda: dose, rows=lambda: looked)
-    kept = {"logits_to_keep": last} if keeps_logits(model) else {}
+    kept = {"logits_to_keep": last} if traits_of(model).keeps_logits else {}
     with steering:
         logits: torch.Tensor = model.hf(input_ids=batch, use_cache=False, **kept).logits
     return logits[0, -last:].float()
