@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated
 
 import torch
 
@@ -73,11 +73,11 @@ def learned(
     data = as_items(items)
     if not data:
         raise DataError(f"{data.source}: there are no items to learn a vector from")
-    settings: dict[str, Any] = {"epochs": epochs, "batch": batch, "beta": beta, "rate": rate}
+    settings = {"epochs": epochs, "batch": batch, "beta": beta, "rate": rate}
     check_values("learned", {**settings, "weight_decay": weight_decay}, properties_of(learned))
     sequences, starts = item_sequences(model, data, whole=False, context=context)
     what = ("learned", sequences, starts, at, sorted(settings.items()), weight_decay, seed)
-    descent = _Descent(**settings, weight_decay=weight_decay, seed=seed)
+    descent = _Descent(epochs, batch, beta, rate, weight_decay, seed)
     found = engine_of(model).remembered_tensors(what, lambda: {"": _descended(model, sequences, starts, at, descent)})
     record = record_of_items(model, data, "learned") | {"method": "learned", "positions": "all", "seed": seed, **settings}
     vector = SteeringVector({at: found[""]}, record)

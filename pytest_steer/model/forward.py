@@ -17,7 +17,7 @@ from ..steering import Rows
 from .abilities import additive, inputs_of, traits_of
 from .hooks import entered, hooked
 from .layout import Dose, Plan, Way, growing, lay_out
-from .logits import can_unembed_apart, logits_at, reading, scores_of
+from .logits import can_unembed_apart, hidden_at, logits_at, scores_of, unembedded
 from .memo import Scores
 from .model import Inputs, Model
 from .noise import FLOOR, is_coarse, noise_between, spacing
@@ -70,8 +70,14 @@ def run(
         reads += places
     most = _MOST_ON_CPU if model.device.type == "cpu" else _MOST
     apart = bool(bases) and len(reads) * model.vocabulary > most and can_unembed_apart(model)
+    inputs = _inputs(model, plan, shared, cache)
     with _planned(model, plan, shared):
-        logits = reading(model, _inputs(model, plan, shared, cache), reads, only, apart=apart)
+        read = hidden_at(model, inputs, reads) if apart else logits_at(model, inputs, reads, only).float()
+
+    def logits(asked: torch.Tensor) -> torch.Tensor:
+        own = read[asked.to(read.device)]
+        return unembedded(model, own) if apart else own
+
     starts = [bases.get(row.probe) for row in plan.rows]
     return scores_of(plan.rows, logits, only, starts, most // model.vocabulary, beside=True)
 

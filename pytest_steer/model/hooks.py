@@ -138,7 +138,7 @@ def steered(
     model.steering_blocks += 1
     try:
         with (
-            _each_generation_anew(model.hf, scope),
+            _restarting_at_generate(model.hf, scope),
             model.hf.register_forward_pre_hook(scope.see_outside, with_kwargs=True),
             model.backbone.register_forward_pre_hook(scope.see, with_kwargs=True),
             watched(model),
@@ -155,7 +155,7 @@ def steered(
 
 
 @contextmanager
-def _each_generation_anew(hf: Any, scope: _Scope) -> Iterator[None]:
+def _restarting_at_generate(hf: Any, scope: _Scope) -> Iterator[None]:
     """Make a scope start again at each call of the model's ``generate``."""
     own, before = getattr(hf, "generate", None), vars(hf).get("generate")
     if own is None:

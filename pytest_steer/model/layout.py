@@ -16,7 +16,7 @@ import itertools
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -63,15 +63,10 @@ def ways_of(model: Model, bundle: Bundle, prefix: int) -> dict[Way, float]:
             kinds.append("shared positions")
     found: dict[Way, float] = {}
     for kind in kinds:
-        found[Way(kind)] = _cost(model, bundle, 0, kind)
+        found[Way(kind)] = cost_of(model, bundle, 0, kind)
         if prefix and can_branch and kind != "plain":
-            found[Way(kind, True)] = _cost(model, bundle, prefix, kind)
+            found[Way(kind, True)] = cost_of(model, bundle, prefix, kind)
     return found
-
-
-def cost_of(model: Model, batch: Sequence[Bundle], prefix: int, kind: Kind) -> float:
-    """The operations of a batch, in the unit of :func:`ways_of`."""
-    return sum(_cost(model, bundle, prefix, kind) for bundle in batch)
 
 
 def tokens_of(model: Model, batch: Sequence[Bundle], prefix: int, kind: Kind) -> float:
@@ -86,8 +81,8 @@ def tokens_of(model: Model, batch: Sequence[Bundle], prefix: int, kind: Kind) ->
     return total
 
 
-def _cost(model: Model, bundle: Bundle, prefix: int, kind: Kind) -> float:
-    """Token-blocks, with attention: a block of width w takes about 24 w^2 operations per token, and attention to n tokens 4 n w."""
+def cost_of(model: Model, bundle: Bundle, prefix: int, kind: Kind) -> float:
+    """The operations of a bundle, as a number of plain tokens through one block, with attention: a block of width w takes about 24 w^2 operations per token, and attention to n tokens 4 n w."""
     rows, length = _entries(bundle, prefix, kind, model.n_layers)
     seen = length + prefix
     cost: float = (rows * length * (1 + seen / (6 * model.width))).sum()
@@ -459,12 +454,11 @@ def _deep(bundles: Sequence[Bundle], sheets: list[Sheet], prefix: int, padding: 
     chains = prefix == 0 and all(sheet.is_chain for sheet in sheets)
     first, shifts = _fill(sheets, [bundle.probes[0] for bundle in bundles], first_rows, padding, length, chains)
     entries = torch.cat([torch.arange(first_rows), torch.arange(count).repeat(len(later))])
-    plan = Plan(
-        0, first.ids[entries], first.positions[entries], first.real[entries], first.steered[entries],
-        None if first.seen is None else first.seen[entries], _births(later, torch.arange(count)),
+    plan = replace(
+        first, ids=first.ids[entries], positions=first.positions[entries], real=first.real[entries], steered=first.steered[entries],
+        seen=None if first.seen is None else first.seen[entries], prompt=None if first.prompt is None else first.prompt[entries],
+        births=_births(later, torch.arange(count)),
     )  # fmt: skip
-    assert first.prompt is not None
-    plan.prompt = first.prompt[entries]
     plan.starts = {base: 0} | {pair: first_rows + index * count for index, pair in enumerate(later)}
     plan.doses = _doses([(pair, start, start + count) for pair, start in plan.starts.items()])
     _add_reads(plan, bundles, sheets, prefix, lambda index, pair, place: (plan.starts[pair] + index, shifts[index] + place))

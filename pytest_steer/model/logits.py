@@ -53,26 +53,6 @@ def logits_at(
     return logits if only is None else logits[:, only]
 
 
-def reading(
-    model: Model,
-    inputs: Inputs,
-    places: Sequence[tuple[int, int]],
-    only: Sequence[int] | None = None,
-    *,
-    apart: bool = False,
-) -> Callable[[torch.Tensor], torch.Tensor]:
-    """One forward, and a function that gives its float32 logits at some of the places, by their numbers.
-
-    Args:
-        apart: keep the hidden states instead of all logits, and unembed those that are asked for, see :func:`can_unembed_apart`.
-    """
-    if apart:
-        hidden = _hidden_at(model, inputs, places)
-        return lambda asked: unembedded(model, hidden[asked.to(hidden.device)])
-    logits = logits_at(model, inputs, places, only).float()
-    return lambda asked: logits[asked.to(logits.device)]
-
-
 def unembedded(model: Model, hidden: torch.Tensor) -> torch.Tensor:
     """Float32 logits [places, vocabulary] of hidden states [places, width] as the unembedding takes them.
 
@@ -99,7 +79,7 @@ def can_unembed_apart(model: Model) -> bool:
     try:
         with torch.inference_mode():
             inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids), "use_cache": False}
-            found = unembedded(model, _hidden_at(model, inputs, places))
+            found = unembedded(model, hidden_at(model, inputs, places))
             whole = logits_at(model, inputs, places).float()
     except MISFITS:
         return False
@@ -108,7 +88,7 @@ def can_unembed_apart(model: Model) -> bool:
     return found.shape == whole.shape and bool(torch.allclose(found, whole, rtol=0, atol=room, equal_nan=True))
 
 
-def _hidden_at(model: Model, inputs: Inputs, places: Sequence[tuple[int, int]]) -> torch.Tensor:
+def hidden_at(model: Model, inputs: Inputs, places: Sequence[tuple[int, int]]) -> torch.Tensor:
     """[places, width] what the unembedding would take; one position of it keeps the forward cheap."""
     rows, positions = torch.tensor(places, device=model.device).unbind(1)
     found: list[torch.Tensor] = []

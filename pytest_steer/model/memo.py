@@ -45,7 +45,7 @@ class DiskMemo:
         self.found = self.dropped = 0
         self.notes: list[str] = []
         self._connection: sqlite3.Connection | None = None
-        self._begun_anew = False
+        self._started_over = False
         self._option = f"{current_run().option_prefix}cache"
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -123,22 +123,22 @@ class DiskMemo:
             self._failed(error)
         else:
             if columns != _COLUMNS:
-                self._begin_anew("is another program's")
+                self._start_over("is another program's")
 
     def _failed(self, error: sqlite3.Error) -> None:
         if getattr(error, "sqlite_errorcode", 0) & 0xFF in _WRONG:
-            self._begin_anew("is damaged")
+            self._start_over("is damaged")
         else:
             self._go_without(str(error))
 
-    def _begin_anew(self, why: str) -> None:
+    def _start_over(self, why: str) -> None:
         self._close()
-        if self._begun_anew:
+        if self._started_over:
             self._go_without(f"it {why}, again")
         elif not _deleted_if_unused(self.path):
             self._go_without(f"it {why}, and cannot be deleted or is in use by another process")
         else:
-            self._begun_anew = True
+            self._started_over = True
             self.dropped += 1
             self.notes.append(f"{self._option}: {self.path} {why}; it is deleted, and its scores are computed again")
             self._open()

@@ -48,7 +48,7 @@ class Pass:
         """Operations, as a number of plain tokens through one block."""
         if self.what == "prefix":
             return float(self.prefix * model.n_layers)
-        return cost_of(model, self.batch, self.prefix, self.way.kind)
+        return sum(cost_of(model, bundle, self.prefix, self.way.kind) for bundle in self.batch)
 
 
 class Rehearsal(Engine):

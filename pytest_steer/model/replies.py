@@ -286,7 +286,7 @@ def replies(
     _check_turns(asked_of, from_turn)
     for dialogue in asked_of:
         check_texts(model, dialogue.asked, f"prompt {dialogue.id}")
-    put = [_Conversation(model, dialogue, context, from_turn) for dialogue in asked_of]
+    put = [_Conversation(model, dialogue, context, from_turn, scope, include_first) for dialogue in asked_of]
     for conversation in put:
         conversation.check()
     places = [(d, m, s) for d in range(len(put)) for m in range(len(grid)) for s in range(drawing.samples)]
@@ -300,20 +300,18 @@ def replies(
             d, m, sample = place
             if place in ended or turn > asked_of[d].n_replies:
                 continue
-            name = f"prompt {asked_of[d].id}" + (f", turn {turn}" if turn > 1 else "")
-            multiplier = grid[m] if turn >= from_turn else 0.0
             try:
-                prompt = put[d].prompt([reply.text for reply in found[place]], name)
-                check_room(model, prompt.ids, drawing.max_new_tokens, name)
+                prompt = put[d].prompt(tuple(reply.text for reply in found[place]))
+                check_room(model, prompt.ids, drawing.max_new_tokens, prompt.name)
             except (ModelError, DataError) as error:
                 if turn == 1:
                     raise
                 # The data are not to blame for the model's own replies.
                 ended[place] = str(error)
                 continue
-            start = first_steered(scope, turn_end=prompt.turn_end, prompt_end=prompt.reply_at, include_first=include_first)
             notes |= dict.fromkeys(prompt.text.notes)
-            prompts[place] = prompt, Asked(prompt.ids, multiplier, start, sample, name)
+            multiplier = grid[m] if turn >= from_turn else 0.0
+            prompts[place] = prompt, Asked(prompt.ids, multiplier, prompt.steer_from, sample, prompt.name)
         tokens = written(model, [asked for _, asked in prompts.values()], change, drawing)
         for (place, (prompt, asked)), own in zip(prompts.items(), tokens, strict=True):
             found[place].append(_reply(model, prompt, asked, own, ends))
@@ -347,12 +345,9 @@ def prompt_of_turn(
         ModelError: the chat template does not take the dialogue.
     """
     _check_turns(as_dialogues([dialogue]), from_turn)
-    name = f"prompt {dialogue.id}" + (f", turn {len(said) + 1}" if said else "")
-    prompt = _Conversation(model, dialogue, context, from_turn).prompt(said, name)
-    start = first_steered(
-        check_positions(positions), turn_end=prompt.turn_end, prompt_end=prompt.reply_at, include_first=include_first
-    )
-    return Probe(prompt.ids, start, candidates=(), name=name), prompt.text
+    conversation = _Conversation(model, dialogue, context, from_turn, check_positions(positions), include_first)
+    prompt = conversation.prompt(tuple(said))
+    return Probe(prompt.ids, prompt.steer_from, candidates=(), name=prompt.name), prompt.text
 
 
 def _check_turns(dialogues: Dialogues, from_turn: int) -> None:
@@ -371,14 +366,14 @@ class _Prompt:
     """The prompt of one turn.
 
     Attributes:
-        turn_end: how many of its tokens stand before the end of the user's turn from which on steering is.
-        reply_at: index of the first token of the reply to that turn; the number of tokens if it is the one to come.
+        name: for messages.
+        steer_from: index of the first steered token; the number of tokens if that is the reply's first.
     """
 
+    name: str
     text: PromptText
     ids: Ids
-    turn_end: int
-    reply_at: int
+    steer_from: int
 
 
 @dataclass
@@ -389,6 +384,8 @@ class _Conversation:
     dialogue: Dialogue
     context: Context
     from_turn: int
+    positions: Positions
+    include_first: bool
     _known: dict[tuple[str, ...], _Prompt] = field(default_factory=dict)
 
     def check(self) -> None:
@@ -399,17 +396,16 @@ class _Conversation:
         """
         turns = self.dialogue.n_replies
         if turns > 1:
-            said = tuple(f"reply {number}" for number in range(1, turns))
-            self._tokenized(said, f"prompt {self.dialogue.id}, turn {turns}")
+            self._tokenized(tuple(f"reply {number}" for number in range(1, turns)))
 
-    def prompt(self, said: Sequence[str], name: str) -> _Prompt:
+    def prompt(self, said: tuple[str, ...]) -> _Prompt:
         """The prompt of the turn that follows these replies."""
-        key = tuple(said)
-        if key not in self._known:
-            self._known[key] = self._tokenized(key, name)
-        return self._known[key]
+        if said not in self._known:
+            self._known[said] = self._tokenized(said)
+        return self._known[said]
 
-    def _tokenized(self, said: tuple[str, ...], name: str) -> _Prompt:
+    def _tokenized(self, said: tuple[str, ...]) -> _Prompt:
+        name = f"prompt {self.dialogue.id}" + (f", turn {len(said) + 1}" if said else "")
         try:
             found = render_turn(self.dialogue, said, self.model.format, self.context)
         except ModelError as error:
@@ -423,7 +419,9 @@ class _Conversation:
         at, end = len(ids), found.replies_at[turn - 1]
         if turn <= len(said):
             at = next(index for index, (_, stop) in enumerate(spans) if stop > end)
-        return _Prompt(text, ids, tokens_before(spans, found.turn_ends[turn - 1]), at)
+        turn_end = tokens_before(spans, found.turn_ends[turn - 1])
+        start = first_steered(self.positions, turn_end=turn_end, prompt_end=at, include_first=self.include_first)
+        return _Prompt(name, text, ids, start)
 
 
 def _reply(model: Model, prompt: _Prompt, asked: Asked, tokens: Ids, ends: frozenset[int]) -> Reply:

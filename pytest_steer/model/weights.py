@@ -5,13 +5,16 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 
 from ..core.errors import ModelError
+
+LoadingInfo = Mapping[str, Collection[Any]]
+"""The result of ``from_pretrained(..., output_loading_info=True)`` next to the model: names of weights by what is wrong with them."""
 
 _SHOWN = 3
 _SUGGESTED = 4
@@ -39,7 +42,7 @@ def check_patterns(allow_unexpected: Iterable[str]) -> tuple[str, ...]:
     return patterns
 
 
-def check_complete(name: str, hf: Any, info: Mapping[str, Any]) -> None:
+def check_complete(name: str, hf: Any, info: LoadingInfo) -> None:
     """Refuse a model with weights that its files do not have: transformers has filled them with random numbers.
 
     Args:
@@ -69,7 +72,7 @@ def check_complete(name: str, hf: Any, info: Mapping[str, Any]) -> None:
         )
 
 
-def unexpected_weights(hf: Any, info: Mapping[str, Any]) -> tuple[str, ...]:
+def unexpected_weights(hf: Any, info: LoadingInfo) -> tuple[str, ...]:
     """Names of the weights in the files that the model does not have, except those that transformers itself ignores.
 
     Buffers that the model computes itself do not count, although older versions of transformers saved them.
