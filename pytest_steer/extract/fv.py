@@ -15,7 +15,7 @@ from ..core.run_context import report_progress
 from ..core.validation import check_values
 from ..data import TaskItem
 from ..model import Model, Probe, block_outputs, check_layers, engine_of, tokenize_task
-from ..model.patching import Patch, Patcher
+from ..model.activations import Patch, Patcher
 from ..model.sites import layers_with_heads, n_heads, output_projection
 from ..model.tokens import Ids, check_texts
 from ..steering import SteeringVector

@@ -18,8 +18,8 @@ from ..core.run_context import report_progress
 from ..core.validation import check_values
 from ..data import ContrastItem, as_items
 from ..model import Model, block_outputs, check_layers, engine_of
+from ..model.forward import logits_at
 from ..model.hooks import hooked
-from ..model.logits import logits_at
 from ..model.state import measuring
 from ..model.tokens import Ids, padded
 from ..prompting import AS_GIVEN, Context

@@ -13,9 +13,8 @@ import numpy as np
 
 from ..steering import Intervention
 from .engine import Engine, engine_of
-from .forward import Prefix, run_prefix
+from .forward import Prefix, run_prefix, without_divergence
 from .layout import Way, cost_of, tokens_of
-from .logits import without_divergence
 from .memo import DiskMemo, Scores
 from .model import Model
 from .probes import Bundle, Row
