@@ -9,8 +9,8 @@ from ..core.errors import VectorError
 from ..core.parameters import Param
 from ..model import Model, check_layers
 from ..prompting import AS_GIVEN, Context
-from ..steering import Intervention, SteeringVector, ablate
-from .contrast import AnyReadout, Data, read_contrast, record_with_reliability, with_reliability
+from ..steering import Intervention, ablate
+from .contrast import AnyReadout, Data, difference_of_means, read_contrast
 from .kinds import method
 
 
@@ -57,9 +57,7 @@ def ablation(
         )
     (own,) = layers
     contrast = read_contrast(model, data, layer=own, readout=readout, context=context)
-    vector = with_reliability(
-        contrast, SteeringVector({own: contrast.mean_difference(own).float()}, record_with_reliability(contrast, "ablation"))
-    )
+    vector = difference_of_means(contrast, "ablation")
     made = ablate(vector, layers=check_layers(model, tuple(range(model.n_layers)) if at is None else at))
     object.__setattr__(made, "metadata", {**vector.metadata, "direction_from": own})
     return made

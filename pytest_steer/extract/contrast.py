@@ -1,6 +1,4 @@
-"""What a model makes of the two sides of contrastive data: activations at chosen blocks, their mean difference, and whether the data
-support a vector made of them.
-"""
+"""Activations of the two sides of contrastive data at chosen blocks, their mean difference, and whether the data support a vector made of them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Function vectors: what the heads that carry a task write at the last token of few-shot prompts."""
+"""Function vectors: the sum of the outputs, at the last token of few-shot prompts, of the heads that carry a task."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Arguments of the wrong kind, refused with the line to write instead. The one place that looks at them."""
+"""Refuse arguments of the wrong kind, with the line to write instead. No other place checks their kinds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Lay bundles out for one forward, in one of three ways that share more and more work, and let the forward grow as the layout says.
+"""Plan forwards: choose which bundles run together, the prefix that they share and the way that takes the fewest operations; lay them out for
+one forward; and let the forward grow as the layout says.
+
+There are three ways, which share more and more work:
 
 ``plain``            one row per probe and pair (of intervention and multiplier).
 ``shared depth``     one row per bundle at first; the row of each pair branches off it where the pair's intervention begins.

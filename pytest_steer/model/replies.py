@@ -1,4 +1,4 @@
-"""Replies under steering: of one turn or of several, where each conversation goes on with the model's own replies."""
+"""Replies under steering: to prompts (:func:`generate`), and in dialogues that go on with the model's own replies (:func:`replies`)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Write replies: rows of one batch that share what they can, in the fastest way that is right on the model at hand."""
+"""Write replies: how their tokens are chosen, and batches of rows that grow, in the fastest way that is right on the model at hand."""
 
 from __future__ import annotations
 
