@@ -57,7 +57,7 @@ class Engine:
         disk: keeps scores across runs; None unless the user names a folder for it.
         forwards: how many scores were computed.
         remembered: how many scores were answered from memory.
-        doses: how far multipliers move the hidden states; see ``doses.py``.
+        doses: how far multipliers move the hidden states; see ``activations.Doses``.
     """
 
     def __init__(self, model: Model, *, padding: Padding = "right", sharing: bool = True) -> None:

@@ -26,7 +26,7 @@ _SHARED_FROM, _SHARED_BYTES = 0x40000002, 510  # the bytes of its file that SQLi
 class DiskMemo:
     """Scores and activations in a folder, kept across runs and shared by processes.
 
-    Each is found by what it depends on, see ``identity.disk_key``. SQLite keeps concurrent writers apart and a killed process from
+    Each is found by what it depends on, see ``state.disk_key``. SQLite keeps concurrent writers apart and a killed process from
     leaving half a score. Every entry carries a hash of itself, and one that does not match is dropped and computed again. A file
     with wrong content is deleted and made again, unless another process has it open. Where the file cannot be used (locked, read-only,
     no space), the run goes on without it.

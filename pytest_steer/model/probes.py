@@ -173,7 +173,7 @@ def bundle_up(rows: Sequence[Row]) -> list[Bundle]:
     """Bundle neighbouring rows whose sequences differ only from where they are read on (the answers of one prompt).
 
     They have one scope, share all tokens before it, and at least half of their tokens. Sequences that differ earlier (items under
-    one system prompt) share a prefix instead, see ``planning.group_by_prefix``.
+    one system prompt) share a prefix instead, see ``layout.group_by_prefix``.
     """
     bundles: list[Bundle] = []
     current: list[Row] = []
