@@ -13,8 +13,8 @@ from ..core.finding import Finding, Weight, code
 from ..core.record import Model as ModelRecord
 from ..core.record import Receipt, Vector
 from ..model import Model, engine_of
+from ..model.model import first_few
 from ..model.state import foreign_hooks, hooks_warning, replaced_code
-from ..model.weights import first_few
 from .at_cost import Deployed
 
 Moves = Literal["raises", "lowers"]

@@ -1,5 +1,7 @@
 """Load the model under test, with or without a PEFT adapter; the models of one run are loaded once each.
 
+All weights of a model have to be in its files, and all in its files have to be used.
+
 GGUF files are converted, once each, into transformers folders in the user's cache. Reading one through transformers takes tens of seconds, most
 of it spent parsing the tokenizer's lists again and again. transformers itself does the conversion, so every architecture that it reads works
 here, with the same logits.
@@ -17,7 +19,7 @@ import re
 import shutil
 import tempfile
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from functools import cached_property
 from os import PathLike
@@ -33,11 +35,14 @@ from ..core.sources import ModelSource, find_model
 from ..steering.formats.gguf_file import open_gguf
 from .engine import engine_of
 from .memo import DiskMemo
-from .model import Model
-from .weights import check_complete, check_patterns, check_unexpected, first_few, unexpected_weights
+from .model import Model, first_few
 
 ADAPTER = "adapter_config.json"
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+LoadingInfo = Mapping[str, Collection[Any]]
+"""The result of ``from_pretrained(..., output_loading_info=True)`` next to the model: names of weights by what is wrong with them."""
+_SUGGESTED = 4
 
 
 def load_model(
@@ -100,6 +105,109 @@ def load_model(
 def _in_a_line(error: Exception) -> str:
     first = str(error).strip().partition("\n")[0]
     return f"{type(error).__name__}: {one_screen(first, share=0.75)}"
+
+
+def check_patterns(allow_unexpected: Iterable[str]) -> tuple[str, ...]:
+    """The patterns, if they are a list of regular expressions.
+
+    Raises:
+        ModelError: they are not.
+    """
+    if isinstance(allow_unexpected, str):
+        raise ModelError(f"allow_unexpected is a list of patterns: write [{json.dumps(allow_unexpected)}]")
+    patterns = tuple(allow_unexpected)
+    for pattern in patterns:
+        if not isinstance(pattern, str) or not pattern:
+            raise ModelError(f"allow_unexpected: {pattern!r} is not a pattern; name weights, as in {json.dumps(['^mtp.'])}")
+        try:
+            re.compile(pattern)
+        except re.error as error:
+            raise ModelError(
+                f"allow_unexpected: {pattern!r} is not a regular expression ({error}). It is looked for anywhere in a weight's "
+                f"name, so a part of the name will do: {json.dumps([re.sub(r'[^0-9A-Za-z_.]', '', pattern) or '^mtp.'])}"
+            ) from None
+    return patterns
+
+
+def check_complete(name: str, hf: Any, info: LoadingInfo) -> None:
+    """Refuse a model with weights that its files do not have: transformers has filled them with random numbers.
+
+    Args:
+        name: of the model, for the error.
+        info: what ``from_pretrained(..., output_loading_info=True)`` gave. It leaves out weights that are tied to others, and
+            those that transformers ignores.
+
+    Raises:
+        ModelError: a weight is missing, or has another shape in the files.
+    """
+    reshaped = sorted(info["mismatched_keys"])
+    missing = sorted(set(info["missing_keys"]) - {key for key, *_ in reshaped})
+    others = sorted(info["unexpected_keys"])
+    kind = type(hf).__name__
+    if missing:
+        beside = f" They hold {first_few(others)} instead, which it has no place for." if others else ""
+        raise ModelError(
+            f"model {name!r}: its files lack {_counted(missing, 'weight')} of {kind}: {first_few(missing)}.{beside} transformers fills such "
+            "weights with random numbers, so another model would be measured. Save the whole model again with save_pretrained, or "
+            "fetch its files again"
+        )
+    if reshaped:
+        shown = [f"{key} {list(there)} in the files, {list(wanted)} in the model" for key, there, wanted in reshaped]
+        raise ModelError(
+            f"model {name!r}: {_counted(reshaped, 'weight')} of {kind} with another shape in the files: {first_few(shown)}. Correct "
+            "config.json, or fetch the files again"
+        )
+
+
+def unexpected_weights(hf: Any, info: LoadingInfo) -> tuple[str, ...]:
+    """Names of the weights in the files that the model does not have, except those that transformers itself ignores.
+
+    Buffers that the model computes itself do not count, although older versions of transformers saved them.
+    """
+    computed = {name for name, _ in hf.named_buffers()}
+    return tuple(sorted(set(info["unexpected_keys"]) - computed))
+
+
+def check_unexpected(name: str, hf: Any, unexpected: Sequence[str], allow_unexpected: Sequence[str]) -> None:
+    """Refuse a model that leaves weights of its files out, unless a pattern allows it.
+
+    Args:
+        allow_unexpected: regular expressions that are looked for in the weights' names (``re.search``).
+
+    Raises:
+        ModelError: a weight is left out and matches no pattern.
+    """
+    refused = [weight for weight in unexpected if not any(re.search(pattern, weight) for pattern in allow_unexpected)]
+    if refused:
+        # Both YAML and Python read a list that is written like this.
+        line = json.dumps([*allow_unexpected, *_patterns(refused, [*hf.state_dict()])])
+        raise ModelError(
+            f"model {name!r}: its files hold {_counted(refused, 'weight')} that {type(hf).__name__} has no place for: "
+            f"{first_few(refused)}. Without them, another model than the one that was saved would be measured. If that is what you "
+            f"mean, say so with `allow_unexpected: {line}` beside `model:` in the claim file; in Python, load_model(..., "
+            f"allow_unexpected={line})"
+        )
+
+
+def _patterns(names: Sequence[str], known: Sequence[str]) -> list[str]:
+    """A few patterns that match the names and no weight of the model."""
+    starts = dict.fromkeys(_own_start(name, known) for name in names)
+    if len(starts) > _SUGGESTED:
+        starts = dict.fromkeys(f"^{name.split('.')[0]}." for name in names)
+    return list(starts)[:_SUGGESTED]
+
+
+def _own_start(name: str, known: Sequence[str]) -> str:
+    parts = name.split(".")
+    for count in range(1, len(parts)):
+        start = ".".join(parts[:count]) + "."
+        if not any(other.startswith(start) for other in known):
+            return f"^{start}"
+    return f"^{name}$"
+
+
+def _counted(names: Sequence[object], noun: str) -> str:
+    return f"{len(names)} {noun}{'' if len(names) == 1 else 's'}"
 
 
 def _adapter_in(source: ModelSource) -> bool:

@@ -30,10 +30,9 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 from ..core.columns import message_of
 from ..core.errors import ModelError, SteerError
 from ..core.evidence import SCORING
-from .model import Inputs, Model, identity_of, once_per_model
+from .model import Inputs, Model, first_few, identity_of, once_per_model, without_values
 from .noise import MISFITS, difference, is_out_of_memory, trial_ids, trial_logits
 from .tokens import check_vocabulary, encode
-from .weights import first_few, without_values
 
 P = ParamSpec("P")
 R = TypeVar("R")

@@ -12,8 +12,8 @@ from pytest_steer import assert_steers, extract, propensity_curve, wrap_model
 from pytest_steer.core.run_context import RunContext, running
 from pytest_steer.model import engine_of
 from pytest_steer.model.memo import DiskMemo
+from pytest_steer.model.model import checksum, hash_of_bytes
 from pytest_steer.model.state import disk_key, state_of, structure_of, tokenizer_hash
-from pytest_steer.model.weights import checksum, hash_of_bytes
 
 GRID = (-1.0, 0.0, 1.0)
 
