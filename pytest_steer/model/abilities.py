@@ -130,7 +130,6 @@ class Traits:
     """Traits of a model's class that forwards depend on.
 
     Attributes:
-        takes_positions: whether it can be told the position of each token.
         cache_name: the argument that takes keys and values of earlier tokens.
         heads: numbers of attention heads.
         sizes: all numbers of its configuration. Arguments of blocks are told apart by size, so the number of entries of a plan
@@ -138,7 +137,6 @@ class Traits:
         keeps_logits: whether it can be asked for the logits of its last positions alone.
     """
 
-    takes_positions: bool
     cache_name: str
     heads: tuple[int, ...]
     sizes: frozenset[int]
@@ -156,9 +154,7 @@ def traits_of(model: Model) -> Traits:
     numbers |= {model.width // count for count in heads if count}
     # transformers 5.24 renamed the argument; both names may be there.
     cache_name = "past_key_values" if "past_key_values" in arguments else "cache"
-    return Traits(
-        structure_of(model).told_positions, cache_name, heads, frozenset(numbers), keeps_logits="logits_to_keep" in arguments
-    )
+    return Traits(cache_name, heads, frozenset(numbers), keeps_logits="logits_to_keep" in arguments)
 
 
 def inputs_of(model: Model, ids: torch.Tensor, mask: torch.Tensor, positions: torch.Tensor, cache: Cache | None) -> Inputs:
@@ -169,15 +165,14 @@ def inputs_of(model: Model, ids: torch.Tensor, mask: torch.Tensor, positions: to
             is.
         cache: keys and values of earlier tokens; filled by the forward.
     """
-    traits = traits_of(model)
     inputs: Inputs = {
         "input_ids": ids.to(model.device),
         "attention_mask": mask.to(model.device),
         "use_cache": cache is not None,
     }
     if cache is not None:
-        inputs[traits.cache_name] = cache
-    if traits.takes_positions:
+        inputs[traits_of(model).cache_name] = cache
+    if structure_of(model).told_positions:
         inputs["position_ids"] = positions.to(model.device)
     return inputs
 
