@@ -36,7 +36,7 @@ from pytest_steer import Model, load_model
 from pytest_steer.core.sources import find_model
 from pytest_steer.measures import MULTIPLIERS, Scope, kl_curve, perplexity_curves, propensity_curves
 from pytest_steer.model import Engine, engine_of
-from pytest_steer.model.gguf import converted
+from pytest_steer.model.loading import converted
 from pytest_steer.steering import add
 
 TEXT_MULTIPLIERS = (0.0, 1.0, 2.0)

@@ -271,11 +271,12 @@ def _at(model: Model, vector: SteeringVector, layers: tuple[int, ...] | None) ->
 
 
 def _made_from(method: str, vector: SteeringVector, parts: Parts) -> str:
+    from ..data import Items
     from ..studies.data_efficiency import pairs_in
 
     data, record = parts.train, vector.metadata  # a method of others may leave no record
     assert data is not None
-    noun = "texts" if data.texts is not None else "items" if data.given else "pairs"
+    noun = "texts" if isinstance(data.data, tuple) else "items" if isinstance(data.data, Items) else "pairs"
     return f"{record.get('method', method)} from {record.get('n', pairs_in(data))} {noun}"
 
 

@@ -34,7 +34,7 @@ from ..data.questions import is_hub
 from ..extract.training import holds_tasks
 from ..measures.subject import Subject
 from ..model import Model, check_fits
-from ..model.identity import state_of
+from ..model.state import state_of
 from ..prompting import AS_GIVEN, IN_TASK_FORM, Context
 from ..steering import Intervention, SteeringVector, as_intervention, check_positions
 from .make import make_steering

@@ -18,9 +18,9 @@ from ..core.record import Soundness
 from ..data import DialogueLike, ItemLike, Items, Question, TaskItem, TextLike, Texts, as_items
 from ..extract import Contrast, read_contrast
 from ..model import Model, Probe
-from ..model.drawing import Drawing
 from ..model.noise import eps_of
 from ..model.replies import GREEDY, Replies, replies
+from ..model.writing import Drawing
 from ..prompting import AS_GIVEN, Context
 from ..steering import Intervention, SteeringVector
 from .asking import Array, Scope

@@ -14,10 +14,8 @@ from ..core.record import Model as ModelRecord
 from ..core.record import Receipt, Vector
 from ..extract import random_direction
 from ..model import Model, engine_of
-from ..model.foreign import hooks_warning
-from ..model.identity import replaced_code
-from ..model.state import foreign_hooks
-from ..model.weights import first_few
+from ..model.model import first_few
+from ..model.state import foreign_hooks, hooks_warning, replaced_code
 from ..prompting import AS_GIVEN, Context
 from ..steering import Intervention, SteeringVector, intervention_kind
 from .asking import Scope

@@ -17,10 +17,9 @@ from torch.nn.utils.rnn import pad_sequence
 from ..core.columns import message_of
 from ..core.errors import ModelError
 from ..model import Model
-from ..model.foreign import GLOBAL_TABLES, HOOK_TABLES
 from ..model.model import find_blocks
 from ..model.sites import hidden_of
-from ..model.state import structure_of
+from ..model.state import GLOBAL_TABLES, HOOK_TABLES, structure_of
 from ..model.tokens import Ids
 from ..steering import SteeredBatch
 from .examples import HookExample, Line, Padding, lines_of

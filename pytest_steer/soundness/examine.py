@@ -15,9 +15,8 @@ from ..core.record import BrokenProperty, Soundness
 from ..core.run_context import current_run
 from ..measures.subject import Subject
 from ..model import Model, check_fits
-from ..model.identity import state_of
 from ..model.model import once_per_model
-from ..model.state import measured, trusting
+from ..model.state import measured, state_of, trusting
 from .bench import Bench, NotApplicable, NotFinite, Unsteered
 from .examples import HookExample, hook_examples, smallest, strengths, visit
 from .properties import PROPERTIES, Case

@@ -25,9 +25,8 @@ from ..measures import Array, PropensityCurve, propensity_curves
 from ..measures.propensity import factors_of
 from ..measures.subject import Subject
 from ..model import Model
-from ..model.gguf import stored_in
-from ..model.identity import tokenizer_hash
-from ..model.loading import Models
+from ..model.loading import Models, stored_in
+from ..model.state import tokenizer_hash
 from ..prompting import AS_GIVEN, Context, exchange_labels
 from ..prompting.kinds import axis_of, known_axes, plain
 from ..prompting.options import find_options, swap_options

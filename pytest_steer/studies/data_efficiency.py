@@ -133,9 +133,7 @@ def check_sizes(sizes: Sequence[int], training: Training) -> None:
 
 def pairs_in(training: Training) -> int:
     """The number of training pairs: contrast items, pairs of a task, or texts of the shorter side."""
-    if training.texts is not None:
-        return min(map(len, training.texts))
-    return len(training.held)
+    return min(map(len, training.data)) if isinstance(training.data, tuple) else len(training.data)
 
 
 def part_of(training: Training, size: int, *, seed: int) -> Training:
@@ -145,15 +143,12 @@ def part_of(training: Training, size: int, *, seed: int) -> Training:
     def drawn(count: int) -> list[int]:
         return [int(index) for index in generator.permutation(count)[:size]]
 
-    if training.given is not None:
-        return replace(training, given=training.given.part(drawn(len(training.given))))
-    if training.tasks is not None:
-        return replace(training, tasks=training.tasks.part(drawn(len(training.tasks))))
-    assert training.texts is not None
-    positive, negative = training.texts
+    if not isinstance(training.data, tuple):
+        return replace(training, data=training.data.part(drawn(len(training.data))))
+    positive, negative = training.data
     order = drawn(len(positive))
     other = order if len(positive) == len(negative) else drawn(len(negative))
-    return replace(training, texts=([positive[index] for index in order], [negative[index] for index in other]))
+    return replace(training, data=([positive[index] for index in order], [negative[index] for index in other]))
 
 
 def _cosine(one: SteeringVector, other: SteeringVector, layer: int) -> float:

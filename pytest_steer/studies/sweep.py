@@ -14,7 +14,7 @@ from ..core.errors import DataError, SteerError
 from ..core.registry import did_you_mean
 from ..core.run_context import report_progress
 from ..core.validation import check_values
-from ..data import Items, Sample, Texts, read_items, read_texts, sample_of
+from ..data import Items, Sample, TaskItem, Texts, read_items, read_texts, sample_of
 from ..data.traces import Seen, known_in, traces
 from ..data.units import without_repeats
 from ..extract.kinds import MethodKind
@@ -92,7 +92,7 @@ def read_parts(
     """
     sample = sample_of(Items(read_items(data), str(data)), cluster, at_least=0)
     *own, validation, test = (part.units for part in split_sample(sample, shares, seed=seed, names=_NAMES[-len(shares) :]))
-    training = Training(own[0], None, None, data, seed) if own else None
+    training = Training(own[0], data, seed) if own else None
     seen_by, seen = saved or ("", {})
     if train is not None:
         training = read_training(train, seed)
@@ -119,9 +119,9 @@ def read_parts(
 
 def _texts_of(training: Training) -> tuple[list[str], Seen]:
     """The training texts whose traces a vector's metadata hold, and their kind."""
-    if training.texts is not None:
-        return [text for side in training.texts for text in side], "texts"
-    return [item.question for item in training.given or ()] + [task.input for task in training.tasks or ()], "questions"
+    if isinstance(training.data, tuple):
+        return [text for side in training.data for text in side], "texts"
+    return [one.input if isinstance(one, TaskItem) else one.question for one in training.data], "questions"
 
 
 def vector_methods() -> dict[str, MethodKind]:

@@ -179,8 +179,8 @@ def test_files_are_told_apart_by_what_is_in_them(tmp_path, suffix):
         return file
 
     tasks, items = read_training(write("tasks", TASKS), 0), read_training(write("items", ITEMS), 0)
-    assert (tasks.held, tasks.context) == (PAIRS, IN_TASK_FORM)
-    assert [item.question for item in items.held] == [entry["question"] for entry in ITEMS]  # type: ignore[union-attr]
+    assert (tasks.data, tasks.context) == (PAIRS, IN_TASK_FORM)
+    assert [item.question for item in items.data] == [entry["question"] for entry in ITEMS]  # type: ignore[union-attr]
     assert items.context == AS_GIVEN
 
 

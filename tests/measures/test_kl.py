@@ -13,7 +13,7 @@ from pytest_steer import ContrastItem, SteeringVector, kl_divergence, load_model
 from pytest_steer.core.errors import DataError, MeasurementError, SteerError
 from pytest_steer.measures import Scope, kl_at_answers, kl_curve
 from pytest_steer.model import Engine, Probe, engine, engine_of, forward
-from pytest_steer.model.logits import can_unembed_apart, divergence, scores_of
+from pytest_steer.model.forward import can_unembed_apart, divergence, scores_of
 from pytest_steer.model.memo import DiskMemo
 from pytest_steer.model.noise import Noise, agree, in_nats
 from pytest_steer.model.probes import Pair, Row

@@ -286,7 +286,8 @@ def _load(value: Any, file: FromFile) -> Baseline:
             return Baseline.unrelated(_vector(file.made_of(file.read_training(given))))
         if kind == "prompt":
             own = file.training if len(given) > 1 else None
-            return Baseline.prompt(given, chosen_on=None if own is None else own.given)
+            chosen_on = own.data if own is not None and isinstance(own.data, Items) else None
+            return Baseline.prompt(given, chosen_on=chosen_on)
         if kind == "vector":
             return Baseline.vector(file.saved_vector(given))
         place = file.path(given)

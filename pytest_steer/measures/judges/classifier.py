@@ -18,10 +18,9 @@ from ...core.parameters import Param
 from ...core.registry import did_you_mean
 from ...core.run_context import current_run, report_progress
 from ...core.sources import find_model
-from ...model.gguf import quiet_transformers
-from ...model.identity import tokenizer_hash
-from ...model.loading import pick_device
-from ...model.weights import check_complete, hash_of_bytes
+from ...model.loading import check_complete, pick_device, quiet_transformers
+from ...model.model import hash_of_bytes
+from ...model.state import tokenizer_hash
 from .kinds import Cached, Exchange, Judgement, judge, named_from
 
 _WHAT = "the judge 'classifier'"

@@ -18,7 +18,7 @@ from ...core.run_context import current_run, report_progress
 from ...core.validation import shown
 from ...data.formats import entries
 from ...data.formats.entries import file_of
-from ...model.gguf import cache_folder
+from ...model.loading import cache_folder
 from ...model.memo import DiskMemo
 from ...stats.agreement import Kappa, cohen_kappa
 from .kinds import Exchange, Judge, Judgement, conversation_of

@@ -16,8 +16,8 @@ from ...core.parameters import Param
 from ...core.run_context import current_run
 from ...core.sources import find_model
 from ...model import Model, load_model
-from ...model.drawing import Drawing
 from ...model.replies import Reply, replies
+from ...model.writing import Drawing
 from ...steering import SteeringVector
 from .kinds import (
     Cached,
