@@ -19,8 +19,18 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
-from ._arguments import FloatArray, checked_clusters, checked_confidence, checked_count, checked_values
-from .intervals import Inference, StudentTails, Tails, deviations_of_clusters, infer, mean_and_deviations, root_mean_square
+from ._arguments import FloatArray, checked_confidence, checked_count, checked_values
+from .intervals import (
+    Clusters,
+    Inference,
+    Mirrored,
+    StudentTails,
+    Tails,
+    cluster_numbers,
+    infer,
+    mean_and_deviations,
+    root_mean_square,
+)  # fmt: skip
 
 # Values drawn at once: 8 MB of indices and 8 MB of values, whatever the number of items.
 _DRAWN_AT_ONCE = 2**20
@@ -70,31 +80,20 @@ def mean_bootstrap(
             f"resamples was {resamples}; expected at least {needed} for a confidence of {confidence:g}, so that "
             f"{_RESAMPLES_BEYOND_BOUND} of them lie beyond the bound. Raise resamples or lower the confidence."
         )
-    mean, deviations = mean_and_deviations(items)
-    sums: FloatArray = items
-    sizes = None
-    if clusters is not None:
-        cluster_of_item = checked_clusters(clusters, items.size)[0]
-        deviations = deviations_of_clusters(deviations, cluster_of_item)
-        sums, sizes = np.bincount(cluster_of_item, weights=items).astype(np.float64), np.bincount(cluster_of_item)
-    n = deviations.size
-    spread = root_mean_square(deviations)
+    numbers = cluster_numbers(clusters, items.size)
+    mean, deviations = mean_and_deviations(items, numbers)
+    n, spread = deviations.size, root_mean_square(deviations)
+    tails: Tails = StudentTails(mean, 0.0, n - 1)
     if spread:
-        tails: Tails = bootstrap_tails(resampled_means(sums, sizes, seed, resamples), mean, deviations / spread, items)
-    else:
-        tails = StudentTails(mean, 0.0, n - 1)
+        tails = bootstrap_tails(resampled_means(items, numbers, seed, resamples), mean, deviations / spread, items)
     standard_deviation = spread * math.sqrt(n / (n - 1))
     method = "bootstrap" if clusters is None else "clustered bootstrap"
     return infer(tails, confidence, estimate=mean, method=method, n=n, standard_deviation=standard_deviation)
 
 
 @dataclass(frozen=True, eq=False)
-class BootstrapTails:
-    """Bounds of BCa at any confidence, and the p-values that are their inverse in closed form.
-
-    Only the lower side is written out. The upper bound is minus the lower bound of the negated values. Negation
-    reverses the order of the means and the signs of bias and acceleration.
-    """
+class BootstrapTails(Mirrored):
+    """Bounds of BCa at any confidence, and the p-values that are their inverse in closed form."""
 
     means: FloatArray  # sorted, shape (resamples,)
     bias: float
@@ -114,9 +113,6 @@ class BootstrapTails:
         # If the resamples do not reach that level: the least that any number of them could have shown.
         return float(self.means[min(rank, self.means.size) - 1]) if rank >= 1 else self.smallest_value
 
-    def high(self, confidence: float) -> float:
-        return -self._negated().low(confidence)
-
     def p_at_least(self, threshold: float) -> float:
         least = 1 / (self.means.size + 1)
         below = int(np.searchsorted(self.means, threshold, side="left"))
@@ -131,10 +127,8 @@ class BootstrapTails:
             return least if self.acceleration > 0 else 1.0
         return max(least, float(stats.norm.cdf(w / denominator - self.bias)))
 
-    def p_at_most(self, threshold: float) -> float:
-        return self._negated().p_at_least(-threshold)
-
-    def _negated(self) -> "BootstrapTails":
+    def negated(self) -> "BootstrapTails":
+        # Negation reverses the order of the means and the signs of bias and acceleration.
         return BootstrapTails(-self.means[::-1], -self.bias, -self.acceleration, -self.largest_value, -self.smallest_value)
 
 
@@ -158,8 +152,10 @@ def bootstrap_tails(resampled: FloatArray, mean: float, standardised: FloatArray
     )
 
 
-def resampled_means(sums: FloatArray, sizes: npt.NDArray[np.intp] | None, seed: int, resamples: int) -> FloatArray:
-    """Means of units drawn with replacement, shape (resamples,); units are clusters of so many items, or single items."""
+def resampled_means(items: FloatArray, clusters: Clusters | None, seed: int, resamples: int) -> FloatArray:
+    """Means of items, or of whole clusters of items, drawn with replacement, shape (resamples,)."""
+    sums = items if clusters is None else np.bincount(clusters, weights=items).astype(np.float64)
+    sizes = None if clusters is None else np.bincount(clusters)
     generator = np.random.default_rng(seed)
     means = np.empty(resamples)
     rows = max(1, _DRAWN_AT_ONCE // sums.size)

@@ -1,4 +1,4 @@
-"""Bounds of the size of a mean: for claims that it stays within a band around 0. Of several sizes see ``largest.largest_of``.
+"""Bounds of the size of a mean: for claims that it stays within a band around 0. Of several sizes see ``extremes.largest_of``.
 
 "The mean lies within +-band" is proven by two one-sided tests (Schuirmann 1987): the mean is above -band, and it is below band.
 The size of the mean, ``|mean|``, is then at most the band. With the bounds of the mean at one confidence::
@@ -12,7 +12,6 @@ is the two-sided test, for a wide one the one-sided test. The lower bound is the
 
 from __future__ import annotations
 
-import bisect
 import math
 from dataclasses import dataclass
 
@@ -20,8 +19,8 @@ import numpy as np
 from scipy import optimize, stats
 
 from ._arguments import checked_confidence, checked_finite, checked_number, checked_power
-from .intervals import Inference, Tails, infer
-from .planning import MOST_ITEMS_FOR_A_MEAN, items_needed_mean
+from .intervals import Inference, Tails, derived
+from .planning import MOST_ITEMS_FOR_A_MEAN, first_enough, items_needed_mean
 
 _NODES = 256  # of the integral over the sample standard deviation; the power is then known to about 1e-3
 
@@ -33,14 +32,7 @@ def size_of_mean(mean: Inference) -> Inference:
         mean: of :func:`mean_t`, with or without clusters.
     """
     tails = _SizeTails(mean._tails, 1 if mean.estimate >= 0 else -1, abs(mean.estimate))
-    return infer(
-        tails,
-        mean.confidence,
-        estimate=abs(mean.estimate),
-        method=mean.method,
-        n=mean.n,
-        standard_deviation=mean.standard_deviation,
-    )
+    return derived(mean, tails, estimate=abs(mean.estimate), is_exact=False)
 
 
 def items_needed_within(
@@ -81,12 +73,7 @@ def items_needed_within(
     def enough(n: int) -> bool:
         return _power_within((band - size) / deviation, (band + size) / deviation, n, confidence) >= power
 
-    low, high = 1, 2
-    while not enough(high):
-        if high == MOST_ITEMS_FOR_A_MEAN:
-            return None
-        low, high = high, min(2 * high, MOST_ITEMS_FOR_A_MEAN)
-    return bisect.bisect_left(range(high), True, lo=low + 1, key=enough)
+    return first_enough(enough, 2, MOST_ITEMS_FOR_A_MEAN)
 
 
 def _power_within(near: float, far: float, n: int, confidence: float) -> float:

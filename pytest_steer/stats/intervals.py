@@ -2,8 +2,8 @@
 
 import math
 from collections.abc import Hashable, Iterable, Sequence
-from dataclasses import dataclass, field
-from typing import Protocol
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +20,8 @@ from ._arguments import (
     checked_values,
 )
 
+Clusters = npt.NDArray[np.intp]
+
 
 class Tails(Protocol):
     """Bounds at any confidence and their inverse, the p-values: the level at which a bound would just reach a threshold."""
@@ -31,6 +33,18 @@ class Tails(Protocol):
     def p_at_least(self, threshold: float) -> float: ...
 
     def p_at_most(self, threshold: float) -> float: ...
+
+
+class Mirrored(Tails, Protocol):
+    """Tails of which the lower side is written out. The upper bound is minus the lower bound of the negated values."""
+
+    def negated(self) -> Tails: ...
+
+    def high(self, confidence: float) -> float:
+        return -self.negated().low(confidence)
+
+    def p_at_most(self, threshold: float) -> float:
+        return self.negated().p_at_least(-threshold)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,6 +133,12 @@ def infer(
     )
 
 
+def derived(found: Inference, tails: Tails, **changes: Any) -> Inference:
+    """The inference whose bounds and p-values come from ``tails``; all else is that of ``found``, but for the changes."""
+    level = found.confidence
+    return replace(found, low=tails.low(level), high=tails.high(level), _tails=tails, **changes)
+
+
 def mean_t(values: npt.ArrayLike, *, confidence: float = 0.95, clusters: Iterable[Hashable] | None = None) -> Inference:
     """Bounds of a mean by Student's t: ``mean -+ t(confidence, n - 1) * standard_error``.
 
@@ -157,9 +177,7 @@ def mean_t(values: npt.ArrayLike, *, confidence: float = 0.95, clusters: Iterabl
     """
     confidence = checked_confidence(confidence)
     items = checked_values(values)
-    mean, deviations = mean_and_deviations(items)
-    if clusters is not None:
-        deviations = deviations_of_clusters(deviations, checked_clusters(clusters, items.size)[0])
+    mean, deviations = mean_and_deviations(items, cluster_numbers(clusters, items.size))
     method, n = "t" if clusters is None else "clustered t", deviations.size
     standard_deviation = root_mean_square(deviations) * math.sqrt(n / (n - 1))
     standard_error = standard_deviation / math.sqrt(n)
@@ -186,9 +204,8 @@ def share(successes: int, n: int, *, confidence: float = 0.95) -> Inference:
     successes = checked_count(successes, "successes", least=0)
     if successes > n:
         raise ValueError(f"successes was {successes} of n = {n}; expected no more successes than items.")
-    return infer(
-        BinomialTails(successes, n), confidence, estimate=successes / n, method="clopper-pearson", n=n, is_exact=True
-    )
+    tails = BinomialTails(successes, n - successes)
+    return infer(tails, confidence, estimate=successes / n, method="clopper-pearson", n=n, is_exact=True)
 
 
 def share_of_clusters(outcomes: npt.ArrayLike, clusters: Iterable[Hashable], *, confidence: float = 0.95) -> Inference:
@@ -216,7 +233,7 @@ def share_of_clusters(outcomes: npt.ArrayLike, clusters: Iterable[Hashable], *, 
 
 
 @dataclass(frozen=True)
-class StudentTails:
+class StudentTails(Mirrored):
     """Bounds and p-values of the t test of a mean."""
 
     mean: float
@@ -226,42 +243,13 @@ class StudentTails:
     def low(self, confidence: float) -> float:
         return self.mean - float(stats.t.ppf(confidence, self.degrees_of_freedom)) * self.standard_error
 
-    def high(self, confidence: float) -> float:
-        return -self._negated().low(confidence)
-
     def p_at_least(self, threshold: float) -> float:
         if self.standard_error == 0:
             return 0.0 if self.mean >= threshold else 1.0
         return float(stats.t.sf((self.mean - threshold) / self.standard_error, self.degrees_of_freedom))
 
-    def p_at_most(self, threshold: float) -> float:
-        return self._negated().p_at_least(-threshold)
-
-    def _negated(self) -> "StudentTails":
+    def negated(self) -> "StudentTails":
         return StudentTails(-self.mean, self.standard_error, self.degrees_of_freedom)
-
-
-@dataclass(frozen=True)
-class BinomialTails:
-    """Bounds and p-values of the exact binomial test of a share."""
-
-    successes: int
-    n: int
-
-    def low(self, confidence: float) -> float:
-        failures = self.n - self.successes
-        return float(stats.beta.ppf(1 - confidence, self.successes, failures + 1)) if self.successes else 0.0
-
-    def high(self, confidence: float) -> float:
-        failures = self.n - self.successes
-        return float(stats.beta.isf(1 - confidence, self.successes + 1, failures)) if failures else 1.0
-
-    def p_at_least(self, threshold: float) -> float:
-        # A share is at least 0 by definition, so there is nothing to prove, and it never exceeds 1.
-        return 0.0 if threshold <= 0 else float(stats.binom.sf(self.successes - 1, self.n, min(threshold, 1)))
-
-    def p_at_most(self, threshold: float) -> float:
-        return 0.0 if threshold >= 1 else float(stats.binom.cdf(self.successes, self.n, max(threshold, 0)))
 
 
 @dataclass(frozen=True)
@@ -286,16 +274,40 @@ class ClusteredBinomialTails:
         return ClusteredBinomialTails(self.failures, self.successes).p_at_least(1 - threshold)
 
 
-def mean_and_deviations(items: FloatArray) -> tuple[float, FloatArray]:
-    """The mean, and each value minus the mean. Equal values have deviations of exactly 0."""
+def cluster_numbers(clusters: Iterable[Hashable] | None, items: int) -> Clusters | None:
+    """The cluster of each item as a number from 0 on, shape (items,); None without clusters."""
+    return None if clusters is None else checked_clusters(clusters, items)[0]
+
+
+@dataclass(frozen=True)
+class BinomialTails(ClusteredBinomialTails):
+    """Bounds and p-values of the exact binomial test of a share, for whole numbers."""
+
+    successes: int
+    failures: int
+
+    def p_at_least(self, threshold: float) -> float:
+        # A share is at least 0 by definition, so there is nothing to prove, and it never exceeds 1.
+        n = self.successes + self.failures
+        return 0.0 if threshold <= 0 else float(stats.binom.sf(self.successes - 1, n, min(threshold, 1)))
+
+    def p_at_most(self, threshold: float) -> float:
+        n = self.successes + self.failures
+        return 0.0 if threshold >= 1 else float(stats.binom.cdf(self.successes, n, max(threshold, 0)))
+
+
+def mean_and_deviations(items: FloatArray, clusters: Clusters | None = None) -> tuple[float, FloatArray]:
+    """The mean over items, and the deviation of each independent unit from it. Equal values have deviations of exactly 0."""
     if items.min() == items.max():
         # In floating point the mean of 0.1, 0.1 and 0.1 is not 0.1, which would leave a spread of rounding errors.
-        return float(items[0]), np.zeros_like(items)
-    mean = float(items.mean())
-    return mean, items - mean
+        mean, deviations = float(items[0]), np.zeros_like(items)
+    else:
+        mean = float(items.mean())
+        deviations = items - mean
+    return mean, deviations if clusters is None else deviations_of_clusters(deviations, clusters)
 
 
-def deviations_of_clusters(deviations: FloatArray, cluster_of_item: npt.NDArray[np.intp]) -> FloatArray:
+def deviations_of_clusters(deviations: FloatArray, cluster_of_item: Clusters) -> FloatArray:
     """One deviation per cluster c of G, shape (G,): (G - 1) * (mean - mean without c).
 
     The formula of :func:`mean_t` for clusters is then the plain one, over clusters instead of items. For a cluster of one

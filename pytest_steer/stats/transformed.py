@@ -22,8 +22,17 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
-from ._arguments import FloatArray, checked_clusters, checked_confidence, checked_values
-from .intervals import Inference, StudentTails, Tails, deviations_of_clusters, infer, mean_and_deviations, root_mean_square
+from ._arguments import FloatArray, checked_confidence, checked_values
+from .intervals import (
+    Inference,
+    Mirrored,
+    StudentTails,
+    Tails,
+    cluster_numbers,
+    infer,
+    mean_and_deviations,
+    root_mean_square,
+)
 
 # Below it the cubic is a straight line in double precision, and its inverse divides by the skewness.
 _NO_SKEWNESS = 1e-6
@@ -47,9 +56,7 @@ def mean_transformed_t(
     """
     confidence = checked_confidence(confidence)
     items = checked_values(values)
-    mean, deviations = mean_and_deviations(items)
-    if clusters is not None:
-        deviations = deviations_of_clusters(deviations, checked_clusters(clusters, items.size)[0])
+    mean, deviations = mean_and_deviations(items, cluster_numbers(clusters, items.size))
     n, spread = deviations.size, root_mean_square(deviations)
     standard_deviation = spread * math.sqrt(n / (n - 1))
     tails: Tails = StudentTails(mean, 0.0, n - 1)
@@ -87,8 +94,8 @@ def is_clearly_skewed(skewness: float, n: int) -> bool:
 
 
 @dataclass(frozen=True)
-class TransformedTails:
-    """Bounds and p-values of the transformed t test of a mean. Only the lower side is written out."""
+class TransformedTails(Mirrored):
+    """Bounds and p-values of the transformed t test of a mean."""
 
     mean: float
     standard_deviation: float
@@ -101,9 +108,6 @@ class TransformedTails:
             at = 3 * (float(np.cbrt(1 + self.skewness * at)) - 1) / self.skewness
         return self.mean - self.standard_deviation * max(at, 0.0)
 
-    def high(self, confidence: float) -> float:
-        return -self._negated().low(confidence)
-
     def p_at_least(self, threshold: float) -> float:
         if math.isinf(threshold):
             return 0.0 if threshold < 0 else 1.0
@@ -112,8 +116,5 @@ class TransformedTails:
         p_value = float(stats.t.sf(math.sqrt(self.n) * transformed, self.n - 1))
         return p_value if threshold <= self.mean else max(p_value, 0.5)
 
-    def p_at_most(self, threshold: float) -> float:
-        return self._negated().p_at_least(-threshold)
-
-    def _negated(self) -> "TransformedTails":
+    def negated(self) -> "TransformedTails":
         return TransformedTails(-self.mean, self.standard_deviation, -self.skewness, self.n)

@@ -57,52 +57,26 @@ def weighted_tails(change: FloatArray, weight: FloatArray) -> WiderTails:
     return wider_tails(mean_t(change * weight / weight.mean()), lost, gained, effective_n(weight))
 
 
-def change_difference(differences: npt.ArrayLike, *, confidence: float = 0.95) -> Inference:
+def change_difference(
+    differences: npt.ArrayLike, *, clusters: Sequence[Hashable] | None = None, confidence: float = 0.95
+) -> Inference:
     """Bounds of the mean of differences between two runs of which each is a change itself: lost (1), gained (-1) or neither (0).
 
     Args:
-        differences: -2, -1, 0, 1 or 2, one per unit. confidence: of each bound by itself.
+        differences: -2, -1, 0, 1 or 2, one per unit. clusters: one label per unit, where units are related. confidence: of each bound by itself.
 
     Each bound is the wider of Student's t and twice the exact paired bound of half the differences, in which a half counts as half a
-    unit: of all values between -1 and 1 with these positive and negative parts, whole ones vary most.
+    unit: of all values between -1 and 1 with these positive and negative parts, whole ones vary most. With clusters, t is over clusters and
+    the exact bound at as many units as are independent at least, as in :func:`share_difference_of_clusters`.
 
     Raises:
-        ValueError: fewer than two units, or other differences.
+        ValueError: fewer than two units or clusters, or other differences.
     """
     change = checked_values(differences)
     if not np.isin(change, (-2.0, -1.0, 0.0, 1.0, 2.0)).all():
         raise ValueError("differences of changes are -2, -1, 0, 1 or 2")
-    lost, gained = (float(np.maximum(sign * change, 0).mean()) / 2 for sign in (1, -1))
-    by_t = mean_t(change / 2, confidence=confidence)
-    return _inferred(
-        wider_tails(by_t, lost, gained, len(change), scale=2.0), confidence, len(change), "paired exact, of changes"
-    )
-
-
-def change_difference_of_clusters(
-    differences: npt.ArrayLike, clusters: Sequence[Hashable], *, confidence: float = 0.95
-) -> Inference:
-    """The bounds of :func:`change_difference` of units that are related within clusters.
-
-    Args:
-        differences: -2, -1, 0, 1 or 2, one per unit. clusters: one label per unit.
-
-    Each bound is the wider of t over clusters and the exact paired bound at as many units as are independent at least, as in
-    :func:`share_difference_of_clusters`.
-
-    Raises:
-        ValueError: fewer than two clusters, or other differences.
-    """
-    change = checked_values(differences)
-    if not np.isin(change, (-2.0, -1.0, 0.0, 1.0, 2.0)).all():
-        raise ValueError("differences of changes are -2, -1, 0, 1 or 2")
-    by_t = mean_t(change / 2, confidence=confidence, clusters=clusters)
-    sizes = np.unique(np.asarray(clusters), return_counts=True)[1]
-    lost, gained = (float(np.maximum(sign * change, 0).mean()) / 2 for sign in (1, -1))
-    independent = change.size**2 / float((sizes.astype(float) ** 2).sum())
-    return _inferred(
-        wider_tails(by_t, lost, gained, independent, scale=2.0), confidence, by_t.n, "clustered paired, of changes"
-    )
+    method = "paired exact, of changes" if clusters is None else "clustered paired, of changes"
+    return _of_units(change, clusters, confidence, method, scale=2.0)
 
 
 def share_difference_of_clusters(
@@ -122,11 +96,17 @@ def share_difference_of_clusters(
     change = checked_values(changes)
     if not np.isin(change, (-1.0, 0.0, 1.0)).all():
         raise ValueError("changes are -1, 0 or 1")
-    by_t = mean_t(change, confidence=confidence, clusters=clusters)
-    sizes = np.unique(np.asarray(clusters), return_counts=True)[1]
-    lost, gained = (float((change == sign).mean()) for sign in (1, -1))
-    independent = change.size**2 / float((sizes.astype(float) ** 2).sum())
-    return _inferred(wider_tails(by_t, lost, gained, independent), confidence, by_t.n, "clustered paired")
+    return _of_units(change, clusters, confidence, "clustered paired")
+
+
+def _of_units(
+    change: FloatArray, clusters: Sequence[Hashable] | None, confidence: float, method: str, *, scale: float = 1.0
+) -> Inference:
+    """The wider of t and the exact paired bound of changes between -scale and scale."""
+    by_t = mean_t(change / scale, confidence=confidence, clusters=clusters)
+    lost, gained = (float(np.maximum(sign * change, 0).mean()) / scale for sign in (1, -1))
+    independent = change.size if clusters is None else effective_n(np.unique(np.asarray(clusters), return_counts=True)[1])
+    return _inferred(wider_tails(by_t, lost, gained, independent, scale=scale), confidence, by_t.n, method)
 
 
 def wider_tails(by_t: Inference, lost: float, gained: float, n: float, *, scale: float = 1.0) -> WiderTails:
@@ -136,9 +116,11 @@ def wider_tails(by_t: Inference, lost: float, gained: float, n: float, *, scale:
         scale: of the statistic, in units of both.
     """
     whole = max(1, math.floor(n + 1e-9))
-    lost, gained = lost * whole, gained * whole
-    far = PairedTails(_up(lost), min(_down(gained), whole - _up(lost)), whole)
-    near = PairedTails(min(_down(lost), whole - _up(gained)), _up(gained), whole)
+    (fewer_lost, more_lost), (fewer_gained, more_gained) = (
+        (math.floor(count + 1e-9), math.ceil(count - 1e-9)) for count in (lost * whole, gained * whole)
+    )
+    far = PairedTails(more_lost, min(fewer_gained, whole - more_lost), whole)
+    near = PairedTails(min(fewer_lost, whole - more_gained), more_gained, whole)
     return WiderTails(by_t, far, near, scale)
 
 
@@ -178,11 +160,3 @@ def _inferred(tails: WiderTails, confidence: float, n: int, method: str) -> Infe
         n=n,
         standard_deviation=None if deviation is None else tails.scale * deviation,
     )
-
-
-def _up(count: float) -> int:
-    return math.ceil(count - 1e-9)
-
-
-def _down(count: float) -> int:
-    return math.floor(count + 1e-9)
