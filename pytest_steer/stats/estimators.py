@@ -13,6 +13,7 @@ from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
 
+from ..core.clusters import clusters_of
 from ..core.evidence import Direction
 from ._arguments import FloatArray
 from .bootstrap import mean_bootstrap
@@ -329,9 +330,9 @@ class Worst(_Around):
         labels, found = np.array(self.parts, dtype=object), {}
         for part in dict.fromkeys(self.parts):
             own = labels == part
-            together = None if clusters is None else [one for one, here in zip(clusters, own, strict=True) if here]
-            if together is not None and len(set(together)) == len(together):
-                together = None
+            together = (
+                None if clusters is None else clusters_of([one for one, here in zip(clusters, own, strict=True) if here])
+            )
             found[part] = self._of(part).infer(values[own], together, confidence=confidence, direction=direction)
         return found
 
