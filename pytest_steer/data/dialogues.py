@@ -9,8 +9,9 @@ from os import PathLike
 from typing import Any
 
 from ..core.errors import DataError
-from .formats.entries import entries, file_of, has_entries, text_lines
-from .formats.shapes import check_columns, item_of, show
+from ..core.evidence import Json
+from .formats.entries import each_made, entries, file_of, has_entries, read_again, text_lines
+from .formats.shapes import check_columns, item_of, others_of, show
 from .items import ContrastItem, check_text
 from .likeness import normal_form
 from .transcripts import check_messages, check_tools, name_of, text_of
@@ -38,8 +39,8 @@ class Dialogue:
     """
 
     turns: tuple[str, ...] = ()
-    messages: tuple[dict[str, Any], ...] = field(default=(), hash=False)
-    tools: tuple[dict[str, Any], ...] = field(default=(), hash=False)
+    messages: tuple[Json, ...] = field(default=(), hash=False)
+    tools: tuple[Json, ...] = field(default=(), hash=False)
     id: str = field(default="", compare=False)
     cluster: str | None = field(default=None, compare=False)
     meta: dict[str, object] = field(default_factory=dict, compare=False, hash=False, repr=False)
@@ -97,7 +98,7 @@ class Dialogue:
         """All that the user says, in order: in the transcript and in the turns."""
         return (*(message["content"] for message in self.messages if message["role"] == "user"), *self.turns)
 
-    def tool(self, name: str) -> dict[str, Any] | None:
+    def tool(self, name: str) -> Json | None:
         """The description of the tool of that name, or None."""
         return next((tool for tool in self.tools if name_of(tool) == name), None)
 
@@ -109,9 +110,6 @@ class Dialogues(Units[Dialogue]):
 
     def content_of(self, entry: Dialogue) -> object:
         return [entry.turns, entry.messages, entry.tools]
-
-    def form_of(self, entry: Dialogue) -> tuple[str, ...]:
-        return entry.form
 
     def labels(self) -> Sequence[Hashable]:
         return [place if own.cluster is None else own.cluster for place, own in enumerate(self)]
@@ -166,17 +164,9 @@ def read_prompts(path: str | PathLike[str], *, columns: Mapping[str, str] | None
         DataError: the file is missing, is not valid, holds no prompts, or one of its entries is wrong, with its line, row or index.
     """
     file, names = file_of(path), check_columns(columns)
-    found = []
     rows = entries(file) if has_entries(file) else ((f"line {n}", line) for n, line in enumerate(text_lines(file), 1))
-    for number, (where, entry) in enumerate(rows):
-        try:
-            found.append(Dialogue(**{"id": str(number), **dialogue_fields(entry, names)}))
-        except DataError as error:
-            raise DataError(f"{file}: {where}: {error}") from None
-    if not found:
-        raise DataError(f"{file}: the file holds no prompts")
-    given = f", columns={names!r}" if names else ""
-    return Dialogues(found, str(path), f"read_prompts({str(path)!r}{given})")
+    found = each_made(rows, file, lambda entry, number: Dialogue(**{"id": number, **_fields(entry, names)}), "prompts")
+    return Dialogues(found, str(path), read_again("read_prompts", path, names))
 
 
 def _dialogue(one: Any) -> Dialogue:
@@ -202,7 +192,7 @@ _SHAPES = (
 )
 
 
-def dialogue_fields(entry: Any, columns: Mapping[str, str]) -> dict[str, Any]:
+def _fields(entry: Any, columns: Mapping[str, str]) -> Json:
     """Keywords of a dialogue.
 
     Args:
@@ -221,7 +211,7 @@ def dialogue_fields(entry: Any, columns: Mapping[str, str]) -> dict[str, Any]:
     tools = _listed(entry["tools"], "tools") if entry.get("tools") is not None else []
     identities = [columns["id"]] if "id" in columns else _IDS
     identity = next((entry[name] for name in identities if entry.get(name) is not None), None)
-    meta = {str(name): value for name, value in entry.items() if name not in (key, "tools", columns.get("id", "id"))}
+    meta = others_of(entry, (key, "tools", columns.get("id", "id")))
     return {
         **_turns(entry, key, columns),
         "tools": tools,
@@ -253,7 +243,7 @@ def _asked_key(entry: Mapping[str, Any], columns: Mapping[str, str]) -> str | No
     raise DataError(f"unknown keys {sorted(map(str, entry))}; {_SHAPES}")
 
 
-def _turns(entry: Mapping[str, Any], key: str | None, columns: Mapping[str, str]) -> dict[str, Any]:
+def _turns(entry: Mapping[str, Any], key: str | None, columns: Mapping[str, str]) -> Json:
     if key is None:
         return {"turns": (item_of(entry, "", columns).question,)}
     value = entry[key]
@@ -269,7 +259,7 @@ def _turns(entry: Mapping[str, Any], key: str | None, columns: Mapping[str, str]
     return {"turns": (value,)}
 
 
-def _last_turn(messages: list[Any], key: str) -> dict[str, Any]:
+def _last_turn(messages: list[Any], key: str) -> Json:
     last = messages[-1] if messages else None
     role = last.get("role") if isinstance(last, Mapping) else None
     if role == "tool":

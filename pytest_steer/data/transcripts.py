@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ..core.errors import DataError
+from ..core.evidence import Json
 from ..core.registry import did_you_mean
 from .items import check_text
 
-Message = dict[str, Any]
+Message = Json
 ROLES = ("system", "user", "assistant", "tool")
 _READ = ("role", "content", "tool_calls", "tool_call_id", "name")
 
@@ -60,7 +61,7 @@ def check_messages(messages: Any) -> tuple[Message, ...]:
     return tuple(found)
 
 
-def check_tools(tools: Any) -> tuple[dict[str, Any], ...]:
+def check_tools(tools: Any) -> tuple[Json, ...]:
     """Descriptions of tools as chat templates take them: ``{type: function, function: {name, description, parameters}}``.
 
     The inner object may stand alone.
@@ -129,7 +130,7 @@ def _content_of(message: Mapping[str, Any], where: str, *, may_lack: bool) -> st
     return str(text)
 
 
-def _calls_of(calls: Any, where: str, before: int) -> list[dict[str, Any]]:
+def _calls_of(calls: Any, where: str, before: int) -> list[Json]:
     found = []
     for index, call in enumerate(_list_of(calls, where)):
         function = call.get("function", call) if isinstance(call, Mapping) else None
@@ -171,8 +172,3 @@ def _plain(value: Any, where: str) -> Any:
         return json.loads(json.dumps(value, allow_nan=False))
     except (TypeError, ValueError) as error:
         raise DataError(f"{where}: {value!r:.60} cannot be written as JSON: {error}") from None
-
-
-def roles_of(messages: Sequence[Message]) -> str:
-    """The roles of messages, for messages."""
-    return ", ".join(message["role"] for message in messages)

@@ -9,7 +9,7 @@ One module per file format registers its reader (``json_file.py``, ``csv_file.py
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -17,10 +17,10 @@ from typing import Any
 from ...core.errors import DataError
 from ...core.registry import discover
 from ..items import Items
-from ..texts import Rule, Texts
+from ..texts import Rule, TextLike, Texts
 from ..texts import leave_out as without
 from .completions import text_of
-from .entries import data_format, entries, file_of, has_entries, text_lines
+from .entries import data_format, each_made, entries, file_of, has_entries, read_again, text_lines
 from .open_assistant import best_replies, is_open_assistant
 from .shapes import TEXT, check_columns, item_of, show
 
@@ -40,20 +40,17 @@ def read_items(path: str | PathLike[str], *, columns: Mapping[str, str] | None =
             has the line (JSON Lines, CSV), the row (Parquet) or the index (JSON) of the entry.
     """
     file, names = file_of(path), check_columns(columns)
-    items = []
-    for number, (where, entry) in enumerate(entries(file)):
-        if is_contrast_texts(entry):
-            raise DataError(
-                f"{file}: expected a list of contrast items, found two lists of texts, which make a vector and test none"
-            )
-        try:
-            items.append(item_of(entry, str(number), names))
-        except DataError as error:
-            raise DataError(f"{file}: {where}: {error}") from None
-    if not items:
-        raise DataError(f"{file}: the file holds no items")
-    given = f", columns={names!r}" if names else ""
-    return Items(items, str(path), f"read_items({str(path)!r}{given})")
+
+    def rows() -> Iterator[tuple[str, Any]]:
+        for where, entry in entries(file):
+            if is_contrast_texts(entry):
+                raise DataError(
+                    f"{file}: expected a list of contrast items, found two lists of texts, which make a vector and test none"
+                )
+            yield where, entry
+
+    items = each_made(rows(), file, lambda entry, number: item_of(entry, number, names), "items")
+    return Items(items, str(path), read_again("read_items", path, names))
 
 
 def read_texts(
@@ -130,15 +127,12 @@ def _texts_of(file: Path, names: Mapping[str, str], chosen: Mapping[str, Any]) -
 
 
 def _entries_as_texts(file: Path, rows: Iterable[tuple[str, Any]], names: Mapping[str, str]) -> Texts:
-    texts, ids, key = [], [], names.get("id", "id")
-    for number, (where, entry) in enumerate(rows):
-        try:
-            texts.append(text_of(entry, names))
-        except DataError as error:
-            raise DataError(f"{file}: {where}: {error}") from None
-        identity = entry.get(key) if isinstance(entry, dict) else None
-        ids.append(str(number if identity is None else identity))
-    return Texts(texts, ids)
+    def made(entry: Any, number: str) -> tuple[TextLike, str]:
+        identity = entry.get(names.get("id", "id")) if isinstance(entry, dict) else None
+        return text_of(entry, names), number if identity is None else str(identity)
+
+    found = each_made(rows, file, made)
+    return Texts([text for text, _ in found], [own for _, own in found])
 
 
 def is_contrast_texts(entry: Any) -> bool:

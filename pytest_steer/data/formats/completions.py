@@ -12,7 +12,7 @@ from typing import Any
 from ...core.errors import DataError
 from ..likeness import normal_form
 from ..texts import Completion, TextLike
-from .shapes import messages_of, show, user_turn
+from .shapes import before_reply, messages_of, show, user_turn
 
 PROMPTS = ("prompt", "question", "instruction", "query")
 COMPLETIONS = ("completion", "response", "answer", "reply", "output", "target")
@@ -90,11 +90,8 @@ def _side(value: Any, name: str, role: str) -> str:
 
 
 def _of_messages(value: list[Any], name: str) -> Completion:
-    messages = messages_of(value, name)
-    if not messages or messages[-1][0] != "assistant":
-        last = f"the last one is the {messages[-1][0]}'s" if messages else "there is none"
-        raise DataError(f"{name!r}: the last message has to be the assistant's, and {last}")
-    return Completion(user_turn(messages[:-1], name, _UNIT), messages[-1][1])
+    before, reply = before_reply(messages_of(value, name), name)
+    return Completion(user_turn(before, name, _UNIT), reply)
 
 
 def _names(entry: Mapping[str, Any]) -> str:

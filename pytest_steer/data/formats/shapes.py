@@ -9,10 +9,11 @@ TruthfulQA (``prompt``, ``correct``, ``incorrect``), preferences, arrays of thre
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from ...core.errors import DataError
+from ...core.evidence import Json
 from ...core.registry import nearest
 from ..items import ContrastItem
 
@@ -66,16 +67,24 @@ def item_of(entry: Any, number: str, columns: Mapping[str, str]) -> ContrastItem
     raise DataError(f"unknown keys {sorted(map(str, entry))}; {_SHAPES}")
 
 
-def _keyed(entry: dict[str, Any], keys: tuple[str, str, str], number: str, id_key: str) -> ContrastItem:
+def _keyed(entry: Json, keys: tuple[str, str, str], number: str, id_key: str) -> ContrastItem:
     question = _field(entry, keys[0], _text)
-    matching = _field(entry, keys[1], _answers)
-    not_matching = _field(entry, keys[2], _answers)
-    meta = {str(key): value for key, value in entry.items() if key not in keys}
-    identity = meta.pop(id_key, None)
-    return ContrastItem(question, matching, not_matching, str(identity if identity is not None else number), meta)
+    matching, not_matching = (_field(entry, key, _answers) for key in keys[1:])
+    return ContrastItem(question, matching, not_matching, *_id_and_others(entry, keys, number, id_key))
 
 
-def _tan(entry: dict[str, Any], number: str) -> ContrastItem:
+def _id_and_others(entry: Json, keys: Sequence[str], number: str, id_key: str = "id") -> tuple[str, Json]:
+    others = others_of(entry, keys)
+    identity = others.pop(id_key, None)
+    return str(identity if identity is not None else number), others
+
+
+def others_of(entry: Json, keys: Iterable[str | None]) -> Json:
+    """What an entry holds under other keys than these."""
+    return {str(key): value for key, value in entry.items() if key not in keys}
+
+
+def _tan(entry: Json, number: str) -> ContrastItem:
     sides = {}
     for side in ("positive", "negative"):
         value = entry[side]
@@ -87,11 +96,11 @@ def _tan(entry: dict[str, Any], number: str) -> ContrastItem:
             raise DataError(f"{side}: {error}") from None
     if sides["positive"][0] != sides["negative"][0]:
         raise DataError("the positive and the negative prompt differ, so their answers cannot be compared on one prompt")
-    meta = {str(key): value for key, value in entry.items() if key not in ("positive", "negative")}
+    meta = others_of(entry, ("positive", "negative"))
     return ContrastItem(sides["positive"][0], sides["positive"][1], sides["negative"][1], number, meta)
 
 
-def _field(entry: dict[str, Any], key: str, read: Callable[[Any], _T]) -> _T:
+def _field(entry: Json, key: str, read: Callable[[Any], _T]) -> _T:
     if key not in entry or entry[key] is None:
         known = {name for keys in _QUESTION_KEYS.values() for name in keys}
         meant = nearest(key, sorted({*map(str, entry)} - known))
@@ -169,12 +178,12 @@ def item_columns(columns: Mapping[str, str]) -> tuple[str, str, str] | None:
 _PREFERENCE_KEYS = ("prompt", "chosen", "rejected")
 
 
-def is_preference(entry: dict[str, Any]) -> bool:
+def is_preference(entry: Json) -> bool:
     """Whether an entry has the keys of preference data."""
     return "chosen" in entry and "rejected" in entry
 
 
-def preference(entry: dict[str, Any], number: str) -> ContrastItem:
+def preference(entry: Json, number: str) -> ContrastItem:
     """The contrast item of a preference: the chosen reply matches, the rejected one does not.
 
     Raises:
@@ -195,9 +204,7 @@ def preference(entry: dict[str, Any], number: str) -> ContrastItem:
         raise DataError(
             "'prompt' is missing, and 'chosen' and 'rejected' hold replies alone, so nothing says what they answer"
         )
-    meta = {str(key): value for key, value in entry.items() if key not in _PREFERENCE_KEYS}
-    identity = meta.pop("id", None)
-    return ContrastItem(asked, (replies[0],), (replies[1],), str(identity if identity is not None else number), meta)
+    return ContrastItem(asked, (replies[0],), (replies[1],), *_id_and_others(entry, _PREFERENCE_KEYS, number))
 
 
 def _prompt(value: Any) -> str | None:
@@ -214,11 +221,8 @@ def _reply(value: Any, side: str) -> tuple[str | None, str]:
         return None, value
     if not isinstance(value, list):
         raise DataError(f"'{side}': expected a text or a list of messages, found a {type(value).__name__}")
-    messages = messages_of(value, side)
-    if not messages or messages[-1][0] != "assistant":
-        last = f"the last one is the {messages[-1][0]}'s" if messages else "there is none"
-        raise DataError(f"'{side}': the last message has to be the assistant's, and {last}")
-    return user_turn(messages[:-1], side) if len(messages) > 1 else None, messages[-1][1]
+    before, reply = before_reply(messages_of(value, side), side)
+    return user_turn(before, side) if before else None, reply
 
 
 def messages_of(value: list[Any], where: str) -> list[tuple[str, str]]:
@@ -233,6 +237,18 @@ def messages_of(value: list[Any], where: str) -> list[tuple[str, str]]:
             raise DataError(f"'{where}': message {index} has to be an object with the texts 'role' and 'content'")
         found.append((message["role"], message["content"]))
     return found
+
+
+def before_reply(messages: list[tuple[str, str]], where: str) -> tuple[list[tuple[str, str]], str]:
+    """The messages before the last one, and the text of that, which is the assistant's.
+
+    Raises:
+        DataError: the last one is another's, or there is none.
+    """
+    if not messages or messages[-1][0] != "assistant":
+        last = f"the last one is the {messages[-1][0]}'s" if messages else "there is none"
+        raise DataError(f"'{where}': the last message has to be the assistant's, and {last}")
+    return messages[:-1], messages[-1][1]
 
 
 def user_turn(messages: list[tuple[str, str]], where: str, unit: str = "a contrast item") -> str:
