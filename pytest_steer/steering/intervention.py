@@ -273,23 +273,27 @@ def check_site(site: str) -> Site:
 def from_recipe(
     recipe: Recipe,
     transform: Transform,
-    *,
-    layers: Iterable[int],
     strength: StrengthMeaning,
-    width: int | None,
+    *,
+    layers: Iterable[int] | None = None,
     vector: SteeringVector | None = None,
     metadata: Mapping[str, Any] | None = None,
 ) -> Intervention:
-    """An intervention that its recipe describes completely, so that its hash is the recipe's; its site is among the options."""
+    """An intervention that its recipe describes completely, so that its hash is the recipe's; its site is among the options.
+
+    Args:
+        layers: by default those of the recipe's tensors, of which the last axis of the first one that has any is the width.
+    """
+    at = {layer for tensors in recipe.by_name().values() for layer in tensors} if layers is None else {*layers}
     return Intervention(
-        layers=tuple(sorted(set(layers))),
+        layers=tuple(sorted(at)),
         transform=transform,
         strength=strength,
         hash=recipe.hash,
         method=method_name(recipe.kind, metadata or {}),
         site=check_site(recipe.options.get("site", "block")),
         durable=True,
-        width=width,
+        width=next(tensor.shape[-1] for tensor in recipe.tensors.values() if tensor.ndim),
         vector=vector,
         metadata=dict(metadata or {}),
         recipe=recipe,

@@ -134,7 +134,7 @@ def _with_recipe(found: Intervention, name: str, given: inspect.BoundArguments) 
     options = {}
     for key, value in [("direction", vector), *others]:
         if isinstance(value, SteeringVector):
-            tensors |= by_layer(key, value.directions)
+            tensors |= by_layer(**{key: value.directions})
         else:
             options[key] = value
     try:

@@ -77,9 +77,9 @@ def operation(recipe: Recipe) -> str:
     return f"{operation(recipe.inside('inner'))}, {does}" if "inner" in recipe.options else does
 
 
-def by_layer(name: str, tensors: Mapping[int, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """{``name.LAYER``: tensor}."""
-    return {f"{name}.{layer}": tensor for layer, tensor in tensors.items()}
+def by_layer(**named: Mapping[int, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """{``name.LAYER``: tensor} of {layer: tensor} by name."""
+    return {f"{name}.{layer}": tensor for name, tensors in named.items() for layer, tensor in tensors.items()}
 
 
 def as_vector(directions: Directions) -> SteeringVector:
@@ -97,7 +97,7 @@ def as_vector(directions: Directions) -> SteeringVector:
 def units(vector: SteeringVector) -> dict[int, torch.Tensor]:
     """{layer: direction of length 1}. What has it to float32 rounding is left to the last bit, so that reading back what was
     written changes nothing."""
-    norms = {layer: float(direction.double().norm()) for layer, direction in vector.directions.items()}
+    norms = vector.norms
     return {
         layer: d if abs(norms[layer] - 1) < 1e-6 else (d.double() / norms[layer]).float()
         for layer, d in vector.directions.items()

@@ -1,8 +1,7 @@
 """Readers of the files in which the field keeps contrast items and texts.
 
 One module per file format registers its reader (``json_file.py``, ``csv_file.py``, ``parquet_file.py``), which takes the file apart.
-``shapes.py`` and ``preferences.py`` make a contrast item of an entry, ``completions.py`` and ``open_assistant.py`` texts;
-``columns.py`` holds the names that a user gives to them.
+``shapes.py`` makes contrast items and texts of entries, by the names that a user gives to them; ``open_assistant.py`` makes texts.
 ``docs/data.md`` has the table of shapes.
 """
 
@@ -12,17 +11,17 @@ import itertools
 from collections.abc import Iterable, Iterator, Mapping
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 from ...core.errors import DataError
 from ...core.registry import discover
+from ...core.sources import BUILTIN_FOLDER
 from ..items import Items
 from ..texts import Rule, TextLike, Texts
 from ..texts import leave_out as without
-from .completions import text_of
 from .entries import data_format, each_made, entries, file_of, has_entries, read_again, text_lines
 from .open_assistant import best_replies, is_open_assistant
-from .shapes import TEXT, check_columns, item_of, show
+from .shapes import TEXT, check_columns, item_of, show, text_of
 
 __all__ = ["data_format", "entries", "has_entries", "is_contrast_texts", "read_contrast_texts", "read_items", "read_texts"]
 
@@ -160,3 +159,34 @@ def read_contrast_texts(path: str | PathLike[str]) -> tuple[list[str], list[str]
                 raise DataError(f"{file}: {side}[{index}]: expected a text, found {show(text)}")
         sides.append(list(texts))
     return sides[0], sides[1]
+
+
+Reading = Literal["open", "lettered"]
+
+SAFETY_SUITE = ("safety_refuses", "safety_answers")
+"""Of the first the matching answer refuses, of the second it helps; see docs/builtin-corpus.md."""
+
+_OPEN = {"question": "request", "matching": "open_matching", "not_matching": "open_not_matching"}
+
+
+def safety_items(reading: Reading = "open") -> dict[str, Items]:
+    """The shipped safety items by the name of their file.
+
+    Args:
+        reading: ``open``: the request alone, and the answers in words. ``lettered``: the request with two options, answered by a
+            letter.
+
+    Raises:
+        DataError: an unknown reading.
+    """
+    if reading not in get_args(Reading):
+        raise DataError(f"safety items are read as {' or '.join(get_args(Reading))}, not {reading!r}")
+    columns = _OPEN if reading == "open" else None
+    return {
+        name: Items(
+            read_items(BUILTIN_FOLDER / f"{name}.json", columns=columns),
+            f"{name} ({reading})",
+            f"safety_items({reading!r})[{name!r}]",
+        )
+        for name in SAFETY_SUITE
+    }

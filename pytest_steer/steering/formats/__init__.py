@@ -16,8 +16,7 @@ from ...core.errors import VectorError
 from ...core.file_formats import FileFormat, format_of, reading, suffixes_of
 from ...core.registry import discover
 from ..directions import Directions
-from .kinds import Stored, source, vector_format
-from .layers import Layer, check_rows, numbered, place, wanted_layers
+from .kinds import Layer, Stored, check_rows, numbered, place, source, vector_format, wanted_layers
 from .torch_file import read_folder
 
 __all__ = ["Stored", "read_vector", "source", "vector_format", "write_vector"]

@@ -21,8 +21,7 @@ import torch
 
 from ...core.errors import VectorError
 from ..directions import Directions
-from .kinds import Stored, layer_number, source, vector_format
-from .layers import restored
+from .kinds import Stored, layer_number, restored, source, vector_format
 from .safetensors_file import checksum, read_record, record_text, verify
 
 ARCHITECTURES = ("controlvector", "steeringvector")

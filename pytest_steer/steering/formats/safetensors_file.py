@@ -21,8 +21,7 @@ import torch
 from ...core.errors import VectorError
 from ...core.file_formats import write_whole
 from ..directions import LAYER_CONVENTION, Directions, checked_directions, hash_of, norms_of
-from .kinds import Stored, checked, layer_number, vector_format
-from .layers import by_names, restored
+from .kinds import Stored, by_names, checked, layer_number, restored, vector_format
 
 FORMAT = "pytest-steer/vector/1"
 _INTERVENTION = "pytest-steer/intervention/"

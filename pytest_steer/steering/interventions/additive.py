@@ -36,7 +36,7 @@ def add(vector: SteeringVector, *, site: Site = "block") -> Intervention:
         width=vector.width,
         vector=vector,
         metadata=vector.metadata,
-        recipe=Recipe("add", {"site": site}, by_layer("direction", vector.directions)),
+        recipe=Recipe("add", {"site": site}, by_layer(direction=vector.directions)),
     )
 
 
@@ -84,15 +84,8 @@ def add_at_unit_norm(vector: Directions, *, site: Site = "block") -> Interventio
 
 
 def _keeping_norm(kind: str, vector: SteeringVector, transform: Transform, site: Site) -> Intervention:
-    return from_recipe(
-        Recipe(kind, {"site": site}, by_layer("direction", vector.directions)),
-        transform,
-        layers=vector.layers,
-        strength="linear",
-        width=vector.width,
-        vector=vector,
-        metadata=vector.metadata,
-    )
+    recipe = Recipe(kind, {"site": site}, by_layer(direction=vector.directions))
+    return from_recipe(recipe, transform, "linear", vector=vector, metadata=vector.metadata)
 
 
 def as_intervention(steering: SteeringVector | Intervention) -> Intervention:

@@ -44,14 +44,8 @@ def affine(
         h = wide(hidden)
         return h + strength.to(h.dtype) * (h @ changes.at(layer, h).T + offsets.at(layer, h))
 
-    return from_recipe(
-        Recipe("affine", {"site": site}, by_layer("weight", weights) | by_layer("bias", biases)),
-        transform,
-        layers=weights,
-        strength="interpolated",
-        width=width,
-        metadata=metadata,
-    )
+    recipe = Recipe("affine", {"site": site}, by_layer(weight=weights, bias=biases))
+    return from_recipe(recipe, transform, "interpolated", metadata=metadata)
 
 
 @restores("affine", does="mapped affinely")

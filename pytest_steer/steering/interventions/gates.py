@@ -63,7 +63,7 @@ def gated_by_condition(
     placed = Placed(vector.directions)
     option, tensors = _recipe_of(inner).as_option("inner")
     options = {"inner": option, "threshold": float(threshold), "fires": fires, "include_first": include_first}
-    recipe = Recipe("gated_by_condition", options, tensors | by_layer("condition", vector.directions))
+    recipe = Recipe("gated_by_condition", options, tensors | by_layer(condition=vector.directions))
 
     def decide(hidden: torch.Tensor, prompt: torch.Tensor) -> torch.Tensor:
         h = wide(hidden)
@@ -90,9 +90,7 @@ def gated_by_condition(
         return inner.apply(hidden, strength[..., 0], on.expand(hidden.shape[:2]), layer, rows)
 
     layers, reads = (at, *inner.layers), tuple(sorted({at, *inner.reads} - set(inner.changes)))
-    made = from_recipe(
-        recipe, transform, layers=layers, strength=inner.strength, width=vector.width, metadata=inner.metadata
-    )
+    made = from_recipe(recipe, transform, inner.strength, layers=layers, metadata=inner.metadata)
     return replace(made, looks="row", reads=reads, rests=True, durable=inner.durable)
 
 
@@ -135,8 +133,8 @@ def gated_by_probe(
         on = h @ placed.at(layer, h) + placed_bias.at(layer, h) > 0
         return inner.apply(hidden, strength[..., 0], on, layer, rows)
 
-    recipe = Recipe("gated_by_probe", {"inner": option}, tensors | by_layer("weight", weights) | by_layer("bias", biases))
-    made = from_recipe(recipe, transform, layers=inner.layers, strength=inner.strength, width=width, metadata=inner.metadata)
+    recipe = Recipe("gated_by_probe", {"inner": option}, tensors | by_layer(weight=weights, bias=biases))
+    made = from_recipe(recipe, transform, inner.strength, layers=inner.layers, metadata=inner.metadata)
     return replace(made, site=inner.site, looks=inner.looks, reads=inner.reads, rests=True, durable=inner.durable)
 
 

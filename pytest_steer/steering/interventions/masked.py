@@ -59,14 +59,8 @@ def with_masks(masks: Mapping[int, torch.Tensor], site: Site, metadata: Mapping[
         h = wide(hidden)
         return h + strength.to(h.dtype) * h * placed.at(layer, h)
 
-    return from_recipe(
-        Recipe("masked", {"site": site}, by_layer("mask", vector.directions)),
-        transform,
-        layers=vector.layers,
-        strength="linear",
-        width=vector.width,
-        metadata=metadata,
-    )
+    recipe = Recipe("masked", {"site": site}, by_layer(mask=vector.directions))
+    return from_recipe(recipe, transform, "linear", metadata=metadata)
 
 
 @restores("masked", does="elements scaled")

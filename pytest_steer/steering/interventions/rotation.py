@@ -49,13 +49,8 @@ def rotate(
         moved = torch.stack([less * first - sine * second, sine * first + less * second], dim=-1)
         return h + moved @ basis
 
-    return from_recipe(
-        Recipe("rotate", {"angle": float(angle), "site": site}, by_layer("plane", bases)),
-        transform,
-        layers=bases,
-        strength="angle",
-        width=width,
-    )
+    recipe = Recipe("rotate", {"angle": float(angle), "site": site}, by_layer(plane=bases))
+    return from_recipe(recipe, transform, "angle")
 
 
 @intervention("rotate", does="rotated")
