@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from ..core.evidence import Json
 from .likeness import NEAR, hash_of, normal_form, short_hash, without_order, words_of
 
 FORM = 2
@@ -52,7 +53,7 @@ class Known:
         return self.same + self.within
 
 
-def traces(texts: Sequence[str], seen: Seen = "questions", *, answers: Iterable[str] = ()) -> dict[str, Any]:
+def traces(texts: Sequence[str], seen: Seen = "questions", *, answers: Iterable[str] = ()) -> Json:
     """What a vector's record keeps of the questions or texts that it is made from, for :func:`known_in`.
 
     Args:

@@ -9,6 +9,7 @@ from typing import Any
 
 from ..core import registry
 from ..core.errors import DataError
+from ..core.evidence import Json
 from ..data import ContrastItem, Items, as_items
 from .conversation import Turn
 from .formats import PromptFormat, Setting
@@ -85,7 +86,7 @@ class Context:
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
         printer.text(repr(self))  # what Hypothesis and IPython print, instead of all fields
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> Json:
         """The axes that are not as given, as JSON values. ``Context.from_dict`` makes the same context from them.
 
         The items that few-shot examples are drawn from are not in it: pass them to ``from_dict`` again.

@@ -9,14 +9,14 @@ import itertools
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from ..core.errors import ModelError
+from ..core.evidence import Json
 
-Message = dict[str, Any]
+Message = Json
 Turn = tuple[str, str]
 """What a user said, and the reply."""
-Tools = tuple[dict[str, Any], ...]
+Tools = tuple[Json, ...]
 Render = Callable[..., str]
 """(messages, add_generation_prompt, **settings of the template) -> text."""
 
@@ -27,7 +27,7 @@ _PART = "'type': 'text'"
 _BY_CHANCE = 24
 _QUESTION, _PROMPT = "question0asked", "system0prompt"
 # Templates for tools or documents alone need lists of them, and empty lists will do.
-_DOCUMENTS: tuple[dict[str, Any], ...] = ({}, {"tools": [], "documents": []})
+_DOCUMENTS: tuple[Json, ...] = ({}, {"tools": [], "documents": []})
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Conversation:
 
     render: Render
     messages: list[Message]
-    settings: dict[str, Any]
+    settings: Json
     question: str
     system: str | None
     tools: Tools = ()
@@ -261,7 +261,7 @@ def _with_calls(messages: list[Message], numbered: bool, as_text: bool) -> list[
     return found
 
 
-def _with_words(call: dict[str, Any], word: Callable[[str], str]) -> dict[str, Any]:
+def _with_words(call: Json, word: Callable[[str], str]) -> Json:
     """A call with a word as its name and, where it has arguments, as the first of them."""
     function, name = call["function"], word("a call of a tool")
     arguments = function["arguments"]

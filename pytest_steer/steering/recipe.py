@@ -13,6 +13,7 @@ import torch
 
 from ..core import registry
 from ..core.errors import VectorError
+from ..core.evidence import Json
 from .vector import SteeringVector
 
 Directions = SteeringVector | Mapping[int, torch.Tensor]
@@ -65,7 +66,7 @@ class Recipe:
         own = {full.removeprefix(prefix): tensor for full, tensor in self.tensors.items() if full.startswith(prefix)}
         return Recipe(inner["kind"], inner["options"], own)
 
-    def as_option(self, name: str) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
+    def as_option(self, name: str) -> tuple[Json, dict[str, torch.Tensor]]:
         """The recipe as the option ``name`` of another one, and its tensors as they are called there."""
         return {"kind": self.kind, "options": dict(self.options)}, {f"{name}.{n}": t for n, t in self.tensors.items()}
 

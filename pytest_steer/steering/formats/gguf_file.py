@@ -20,6 +20,7 @@ import numpy as np
 import torch
 
 from ...core.errors import VectorError
+from ...core.evidence import Json
 from ..directions import Directions
 from .kinds import Stored, layer_number, restored, source, vector_format
 from .safetensors_file import checksum, read_record, record_text, verify
@@ -86,7 +87,7 @@ def read(file: Path) -> Stored:
     record, given = _text(reader, _RECORD), _text(reader, _SHA256)
     if record is None and given is None:
         hint = _text(reader, f"{architecture}.model_hint")
-        about: dict[str, Any] = {} if hint is None else {"model_hint": hint}
+        about: Json = {} if hint is None else {"model_hint": hint}
         about["highest"] = max(layer for layer in directions if layer is not None)
         return Stored(directions, source(f"GGUF control vector ({architecture})", LAYERS, **about))
     if record is None or given is None:

@@ -14,6 +14,7 @@ from typing import Any, Literal, TypeVar, get_args
 import torch
 
 from ...core.errors import VectorError
+from ...core.evidence import Json
 from ...core.file_formats import format_decorator
 from ..directions import Directions
 
@@ -38,7 +39,7 @@ class Stored:
     numbering: Numbering = "said"
 
 
-def source(format: str, layers: str, **more: Any) -> dict[str, Any]:
+def source(format: str, layers: str, **more: Any) -> Json:
     """The metadata of a vector that another program wrote.
 
     Args:

@@ -19,6 +19,7 @@ from typing import Any
 import torch
 
 from ...core.errors import VectorError
+from ...core.evidence import Json
 from ...core.file_formats import write_whole
 from ..directions import LAYER_CONVENTION, Directions, checked_directions, hash_of, norms_of
 from .kinds import Stored, by_names, checked, layer_number, restored, vector_format
@@ -40,7 +41,7 @@ def record_text(directions: Directions, metadata: Mapping[str, Any]) -> str:
         raise VectorError(f"the vector's metadata cannot be written as JSON: {error}") from None
 
 
-def read_record(text: str) -> dict[str, Any]:
+def read_record(text: str) -> Json:
     """The metadata that ``record_text`` wrote.
 
     Raises:
@@ -80,7 +81,7 @@ def verify(found: Stored, record: str, given: str) -> None:
 def write(directions: Directions, metadata: Mapping[str, Any], file: Path) -> None:
     """The same vector and record give the same bytes."""
     record = record_text(directions, metadata)
-    header: dict[str, Any] = {
+    header: Json = {
         "__metadata__": {"format": FORMAT, "sha256": checksum(directions, record), "steering": record},
     }
     start = 0
