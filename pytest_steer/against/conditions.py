@@ -136,7 +136,7 @@ def report_notes(old: Report, new: Report) -> list[str]:
     return notes
 
 
-def _changed(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
+def _changed(before: Mapping[str, object], after: Mapping[str, object]) -> list[str]:
     """A line for each value that both have and that differs."""
     both = [name for name in before if name in after and before[name] != after[name]]
     return [f"{name}: {_shown(before[name])} -> {_shown(after[name])}" for name in both]

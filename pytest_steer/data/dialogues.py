@@ -220,7 +220,7 @@ def _fields(entry: Any, columns: Mapping[str, str]) -> Json:
     }
 
 
-def _asked_key(entry: Mapping[str, Any], columns: Mapping[str, str]) -> str | None:
+def _asked_key(entry: Mapping[str, object], columns: Mapping[str, str]) -> str | None:
     """The key under which stands what is asked; None for a contrast item that has none of its own."""
     named = [columns[key] for key in ("prompt", "question") if key in columns]
     if there := [key for key in named if key in entry]:
@@ -243,7 +243,7 @@ def _asked_key(entry: Mapping[str, Any], columns: Mapping[str, str]) -> str | No
     raise DataError(f"unknown keys {sorted(map(str, entry))}; {_SHAPES}")
 
 
-def _turns(entry: Mapping[str, Any], key: str | None, columns: Mapping[str, str]) -> Json:
+def _turns(entry: Mapping[str, object], key: str | None, columns: Mapping[str, str]) -> Json:
     if key is None:
         return {"turns": (item_of(entry, "", columns).question,)}
     value = entry[key]

@@ -87,7 +87,7 @@ def check_tools(tools: Any) -> tuple[Json, ...]:
     return tuple(found)
 
 
-def name_of(tool: Mapping[str, Any]) -> str:
+def name_of(tool: Json) -> str:
     """The name of a tool, as :func:`check_tools` gives it."""
     return str(tool["function"]["name"])
 
@@ -117,7 +117,7 @@ def _role_of(message: Any, where: str) -> str:
     return str(message["role"])
 
 
-def _content_of(message: Mapping[str, Any], where: str, *, may_lack: bool) -> str:
+def _content_of(message: Mapping[str, object], where: str, *, may_lack: bool) -> str:
     content = message.get("content")
     if may_lack and content in (None, "", []):
         return ""

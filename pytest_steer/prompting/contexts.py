@@ -100,7 +100,7 @@ class Context:
 
     @classmethod
     def from_dict(
-        cls, values: Mapping[str, Any], *, examples: Iterable[ContrastItem] | None = None, axes: Iterable[Axis] = ()
+        cls, values: Mapping[str, object], *, examples: Iterable[ContrastItem] | None = None, axes: Iterable[Axis] = ()
     ) -> Context:
         """The context with these values on its axes, the others as given.
 
@@ -180,7 +180,7 @@ IN_TASK_FORM = Context(template=TASK_TEMPLATE)
 add demonstrations, in the form of ``data.tasks.shots``."""
 
 
-Read = Callable[[Mapping[str, Any]], Context]
+Read = Callable[[Mapping[str, object]], Context]
 """From what ``Context.to_dict`` returns to the context: ``Context.from_dict`` with its axes and examples filled in."""
 
 

@@ -277,7 +277,7 @@ def from_recipe(
     *,
     layers: Iterable[int] | None = None,
     vector: SteeringVector | None = None,
-    metadata: Mapping[str, Any] | None = None,
+    metadata: Mapping[str, object] | None = None,
 ) -> Intervention:
     """An intervention that its recipe describes completely, so that its hash is the recipe's; its site is among the options.
 
@@ -300,7 +300,7 @@ def from_recipe(
     )
 
 
-def method_name(kind: str, metadata: Mapping[str, Any]) -> str:
+def method_name(kind: str, metadata: Mapping[str, object]) -> str:
     """``affine(mimic)``: what is done, and the method that found it."""
     return f"{kind}({metadata['method']})" if metadata.get("method") else kind
 

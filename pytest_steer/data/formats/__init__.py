@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from ...core.errors import DataError
+from ...core.evidence import Json
 from ...core.registry import discover
 from ...core.sources import BUILTIN_FOLDER
 from ..items import Items
@@ -97,7 +98,7 @@ def read_texts(
         raise DataError(f"{file}: {error}") from None
 
 
-def _texts_of(file: Path, names: Mapping[str, str], chosen: Mapping[str, Any]) -> Texts:
+def _texts_of(file: Path, names: Mapping[str, str], chosen: Json) -> Texts:
     own = {name: where for name, where in names.items() if name in (*TEXT, "id")}
     if not has_entries(file):
         if own.keys() - {"id"}:

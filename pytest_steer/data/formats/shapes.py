@@ -322,7 +322,7 @@ def _plain(value: Any, name: str, entry: Any) -> str:
     return value
 
 
-def _only(entry: Mapping[str, Any], known: tuple[str, ...], what: str) -> str | None:
+def _only(entry: Mapping[str, object], known: tuple[str, ...], what: str) -> str | None:
     found = [name for name in known if name in entry]
     if len(found) > 1:
         raise DataError(
@@ -351,11 +351,11 @@ def _of_messages(value: list[Any], name: str) -> Completion:
     return Completion(user_turn(before, name, _UNIT), reply)
 
 
-def _names(entry: Mapping[str, Any]) -> str:
+def _names(entry: Mapping[str, object]) -> str:
     return ", ".join(map(repr, entry))
 
 
-def _which(entry: Mapping[str, Any], prompt: str | None, completion: str | None) -> str:
+def _which(entry: Mapping[str, object], prompt: str | None, completion: str | None) -> str:
     """What to say of an entry whose names tell nothing."""
     if completion is not None:
         return (

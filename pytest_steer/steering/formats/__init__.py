@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
 
 from ...core import registry
 from ...core.errors import VectorError
@@ -25,7 +24,7 @@ discover(__name__, __path__)
 
 
 def read_vector(
-    path: Path, layer: Layer, rows: str | None = None, settings: Mapping[str, Any] = MappingProxyType({})
+    path: Path, layer: Layer, rows: str | None = None, settings: Mapping[str, object] = MappingProxyType({})
 ) -> Stored:
     """What a file, or a folder of per-layer ``.pt`` files, holds at the layers that are asked for.
 
@@ -55,7 +54,7 @@ def read_vector(
         return place(numbered(stored, said), wanted)
 
 
-def write_vector(directions: Directions, metadata: Mapping[str, Any], path: Path) -> None:
+def write_vector(directions: Directions, metadata: Mapping[str, object], path: Path) -> None:
     """Write a vector in the format of the path's suffix.
 
     Raises:

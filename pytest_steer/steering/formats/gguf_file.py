@@ -31,7 +31,7 @@ _RECORD, _SHA256 = "pytest_steer.steering", "pytest_steer.sha256"
 _FLOATS = ("F32", "F16", "F64", "BF16")
 
 
-def write(directions: Directions, metadata: Mapping[str, Any], file: Path) -> None:
+def write(directions: Directions, metadata: Mapping[str, object], file: Path) -> None:
     """As repeng's ``export_gguf`` does (architecture controlvector, its hint and count, float32), and our record next to it."""
     from gguf import GGUFWriter
 
@@ -104,7 +104,7 @@ def _text(reader: Any, key: str) -> str | None:
     return value if isinstance(value, str) else None
 
 
-def _model_hint(metadata: Mapping[str, Any]) -> str:
+def _model_hint(metadata: Mapping[str, object]) -> str:
     """repeng wants one and llama.cpp ignores it."""
     about = metadata.get("source")
     hint = about.get("model_hint") if isinstance(about, dict) else None

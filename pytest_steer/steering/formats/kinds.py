@@ -110,7 +110,7 @@ def layer_number(text: str) -> int | None:
 
 
 Reader = TypeVar("Reader", bound=Callable[..., Stored])
-Writer = Callable[[Directions, Mapping[str, Any], Path], None]
+Writer = Callable[[Directions, Mapping[str, object], Path], None]
 
 
 def vector_format(
@@ -339,7 +339,7 @@ def place(found: Stored, wanted: tuple[int, ...] | None) -> Stored:
     return replace(found, directions={layer: found.directions[layer] for layer in wanted})
 
 
-def check_depth(metadata: Mapping[str, Any], n_layers: int, model: str) -> None:
+def check_depth(metadata: Mapping[str, object], n_layers: int, model: str) -> None:
     """Refuses a vector out of a stack, or of numbered tensors, that does not fit the model's depth.
 
     transformers' ``hidden_states`` have n_layers + 1 entries, the embedding first. A stack of these that is taken as the blocks'

@@ -28,7 +28,7 @@ FORMAT = "pytest-steer/vector/1"
 _INTERVENTION = "pytest-steer/intervention/"
 
 
-def record_text(directions: Directions, metadata: Mapping[str, Any]) -> str:
+def record_text(directions: Directions, metadata: Mapping[str, object]) -> str:
     """The vector's metadata as JSON, with how layers are counted and the norms for people who read the file.
 
     Raises:
@@ -78,7 +78,7 @@ def verify(found: Stored, record: str, given: str) -> None:
         )
 
 
-def write(directions: Directions, metadata: Mapping[str, Any], file: Path) -> None:
+def write(directions: Directions, metadata: Mapping[str, object], file: Path) -> None:
     """The same vector and record give the same bytes."""
     record = record_text(directions, metadata)
     header: Json = {

@@ -273,7 +273,7 @@ def is_steered(content: Any) -> bool:
     )
 
 
-def from_steered(content: Mapping[str, Mapping[str, Any]]) -> Stored:
+def from_steered(content: Mapping[str, Mapping[str, object]]) -> Stored:
     """The vectors times their coefficients, as lm-eval adds them at multiplier 1.
 
     Raises:

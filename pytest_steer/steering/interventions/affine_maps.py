@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import torch
 
@@ -18,7 +17,7 @@ def affine(
     bias: Mapping[int, torch.Tensor],
     *,
     site: Site = "block",
-    metadata: Mapping[str, Any] | None = None,
+    metadata: Mapping[str, object] | None = None,
 ) -> Intervention:
     """h -> W h + b (Singh et al. 2024, arXiv 2402.09631). The strength is interpolated: h + m (W h + b - h).
 
@@ -49,6 +48,6 @@ def affine(
 
 
 @restores("affine", does="mapped affinely")
-def restore(recipe: Recipe, metadata: Mapping[str, Any]) -> Intervention:
+def restore(recipe: Recipe, metadata: Mapping[str, object]) -> Intervention:
     """An affine map of its weights and biases."""
     return affine(recipe.per_layer("weight"), recipe.per_layer("bias"), site=recipe.options["site"], metadata=metadata)

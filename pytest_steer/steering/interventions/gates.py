@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 
@@ -95,7 +95,7 @@ def gated_by_condition(
 
 
 @restores("gated_by_condition", does="where a condition is met")
-def restore_condition(recipe: Recipe, metadata: Mapping[str, Any]) -> Intervention:
+def restore_condition(recipe: Recipe, metadata: Mapping[str, object]) -> Intervention:
     """Another intervention, where the prompt meets a condition."""
     options = {key: value for key, value in recipe.options.items() if key != "inner"}
     return gated_by_condition(restored(recipe.inside("inner"), metadata), recipe.per_layer("condition"), **options)
@@ -139,7 +139,7 @@ def gated_by_probe(
 
 
 @restores("gated_by_probe", does="where a probe says so")
-def restore_probe(recipe: Recipe, metadata: Mapping[str, Any]) -> Intervention:
+def restore_probe(recipe: Recipe, metadata: Mapping[str, object]) -> Intervention:
     """Another intervention, where a linear probe says yes."""
     biases = {layer: float(bias) for layer, bias in recipe.per_layer("bias").items()}
     return gated_by_probe(restored(recipe.inside("inner"), metadata), recipe.per_layer("weight"), biases)

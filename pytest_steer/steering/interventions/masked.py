@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated
 
 import torch
 
@@ -46,7 +46,7 @@ def masked(
     return with_masks(masks, site, vector.metadata)
 
 
-def with_masks(masks: Mapping[int, torch.Tensor], site: Site, metadata: Mapping[str, Any] | None = None) -> Intervention:
+def with_masks(masks: Mapping[int, torch.Tensor], site: Site, metadata: Mapping[str, object] | None = None) -> Intervention:
     """h -> h + m (h * M) with the masks themselves, {layer: tensor of shape [width]}.
 
     Raises:
@@ -64,6 +64,6 @@ def with_masks(masks: Mapping[int, torch.Tensor], site: Site, metadata: Mapping[
 
 
 @restores("masked", does="elements scaled")
-def restore(recipe: Recipe, metadata: Mapping[str, Any]) -> Intervention:
+def restore(recipe: Recipe, metadata: Mapping[str, object]) -> Intervention:
     """Scaled elements, of the masks themselves."""
     return with_masks(recipe.per_layer("mask"), recipe.options["site"], metadata)

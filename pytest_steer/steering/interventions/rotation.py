@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated
 
 import torch
 
@@ -77,7 +77,7 @@ def rotate_toward(
 
 
 @restores("rotate", does="rotated")
-def restore(recipe: Recipe, metadata: Mapping[str, Any]) -> Intervention:
+def restore(recipe: Recipe, metadata: Mapping[str, object]) -> Intervention:
     """A rotation of its planes."""
     return rotate(recipe.per_layer("plane"), **recipe.options)
 
