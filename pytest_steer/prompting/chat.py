@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from ..core.errors import ModelError
-from .conversation import SYSTEM, Conversation, Message, Render, Tools, first_that_renders, stands_in, text_of
+from .conversation import SYSTEM, Conversation, Frame, first_that_renders, messages_of, stands_in, text_of
 
 
 @dataclass(frozen=True)
@@ -48,33 +48,14 @@ class PromptText:
         return not self.opening.strip(" ")
 
 
-def chat_prompt(
-    render: Render,
-    question: str,
-    system: str | None,
-    before: Sequence[Message],
-    tools: Tools = (),
-    *,
-    thinking_open: bool,
-    markers: Iterable[str],
-) -> PromptText:
+def chat_prompt(frame: Frame, question: str) -> PromptText:
     """The template's rendering of a conversation up to the reply.
-
-    Args:
-        system: the system prompt; None leaves it to the template.
-        before: the messages before the question.
-        tools: descriptions of tools that the template renders.
-        thinking_open: end with the generation prompt instead of where the template puts a reply.
-        markers: texts that are one token each, so that the end of the user's turn is not put inside one.
 
     Raises:
         ModelError: the template cannot render the conversation, or drops a part of it.
     """
-    said = [*before, {"role": "user", "content": question}]
-    conversation, opened, notes = first_that_renders(render, said, system, tools)
-    if thinking_open:
-        return _open(conversation, opened, notes, markers)
-    return _closed(conversation, opened, notes, markers)[0]
+    found = first_that_renders(frame, [*frame.before, {"role": "user", "content": question}])
+    return _open(*found, frame.markers) if frame.thinking_open else _closed(*found, frame.markers)[0]
 
 
 @dataclass(frozen=True)
@@ -97,46 +78,30 @@ class TurnsText:
         return not self.prompt.text[self.turn_ends[turn - 1] : self.replies_at[turn - 1]].strip(" ")
 
 
-def chat_turns(
-    render: Render,
-    turns: Sequence[str],
-    replies: Sequence[str],
-    system: str | None,
-    before: Sequence[Message],
-    tools: Tools = (),
-    *,
-    thinking_open: bool,
-    markers: Iterable[str],
-) -> TurnsText:
+def chat_turns(frame: Frame, turns: Sequence[str], replies: Sequence[str]) -> TurnsText:
     """The template's rendering of a dialogue as a model is asked to reply to its last turn, or to the transcript if it has no turn.
 
     The text ends with the template's generation prompt. Without ``thinking_open`` it ends where the template puts a reply, if more than space
     stands between the two: a closed block of thought, a channel header.
 
     Args:
-        turns: what the user says. replies: to all turns but the last one.
-        before: a transcript before the first turn; without turns, it ends with a tool's result.
-        tools: descriptions of tools that the template renders.
+        turns: what the user says; without any, the messages before end with a tool's result. replies: to all turns but the last one.
 
     Raises:
         ModelError: the template cannot render the conversation, or drops a message or the tools.
     """
-    markers = tuple(markers)
-    said = [message for turn in zip(turns, replies, strict=False) for message in _exchange(*turn)]
+    markers = frame.markers
+    said = [*frame.before, *messages_of(list(zip(turns, replies, strict=False)))]
     last = [{"role": "user", "content": turn} for turn in turns[-1:]]
-    conversation, opened, notes = first_that_renders(render, [*before, *said, *last], system, tools)
+    conversation, opened, notes = first_that_renders(frame, [*said, *last])
     prompt = _open(conversation, opened, notes, markers)
-    if not thinking_open:
+    if not frame.thinking_open:
         closed, other = _closed(conversation, opened, notes, markers)
         if closed.opening.split() == prompt.opening.split():
             prompt = PromptText(prompt.text, prompt.turn_end, closed.thinking, closed.notes)
         else:
             prompt, conversation = closed, other
     return _with_turns(conversation, prompt, len(turns) or 1, markers)
-
-
-def _exchange(turn: str, reply: str) -> tuple[Message, Message]:
-    return {"role": "user", "content": turn}, {"role": "assistant", "content": reply}
 
 
 def _open(conversation: Conversation, opened: str, notes: tuple[str, ...], markers: Iterable[str]) -> PromptText:

@@ -20,6 +20,27 @@ Tools = tuple[Json, ...]
 Render = Callable[..., str]
 """(messages, add_generation_prompt, **settings of the template) -> text."""
 
+
+@dataclass(frozen=True)
+class Frame:
+    """A chat template, and what it is given besides the user's turns.
+
+    Attributes:
+        markers: texts that are one token each, so that no cut goes through one.
+        system: the system prompt; None leaves it to the template.
+        before: the messages before the first turn, without a system prompt.
+        tools: descriptions of tools that the template renders.
+        thinking_open: end with the generation prompt instead of where the template puts a reply.
+    """
+
+    render: Render
+    markers: tuple[str, ...] = ()
+    system: str | None = None
+    before: Sequence[Message] = ()
+    tools: Tools = ()
+    thinking_open: bool = False
+
+
 SYSTEM = "the system prompt"
 # How a template that takes no parts writes one.
 _PART = "'type': 'text'"
@@ -174,19 +195,17 @@ class Conversation:
         return words
 
 
-def first_that_renders(
-    render: Render, said: Sequence[Message], system: str | None, tools: Tools = ()
-) -> tuple[Conversation, str, tuple[str, ...]]:
+def first_that_renders(frame: Frame, said: Sequence[Message]) -> tuple[Conversation, str, tuple[str, ...]]:
     """The first form of the conversation that the template takes, its text with the generation prompt, and notes.
 
     Args:
-        said: the messages, without a system prompt; the last one is the user's or a tool's.
+        said: all messages, without a system prompt; the last one is the user's or a tool's.
 
     Raises:
         ModelError: the template takes none; it says why it does not take the plainest one.
     """
     reasons: list[str] = []
-    for conversation, notes in _forms(render, said, system, tools):
+    for conversation, notes in _forms(frame, said):
         try:
             text = conversation.opened()
         except ModelError as error:
@@ -196,9 +215,9 @@ def first_that_renders(
         if dropped is None:
             return conversation, text, notes
         reasons.append(f"the chat template drops {dropped}")
-    if system == "":
+    if frame.system == "":
         # A template without a place for a system prompt has none to be empty.
-        return first_that_renders(render, said, None, tools)
+        return first_that_renders(replace(frame, system=None), said)
     raise ModelError(reasons[0])
 
 
@@ -209,11 +228,9 @@ _MERGED = (
 _NUMBERED = "the chat template refuses the ids of the calls of tools, so they have others"
 
 
-def _forms(
-    render: Render, said: Sequence[Message], system: str | None, tools: Tools
-) -> Iterator[tuple[Conversation, tuple[str, ...]]]:
+def _forms(frame: Frame, said: Sequence[Message]) -> Iterator[tuple[Conversation, tuple[str, ...]]]:
     """The forms in which a conversation can be put, the plainest first, each with a note of what was changed."""
-    has_calls = any(message.get("tool_calls") for message in said)
+    system, tools, has_calls = frame.system, frame.tools, any(message.get("tool_calls") for message in said)
     for merged in (False, True) if system else (False,):
         for numbered in (False, True) if has_calls else (False,):
             for as_text in (False, True) if has_calls else (False,):
@@ -226,7 +243,7 @@ def _forms(
                             messages = [{**m, "content": [{"type": "text", "text": m["content"]}]} for m in messages]
                         settings = {**more, **({"tools": list(tools)} if tools else {})}
                         notes = (_MERGED,) * merged + (_NUMBERED,) * numbered
-                        yield Conversation(render, messages, settings, said[-1]["content"], system, tools), notes
+                        yield Conversation(frame.render, messages, settings, said[-1]["content"], system, tools), notes
 
 
 def _with_system(messages: list[Message], system: str | None, merged: bool) -> list[Message]:
