@@ -1,4 +1,4 @@
-"""One report held against an earlier one: what can be compared, paired by content, with an interval. Plain data in, plain data out."""
+"""One report compared with an earlier one: what can be compared, paired by content, with an interval. Plain data in, plain data out."""
 
 from .held_against import (
     OUTCOMES,

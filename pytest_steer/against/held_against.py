@@ -1,4 +1,4 @@
-"""A report held against an earlier one, claim by claim, and what a terminal shows of it."""
+"""A report compared with an earlier one, claim by claim, and what a terminal shows of it."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def held_against(
     baseline: BaselineSource | None = None,
     not_run: Container[str] = (),
 ) -> Against:
-    """Hold a report against an earlier one.
+    """Compare a report with an earlier one.
 
     Args:
         tolerance: a loss beyond this, in the claim's unit, that is proven at the claim's confidence is worse. Where rounding moves the
@@ -534,7 +534,7 @@ def summary_lines(against: Against, width: int = 80) -> list[str]:
 
 
 def counts_line(against: Against) -> str:
-    """How many claims came to each outcome, worst first."""
+    """The number of claims with each outcome, worst first."""
     counts = Counter(entry.outcome for entry in against.claims)
     said = [f"{counts[outcome]} {_called(outcome)}" for outcome in OUTCOMES if counts[outcome]]
     said += [f"{against.not_run} of the baseline not run"] if against.not_run else []

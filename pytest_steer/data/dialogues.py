@@ -18,7 +18,7 @@ from .transcripts import check_messages, check_tools, name_of, text_of
 from .units import Units
 
 MOST_TURNS = 10
-"""A dialogue has at most so many turns of the user."""
+"""The most turns of the user that a dialogue has."""
 
 
 @dataclass(frozen=True)
@@ -221,7 +221,7 @@ def _fields(entry: Any, columns: Mapping[str, str]) -> Json:
 
 
 def _asked_key(entry: Mapping[str, object], columns: Mapping[str, str]) -> str | None:
-    """The key under which stands what is asked; None for a contrast item that has none of its own."""
+    """The key of what is asked; None for a contrast item, whose own keys say it."""
     named = [columns[key] for key in ("prompt", "question") if key in columns]
     if there := [key for key in named if key in entry]:
         return there[0]

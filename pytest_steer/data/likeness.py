@@ -12,7 +12,7 @@ from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
 
 NEAR = 0.9
-"""Two texts are near twins if they share this much of their words: shared / all words, a repeated one counted as often (Jaccard 1901)."""
+"""Two texts are near-duplicates if they share this part of their words: shared / all words, with repetitions (Jaccard 1901)."""
 
 INVISIBLE = dict.fromkeys(map(ord, "\u00ad\u200b\u2060\ufeff"))
 _WORD = re.compile(r"\w+")

@@ -112,7 +112,7 @@ class Questions(Units[Question]):
         return len({question.weight for question in self}) > 1
 
     def at_most(self, most: int | None) -> Questions:
-        """At most so many of the questions, evenly spaced, so that a file sorted by subject keeps all of them; None is all."""
+        """At most ``most`` of the questions, evenly spaced, so that a file sorted by subject keeps all subjects; None is all."""
         if most is None or len(self) <= most:
             return self
         return self.part(index * len(self) // most for index in range(most))

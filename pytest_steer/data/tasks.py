@@ -180,7 +180,7 @@ def draw_demonstrations(
 
     Args:
         pool: what they are drawn from; the query itself, and pairs with the input of the query, are passed over.
-        shuffled: deal their outputs out anew, see :func:`deal_anew`.
+        shuffled: shuffle their outputs, see :func:`deal_anew`.
 
     Raises:
         DataError: the pool has fewer such pairs.
@@ -200,7 +200,7 @@ def draw_demonstrations(
 
 
 def deal_anew(shown: Sequence[TaskItem], draw: random.Random) -> tuple[TaskItem, ...]:
-    """The demonstrations with their outputs dealt out anew, so that as few as possible keep theirs.
+    """The demonstrations with shuffled outputs, so that as few as possible keep their own.
 
     None does unless one output is that of more than half of them. The field (Todd et al. 2023, arXiv 2310.15213, section 2.3;
     ``extract.fv`` too) deals them out at random, so that some demonstrations may stay right and the shuffled baseline is a little

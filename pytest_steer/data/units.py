@@ -79,7 +79,7 @@ class Units(Sequence[Entry]):
         return type(self)((self._entries[place] for place in places), self.source, expression)
 
     def first(self, count: int | None) -> Self:
-        """The first ones that hold so many distinct ones; all of them for None."""
+        """The first ones, up to and including ``count`` distinct ones; all of them for None."""
         kept = distinct(self.forms) if count is not None else []
         return self[: kept[count]] if count is not None and len(kept) > count else self
 

@@ -36,7 +36,7 @@ from .intervals import (
 _DRAWN_AT_ONCE = 2**20
 
 RESAMPLES = 10_000
-"""How many times items are drawn anew."""
+"""How many times items are drawn again."""
 
 # With fewer resampled means than this beyond it, a quantile is mostly noise of the resampling.
 _RESAMPLES_BEYOND_BOUND = 10

@@ -134,7 +134,7 @@ def infer(
 
 
 def derived(found: Inference, tails: Tails, **changes: Any) -> Inference:
-    """The inference whose bounds and p-values come from ``tails``; all else is that of ``found``, but for the changes."""
+    """The inference whose bounds and p-values come from ``tails``; all else is that of ``found``, except for the changes."""
     level = found.confidence
     return replace(found, low=tails.low(level), high=tails.high(level), _tails=tails, **changes)
 

@@ -178,14 +178,14 @@ class SequentialBinomialTails:
     n: int
 
     def low(self, confidence: float) -> float:
-        target = -math.log1p(-confidence)
-        seen = self.successes / self.n
-        return _first_reached(lambda x: self.log_evidence_above(x) >= target, 0.0, seen) if self.successes else 0.0
+        return self._bound(self.log_evidence_above, 0.0, confidence) if self.successes else 0.0
 
     def high(self, confidence: float) -> float:
+        return self._bound(self.log_evidence_below, 1.0, confidence) if self.successes < self.n else 1.0
+
+    def _bound(self, log_evidence: Callable[[float], float], end: float, confidence: float) -> float:
         target = -math.log1p(-confidence)
-        seen = self.successes / self.n
-        return _first_reached(lambda x: self.log_evidence_below(x) >= target, 1.0, seen) if seen < 1 else 1.0
+        return _first_reached(lambda x: log_evidence(x) >= target, end, self.successes / self.n)
 
     def p_at_least(self, threshold: float) -> float:
         # A share is at least 0 by definition, so there is nothing to prove. No number of items proves that it is 1.

@@ -31,7 +31,7 @@ def read(file: Path) -> Iterator[tuple[str, Any]]:
     content, where = _parsed(file.read_text(encoding="utf-8-sig")), "item {}"
     if isinstance(content, dict):
         _check_keys(content, "", inside=False)
-        # The entries stand under a key, and what stands beside it describes them.
+        # The entries may be under a key, next to others that describe them.
         wrapper = next((key for key in _WRAPPERS if isinstance(content.get(key), list)), None)
         if wrapper is not None:
             content, where = content[wrapper], wrapper + "[{}]"

@@ -18,7 +18,7 @@ from ..texts import Completion, Texts
 
 LANGUAGE = "en"
 BEST = 128
-"""Von Rütte et al. (2024, arXiv 2402.14433) measure perplexity on so many replies."""
+"""Von Rütte et al. (2024, arXiv 2402.14433) measure perplexity on 128 replies."""
 _LABEL = "quality"
 
 

@@ -16,7 +16,7 @@ import torch
 from ...core.errors import VectorError
 from ...core.evidence import Json
 from ...core.file_formats import format_decorator
-from ..directions import Directions
+from ..directions import Directions, check_layers
 
 _FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
@@ -123,7 +123,7 @@ def vector_format(
     """Register a function that reads a file as a format of steering vectors.
 
     The function gets the path and returns what the file says, as :class:`Stored`. Whatever it raises becomes an error with the
-    file's name. Its keywords with a ``Param`` are its settings: they stand beside ``file`` in a claim file, and are keywords of
+    file's name. Its keywords with a ``Param`` are its settings: they are keys next to ``file`` in a claim file, and are keywords of
     ``SteeringVector.load``.
 
     Args:
@@ -248,9 +248,7 @@ def wanted_layers(layer: Layer) -> tuple[int, ...] | None:
     wanted: tuple[int, ...] = (layer,) if isinstance(layer, int) else tuple(layer)
     if not wanted:
         raise VectorError("layer is a decoder block's number or several of them, and this is none")
-    for one in wanted:
-        if isinstance(one, bool) or not isinstance(one, int) or one < 0:
-            raise VectorError(f"a layer is a decoder block's number, from 0 on; not {one!r}")
+    check_layers(wanted)
     return wanted
 
 

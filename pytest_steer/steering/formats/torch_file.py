@@ -24,6 +24,7 @@ from typing import Any
 import torch
 
 from ...core.errors import VectorError
+from ..directions import check_layers
 from .kinds import Stored, by_names, check_has, checked, checked_rows, layer_number, source, stacked, vector_format
 from .numpy_file import is_npz
 
@@ -154,9 +155,7 @@ def from_steering_vectors(vector: Any) -> Stored:
             f"the SteeringVector acts on {kind!r}; a vector here is added to the output of decoder blocks, layer_type "
             "'decoder_block'. Train it again with that"
         )
-    for layer in activations:
-        if isinstance(layer, bool) or not isinstance(layer, int) or layer < 0:
-            raise VectorError(f"a layer is a decoder block's number, from 0 on; not {layer!r}")
+    check_layers(activations)
     return Stored(activations, source("steering-vectors SteeringVector", STEERING_VECTORS))
 
 
