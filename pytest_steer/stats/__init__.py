@@ -1,7 +1,7 @@
 """From numbers to an interval, and from an interval to a verdict.
 
-Read in this order: :mod:`intervals` (what an inference is; Student's t and Clopper-Pearson), :mod:`bootstrap`
-(BCa), :mod:`transformed` (Hall's t for skewed values), :mod:`planning` (how many items decide a claim), :mod:`ratio` (one mean
+Read in this order: :mod:`intervals` (what an inference is; Student's t, BCa and Hall's t for a mean, Clopper-Pearson
+for a share), :mod:`planning` (how many items decide a claim), :mod:`ratio` (one mean
 relative to another), :mod:`equivalence` (the size of a mean), :mod:`extremes` (the least and the largest of several, units without an
 outcome), :mod:`paired` (the difference of two shares of the same units), :mod:`weighted` (the same of weighted or clustered units),
 :mod:`guessing` (more right answers than by guessing), :mod:`agreement` (two raters, or two measures, of the same units),
@@ -17,18 +17,28 @@ mean without rare, large ones, and for thresholds that were not set from the sam
 
 from ..core.evidence import Direction, Verdict
 from .agreement import Kappa, RankCorrelation, cohen_kappa, rank_correlation, rank_correlation_bounds
-from .bootstrap import mean_bootstrap
 from .equivalence import items_needed_within, size_of_mean
 from .extremes import as_rise, between_fillings, largest_of, least_of
 from .guessing import guessing_share, p_of_guessing, p_of_weighted_guessing
-from .intervals import Inference, judge, mean_t, one_per_cluster, share, share_of_clusters
+from .intervals import (
+    Inference,
+    error_rate_of_t,
+    is_clearly_skewed,
+    judge,
+    mean_bootstrap,
+    mean_t,
+    mean_transformed_t,
+    one_per_cluster,
+    share,
+    share_of_clusters,
+    skewness_of,
+)
 from .paired import paired_share_difference
 from .planning import items_needed_mean, items_needed_paired, items_needed_share
 from .quantile import items_needed_quantile, quantile
 from .ratio import items_needed_ratio, ratio_of_means
 from .sequential import rounds, sequential_mean, sequential_share
 from .suite import FalseVerdicts, expected_false_verdicts, holm
-from .transformed import error_rate_of_t, is_clearly_skewed, mean_transformed_t, skewness_of
 from .variance import Decomposition, VarianceShare, variance_shares
 from .weighted import change_difference, effective_n, share_difference_of_clusters, weighted_share_difference
 

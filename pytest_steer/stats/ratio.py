@@ -13,7 +13,7 @@ Then there is exactly one such r on each side (for the paired test in closed for
 unbounded on both sides, since a ratio to something that may be 0 can be anything.
 
 The t test can be replaced by another test of the mean of ``shifted - r * base`` of paired items, whose bounds are inverted in the same way:
-Hall's transformed t (:mod:`transformed`), or BCa (:mod:`bootstrap`), for which items are resampled with both their values.
+Hall's transformed t, or BCa (:mod:`intervals`), for which items are resampled with both their values.
 """
 
 from __future__ import annotations
@@ -27,19 +27,21 @@ import numpy.typing as npt
 from scipy import optimize, special
 
 from ._arguments import FloatArray, checked_confidence, checked_values
-from .bootstrap import RESAMPLES, bootstrap_tails, resampled_means
 from .intervals import (
+    RESAMPLES,
     Clusters,
     Inference,
     StudentTails,
     Tails,
+    bootstrap_tails,
     cluster_numbers,
     infer,
     mean_and_deviations,
+    mean_transformed_t,
+    resampled_means,
     root_mean_square,
 )
 from .planning import items_needed_mean
-from .transformed import mean_transformed_t
 
 # Doubling the distance from the estimate more often than this leaves the range in which a ratio means anything.
 _MOST_DOUBLINGS = 100

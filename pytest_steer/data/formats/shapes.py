@@ -1,4 +1,4 @@
-"""From an entry of a data file to a contrast item, told apart by its keys.
+"""From an entry of a data file to a contrast item or a text, told apart by its keys.
 
 Shapes (see docs/data.md): CAA and model-written-evals (``question``, ``answer_matching_behavior``,
 ``answer_not_matching_behavior``), Tan et al.'s processed form (``positive`` / ``negative`` with ``prompt`` and
@@ -270,6 +270,11 @@ def user_turn(messages: list[tuple[str, str]], where: str, unit: str = "a contra
         )
     return messages[0][1]
 
+
+# --- texts: a plain one, or a prompt and its completion ---
+#
+# Shapes of completions (see docs/data.md): ``{prompt, completion}`` with texts or with messages (TRL), the names that other data sets
+# have for the two, ``{instruction, input, output}`` (Alpaca), a conversation of two messages, and a user's own names.
 
 PROMPTS = ("prompt", "question", "instruction", "query")
 COMPLETIONS = ("completion", "response", "answer", "reply", "output", "target")

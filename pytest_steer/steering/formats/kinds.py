@@ -1,4 +1,4 @@
-"""Formats of vector files: the decorator :func:`vector_format`, and :class:`Stored`, what a reader returns.
+"""Formats of vector files: the decorator :func:`vector_format`, :class:`Stored`, what a reader returns, and the layers of its directions.
 
 Values are checked before anything is made of them.
 """
@@ -136,6 +136,10 @@ def vector_format(
     """
     return format_decorator("vector format", name, suffixes, recognises=recognises, write=write)
 
+
+# --- which decoder block each direction is for: read off names, numbered by rows, chosen by the caller, compared with the model's depth ---
+#
+# Errors are without the file's name, which the caller adds.
 
 KEYS = "the file's keys, as 0-based decoder blocks whose output is changed"
 ROWS = "row i is the output of decoder block i, 0-based (unless `rows` says otherwise)"

@@ -229,6 +229,11 @@ def _names(pickled: bytes) -> Iterator[str]:
             yield f"{opcode.name} {argument or ''}".strip()
 
 
+# --- the file of lm-eval's ``steered`` model: {hookpoint: {steering_vector, steering_coefficient, action, bias}} ---
+#
+# Source, as read: lm_eval/models/hf_steered.py of EleutherAI's lm-evaluation-harness. A hookpoint is the name of a module of
+# ``model.base_model`` (``layers.14``, ``h.14``), and its hook changes that module's output at every position, the first one included.
+
 LAYERS = "hookpoint N is the output of decoder block N, 0-based (lm-eval)"
 LATE_BINDING = (
     "lm-eval adds the last vector of such a file at every one of its layers (its hooks share one variable, as of the code that was "
