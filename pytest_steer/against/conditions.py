@@ -43,10 +43,6 @@ def _template(record: ClaimRecord) -> Any:
     return name.removeprefix("chat template ") if digest in name else f"{name} {digest}"
 
 
-def _device(model: Model) -> str:
-    return model.device.partition(":")[0]
-
-
 def _tokens(record: ClaimRecord) -> tuple[str, list[tuple[str, ...]]] | None:
     """The first item as tokens, which another tokenizer or another prompt changes; None where items are others, or texts were left out."""
     shown = () if record.asked is None else record.asked.first_item
@@ -70,7 +66,7 @@ CONDITIONS = (
     Condition("thinking", _in(lambda one: one.asked, lambda asked: asked.thinking), True),
     Condition("answers", _in(lambda one: one.asked, lambda asked: asked.answers), True),
     Condition("dtype", _in(lambda one: one.model, lambda model: model.dtype), False),
-    Condition("device", _in(lambda one: one.model, _device), False),
+    Condition("device", _in(lambda one: one.model, lambda model: model.device.partition(":")[0]), False),
     Condition("layer", _in(lambda one: one.vector, lambda vector: vector.layer), False),
     Condition("operation", _in(lambda one: one.vector, lambda vector: vector.operation), False),
     Condition("site", _in(lambda one: one.vector, lambda vector: vector.site), False),
@@ -146,8 +142,7 @@ def _other_model(before: Model | None, after: Model | None) -> list[str]:
     """The models of two runs by name and fingerprint, if the fingerprints differ."""
     if before is None or after is None or before.fingerprint == after.fingerprint:
         return []
-    shown = [f"{model.id} ({model.fingerprint[:12]})" for model in (before, after)]
-    return [f"model: {shown[0]} -> {shown[1]}"]
+    return ["model: " + " -> ".join(f"{model.id} ({model.fingerprint[:12]})" for model in (before, after))]
 
 
 def _shown(value: Any) -> str:

@@ -370,7 +370,8 @@ def as_promised(old: ClaimRecord, new: ClaimRecord) -> tuple[str, str | None]:
     eased = at is not None and new.threshold is not None and sign * (new.threshold - at) < 0
     doubted = new.confidence < old.confidence
     earlier = _at(at, new, sign) if at is not None and eased else verdict
-    if earlier == "pass" and doubted and (eased or not _proven(new, old.confidence)):
+    proven = new.interval == UNBOUNDED or (new.p_pass is not None and new.p_pass <= 1 - old.confidence)
+    if earlier == "pass" and doubted and (eased or not proven):
         earlier = "inconclusive"
     if RANK[earlier] >= RANK[verdict]:
         return verdict, None
@@ -387,10 +388,6 @@ def _at(threshold: float, new: ClaimRecord, sign: int) -> str:
     if near is not None and sign * (near - threshold) >= 0:
         return "pass"
     return "fail" if far is not None and sign * (far - threshold) < 0 else "inconclusive"
-
-
-def _proven(new: ClaimRecord, confidence: float) -> bool:
-    return new.interval == UNBOUNDED or (new.p_pass is not None and new.p_pass <= 1 - confidence)
 
 
 Array = npt.NDArray[np.float64]
@@ -489,14 +486,11 @@ def _moved(entry: AgainstClaim, before: Judged, after: Judged) -> str:
         missed = f", where a change of up to {precise(max(-low, high), percent)} can be missed" if high > low else ""
         return f", {entry.statistic} {precise(after.estimate, percent)}, equal on all {entry.n}{missed}"
     moved, least, most = (precise(one, percent, signed=True) for one in (entry.difference, low, high))
-    return f"{said}: {moved} [{least}, {most}] over {entry.n}{_if_undecided(entry.outcome, low, high)}"
-
-
-def _if_undecided(outcome: Outcome, low: float, high: float) -> str:
-    """Whether the interval says something where the verdicts say nothing."""
-    if outcome not in ("held", "unchanged"):
-        return ""
-    return ", a change that is not proven either way" if low < 0 < high else ", within the tolerance or rounding"
+    said += f": {moved} [{least}, {most}] over {entry.n}"
+    if entry.outcome not in ("held", "unchanged"):
+        return said
+    # The interval says something where the verdicts say nothing.
+    return said + (", a change that is not proven either way" if low < 0 < high else ", within the tolerance or rounding")
 
 
 def _because(entry: AgainstClaim) -> str:

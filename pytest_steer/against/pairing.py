@@ -73,10 +73,7 @@ def pair_units(old: ClaimRecord, new: ClaimRecord) -> Paired:
     place = {key: index for index, key in enumerate(keys[0])}
     places = [(place[key], index) for index, key in enumerate(keys[1]) if key in place]
     taken = {pair[0] for pair in places}, {pair[1] for pair in places}
-    left = [
-        [index for index in range(len(one.ids)) if index not in used]
-        for one, used in zip((before, after), taken, strict=True)
-    ]
+    left = [[at for at in range(len(own)) if at not in used] for own, used in zip(keys, taken, strict=True)]
     changed = _shared(old, left[0], new, left[1])
     together = [
         [clusters[pair[side]] for pair in places]

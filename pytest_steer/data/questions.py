@@ -135,7 +135,10 @@ def read_questions(path: str | PathLike[str] = OWN_QUESTIONS) -> Questions:
         return _questions(_hub_entries(name), name, "")
     file = file_of(path)
     bare = _without_header(file)
-    return _questions(entries(file) if bare is None else bare, name, _subject_of(file) if bare is not None else "")
+    if bare is None:
+        return _questions(entries(file), name, "")
+    # The name of an original MMLU file says the subject: ``anatomy_test.csv``.
+    return _questions(bare, name, re.sub(r"_(test|val|dev|train)$", "", file.stem))
 
 
 def is_hub(name: str) -> bool:
@@ -179,11 +182,6 @@ def _questions(found: Iterable[tuple[str, object]], source: str, subject: str) -
         return question
 
     return as_questions(Questions(each_made(found, source, made), source))
-
-
-def _subject_of(file: Path) -> str:
-    """The subject that the name of an original MMLU file says: ``anatomy_test.csv``."""
-    return re.sub(r"_(test|val|dev|train)$", "", file.stem)
 
 
 # --- from an entry of a file to the fields of a question: one reader per shape, told apart by the keys ---

@@ -100,25 +100,19 @@ class Conversation:
         """What the template leaves out of the conversation in ``text``, in words; None if it is all there."""
         if _PART in text and _PART not in self.question:
             return "the question's form: it writes the list of parts that a message is made of"
-        if not stands_in(self.question, text) or not self._takes_question(rendered):
+        # A short question may stand elsewhere in the text by chance.
+        is_short = len(_squeezed(self.question)) <= _BY_CHANCE
+        if not stands_in(self.question, text) or (is_short and not self._takes(-1, _QUESTION, rendered)):
             last = "tool's result" if self.messages[-1]["role"] == "tool" else "question"
             return f"the {last}, or cuts it: its text is not in the rendered prompt"
-        if self.system and not (self._takes_system(rendered) and stands_in(self.system, text)):
-            return SYSTEM
+        # A system message is tried with words that stand nowhere else: the real one can be part of a question or the template's own.
+        if self.system:
+            has_place = self.messages[0]["role"] != "system" or self._takes(0, _PROMPT, rendered)
+            if not has_place or not stands_in(self.system, text):
+                return SYSTEM
         if not all(stands_in(text_of(m), text) for m in self.messages if m["role"] == "user"):
             return "earlier turns"
         return self._dropped_before(text, rendered)
-
-    def _takes_question(self, rendered: Callable[[Conversation], str | None]) -> bool:
-        """Whether the last message is rendered; a short question may stand elsewhere in the text by chance."""
-        return len(_squeezed(self.question)) > _BY_CHANCE or self._takes(len(self.messages) - 1, _QUESTION, rendered)
-
-    def _takes_system(self, rendered: Callable[[Conversation], str | None]) -> bool:
-        """Whether a system message is rendered.
-
-        It is tried with a system prompt that stands nowhere else, since the real one can be part of a question or the template's own.
-        """
-        return self.messages[0]["role"] != "system" or self._takes(0, _PROMPT, rendered)
 
     def _takes(self, index: int, word: str, rendered: Callable[[Conversation], str | None]) -> bool:
         try:

@@ -89,14 +89,10 @@ def _format_of(path: Path) -> FileFormat:
             "files. Make such a file of a tensor: SteeringVector({layer: tensor}).save('vector.safetensors')"
         )
     # A format of others may be made of one of ours, such as an archive with a suffix of its own.
-    tells = known is not None and (known.recognises is not None or _is_ours(known))
-    if known is not None and tells and fitting and known not in fitting:
+    is_ours = known is not None and registry.home_of("vector format", known.name).startswith(f"{__name__}.")
+    if known is not None and fitting and known not in fitting and (known.recognises is not None or is_ours):
         right = fitting[0].suffixes[0]
         raise VectorError(
             f"{path}: is not a readable {known.name} file: its content is that of a {right} file. Give it the suffix {right}"
         )
     return known or fitting[0]
-
-
-def _is_ours(known: FileFormat) -> bool:
-    return registry.home_of("vector format", known.name).startswith(f"{__name__}.")
