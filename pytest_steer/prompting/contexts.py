@@ -11,7 +11,7 @@ from ..core import registry
 from ..core.errors import DataError
 from ..core.evidence import Json
 from ..data import ContrastItem, Items, as_items
-from .conversation import Turn
+from .chat import Turn
 from .formats import PromptFormat, Setting
 from .kinds import Axis, axis_of, known_axes, plain
 

@@ -14,8 +14,7 @@ from pathlib import Path
 
 from ..core.errors import DataError, ModelError
 from ..core.sources import find_model
-from .chat import PromptText, TurnsText, chat_prompt, chat_turns
-from .conversation import Frame, Message, Render, Tools, Turn, messages_of
+from .chat import Frame, Message, PromptText, Render, Tools, Turn, TurnsText, chat_prompt, chat_turns, messages_of
 
 RenderWith = Callable[..., str]
 """(source of a chat template, messages, add_generation_prompt, **settings of the template) -> text."""

@@ -2,8 +2,8 @@
 
 Read in this order: :mod:`intervals` (what an inference is; Student's t, BCa and Hall's t for a mean, Clopper-Pearson
 for a share), :mod:`planning` (how many items decide a claim), :mod:`ratio` (one mean
-relative to another), :mod:`equivalence` (the size of a mean), :mod:`extremes` (the least and the largest of several, units without an
-outcome), :mod:`paired` (the difference of two shares of the same units), :mod:`weighted` (the same of weighted or clustered units),
+relative to another), :mod:`extremes` (the least and the largest of several, units without an outcome, the size of a mean),
+:mod:`paired` (the difference of two shares of the same units, also of weighted or clustered ones),
 :mod:`guessing` (more right answers than by guessing), :mod:`agreement` (two raters, or two measures, of the same units),
 :mod:`variance` (what labels explain of the values), :mod:`quantile` (order statistics of values in clusters), :mod:`sequential` (bounds
 for looking early), :mod:`suite` (many claims at once) and :mod:`estimators` (one object for all that depends on the statistic of a claim).
@@ -17,8 +17,7 @@ mean without rare, large ones, and for thresholds that were not set from the sam
 
 from ..core.evidence import Direction, Verdict
 from .agreement import Kappa, RankCorrelation, cohen_kappa, rank_correlation, rank_correlation_bounds
-from .equivalence import items_needed_within, size_of_mean
-from .extremes import as_rise, between_fillings, largest_of, least_of
+from .extremes import as_rise, between_fillings, items_needed_within, largest_of, least_of, size_of_mean
 from .guessing import guessing_share, p_of_guessing, p_of_weighted_guessing
 from .intervals import (
     Inference,
@@ -33,14 +32,19 @@ from .intervals import (
     share_of_clusters,
     skewness_of,
 )
-from .paired import paired_share_difference
+from .paired import (
+    change_difference,
+    effective_n,
+    paired_share_difference,
+    share_difference_of_clusters,
+    weighted_share_difference,
+)
 from .planning import items_needed_mean, items_needed_paired, items_needed_share
 from .quantile import items_needed_quantile, quantile
 from .ratio import items_needed_ratio, ratio_of_means
 from .sequential import rounds, sequential_mean, sequential_share
 from .suite import FalseVerdicts, expected_false_verdicts, holm
 from .variance import Decomposition, VarianceShare, variance_shares
-from .weighted import change_difference, effective_n, share_difference_of_clusters, weighted_share_difference
 
 __all__ = [
     "Decomposition", "Direction", "FalseVerdicts", "Inference", "Kappa", "RankCorrelation", "VarianceShare",

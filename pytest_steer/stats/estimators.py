@@ -16,15 +16,13 @@ import numpy as np
 from ..core.clusters import clusters_of
 from ..core.evidence import Direction
 from ._arguments import FloatArray
-from .equivalence import items_needed_within, size_of_mean
-from .extremes import as_rise, between_fillings, largest_of, least_of
+from .extremes import as_rise, between_fillings, items_needed_within, largest_of, least_of, size_of_mean
 from .intervals import Inference, mean_bootstrap, mean_t, mean_transformed_t, share, share_of_clusters
-from .paired import paired_share_difference
+from .paired import change_difference, paired_share_difference, share_difference_of_clusters, weighted_share_difference
 from .planning import items_needed_mean, items_needed_paired, items_needed_share
 from .quantile import items_needed_quantile, quantile
 from .ratio import ratio_of_means
 from .sequential import sequential_mean, sequential_share
-from .weighted import change_difference, share_difference_of_clusters, weighted_share_difference
 
 Clusters = Sequence[int] | None
 IntervalMethod = Literal["t", "bootstrap", "transformed_t"]

@@ -14,7 +14,7 @@ from pytest_steer.stats import (
     share_difference_of_clusters,
     weighted_share_difference,
 )
-from pytest_steer.stats.weighted import weighted_tails
+from pytest_steer.stats.paired import weighted_tails
 
 CHANGES = np.array([1.0] * 6 + [-1.0] * 2 + [0.0] * 92)
 

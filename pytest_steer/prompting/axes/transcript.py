@@ -10,7 +10,7 @@ from typing import Any
 from ...core.errors import DataError
 from ...core.evidence import Json
 from ...core.registry import did_you_mean
-from ...data.transcripts import ROLES, check_messages, check_tools
+from ...data.dialogues import ROLES, check_messages, check_tools
 from ..formats import Setting
 from ..kinds import axis
 
