@@ -1,7 +1,6 @@
 """One report compared with an earlier one: what can be compared, paired by content, with an interval. Plain data in, plain data out."""
 
 from .held_against import (
-    OUTCOMES,
     Loss,
     baseline_words,
     compared,
@@ -15,5 +14,5 @@ from .held_against import (
 from .pairing import pair_units
 
 __all__ = [
-    "OUTCOMES", "Loss", "baseline_words", "compared", "counts_line", "exit_code", "held_against", "is_part", "loss_of", "pair_units", "summary_lines",
+    "Loss", "baseline_words", "compared", "counts_line", "exit_code", "held_against", "is_part", "loss_of", "pair_units", "summary_lines",
 ]  # fmt: skip

@@ -22,8 +22,8 @@ import torch
 from ...core.errors import VectorError
 from ...core.evidence import Json
 from ..directions import Directions
-from .kinds import Stored, layer_number, restored, source, vector_format
-from .safetensors_file import checksum, read_record, record_text, verify
+from .kinds import Stored, layer_number, source, vector_format
+from .safetensors_file import checksum, record_text, stored_by_us
 
 ARCHITECTURES = ("controlvector", "steeringvector")
 LAYERS = "direction.N is added to the output of decoder block N, 0-based (repeng, llama.cpp)"
@@ -92,9 +92,7 @@ def read(file: Path) -> Stored:
         return Stored(directions, source(f"GGUF control vector ({architecture})", LAYERS, **about))
     if record is None or given is None:
         raise VectorError(f"is damaged: only one of {_RECORD} and {_SHA256} can be read. Take a good copy")
-    found = Stored(directions, read_record(record))
-    verify(found, record, given)
-    return restored(found)
+    return stored_by_us(directions, record, given)
 
 
 def _text(reader: Any, key: str) -> str | None:

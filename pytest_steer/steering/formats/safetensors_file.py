@@ -65,17 +65,22 @@ def checksum(directions: Directions, record: str) -> str:
     return hashlib.sha256(f"{hash_of(directions)}\n{record}".encode()).hexdigest()
 
 
-def verify(found: Stored, record: str, given: str) -> None:
-    """Holds what was read against the checksum in the file.
+def stored_by_us(directions: Mapping[int | None, torch.Tensor], record: str, given: str | None) -> Stored:
+    """What a file of ours holds.
+
+    Args:
+        given: the checksum in the file; files of older versions have none.
 
     Raises:
-        VectorError: they differ, or the values are unusable.
+        VectorError: the content differs from the checksum, or the values are unusable.
     """
-    if checksum(checked_directions(found.directions), record) != given:
+    found = Stored(directions, read_record(record))
+    if given is not None and checksum(checked_directions(directions), record) != given:
         raise VectorError(
             "is damaged, or was changed by another program: its content does not match its checksum. Take a good copy, "
             "or save the vector again"
         )
+    return restored(found)
 
 
 def write(directions: Directions, metadata: Mapping[str, object], file: Path) -> None:
@@ -108,11 +113,7 @@ def read(file: Path) -> Stored:
             _layer_of(name): checked(opened.get_tensor(name), f"tensor {name}")
             for name in opened.keys()  # noqa: SIM118
         }
-    record = info.get("steering", "{}")
-    found = Stored(directions, read_record(record))
-    if "sha256" in info:  # files of older versions have none
-        verify(found, record, info["sha256"])
-    return restored(found)
+    return stored_by_us(directions, info.get("steering", "{}"), info.get("sha256"))
 
 
 def _of_others(opened: Any, info: dict[str, str]) -> Stored:
