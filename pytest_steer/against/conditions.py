@@ -1,4 +1,4 @@
-"""Under which conditions two records of one claim compare. One table says it for each condition."""
+"""The conditions under which two records of one claim are compared, in one table."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ CONDITIONS = (
     Condition("min_n", lambda one: one.min_n, False),
     Condition("date", _in(lambda one: one.asked, lambda asked: asked.date), False),
 )
-"""Beside these, every setting in ``units.how`` blocks. The model, the vector and the data may differ: that is what is compared."""
+"""Every setting in ``units.how`` blocks too. The model, the vector and the data may differ: that is what is compared."""
 
 _NAMED_ELSEWHERE = {"model", "device", "dtype", "seed", "profile"}
 """Options whose effect is a condition of each claim or of the provenance, or is what is compared."""
