@@ -154,8 +154,7 @@ _NAME = 24
 
 def claim_lines(against: Against) -> Iterator[str]:
     """The outcome of each claim, worst first, and the number of claims per outcome."""
-    from ..against.held_against import OUTCOMES
-    from ..against.words import counts_line
+    from ..against.held_against import OUTCOMES, counts_line
 
     yield _wrapped("Claims on A and on B, paired by item")
     for note in against.notes:

@@ -39,7 +39,7 @@ def command(
 
     IN is any file that claims read. No value is rescaled.
     """
-    from ..steering.formats.lm_eval import LATE_BINDING, write_steered
+    from ..steering.formats.torch_file import LATE_BINDING, write_steered
 
     load_extensions()
     for option, given in (("--multiplier", multiplier), ("--blocks", blocks)):

@@ -5,12 +5,18 @@ from __future__ import annotations
 
 def number(value: float | None, percent: bool = False) -> str:
     """Three significant digits, or per cent; a dash for an absent bound."""
+    if value is None or not percent:
+        return precise(value)
+    value = round(value, 3) + 0.0  # no "-0.0%"
+    return f"{value:+.1%}" if abs(value) < 10 else f"{value:+,.0%}"
+
+
+def precise(value: float | None, percent: bool = False, *, signed: bool = False) -> str:
+    """Three significant digits, per cent too, as small differences need; with ``signed``, a plus before what is above 0."""
     if value is None:
         return "-"
-    if percent:
-        value = round(value, 3) + 0.0  # no "-0.0%"
-        return f"{value:+.1%}" if abs(value) < 10 else f"{value:+,.0%}"
-    return f"{value + 0.0:.3g}"  # no "-0"
+    plus = "+" if signed and value > 0 else ""
+    return f"{plus}{100 * value + 0.0:.3g}%" if percent else f"{plus}{value + 0.0:.3g}"  # no "-0"
 
 
 def promise(value: float | None, percent: bool = False) -> str:

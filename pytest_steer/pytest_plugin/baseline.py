@@ -161,8 +161,7 @@ class Baseline:
         count = len(report["claims"])
         if self.report is None or self.against is None:
             return [f"baseline: {shown(self.path)} is new: {count} {'claim' if count == 1 else 'claims'}"]
-        from ..against import baseline_words
-        from ..against.words import counts_line
+        from ..against import baseline_words, counts_line
 
         changed = [
             f"  {entry.name}: {entry.before.verdict} -> {entry.after.verdict}"
