@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from ..core.columns import WITHOUT_TERMINAL, table, wrapped
 from ..core.numbers import number
-from ..core.record import UNBOUNDED, Bounds, ClaimRecord, Compared, Entanglement, EntanglementRow, Row, Strength, TaskRow
+from ..core.record import UNBOUNDED, ClaimRecord, Compared, Entanglement, EntanglementRow, Row, Strength, TaskRow
 from ..measures.compared import UNSTEERED, setting_name
 from .comparison import comparison_tables
 
@@ -38,10 +38,7 @@ class _Measured:
     @property
     def steered(self) -> Steered:
         """What tells whether two claims are about the same intervention, in the same scope and at the same strength."""
-        model, vector = self.claim.model, self.claim.vector
-        assert model is not None
-        assert vector is not None
-        return model.fingerprint, vector.hash, vector.positions, vector.include_first, self.multiplier
+        return *steered_by(self.claim), self.multiplier
 
 
 @dataclass(frozen=True)
@@ -74,6 +71,14 @@ def matrix_rows(claims: Sequence[ClaimRecord]) -> tuple[list[Row], list[TaskRow]
     rows = [_row(cell, beside) for cell in _cells([one for one in measured if one.compared.n is not None])]
     tasks = [row for cell in _cells([one for one in measured if one.compared.tasks]) for row in _task_rows(cell)]
     return rows, _once(tasks)
+
+
+def steered_by(claim: ClaimRecord) -> tuple[str, str, str, bool]:
+    """The model, the intervention and its scope: equal for two claims about the same one."""
+    model, vector = claim.model, claim.vector
+    assert model is not None
+    assert vector is not None
+    return model.fingerprint, vector.hash, vector.positions, vector.include_first
 
 
 def comparison_of(claims: Sequence[ClaimRecord], *, width: int = WITHOUT_TERMINAL) -> str:
@@ -123,39 +128,21 @@ def _place(one: _Measured, several: bool) -> tuple[str, str]:
     return behaviour, method or ("" if claim.vector is None else claim.vector.method)
 
 
-@dataclass(frozen=True)
-class _Beside:
-    """What claims about texts or questions say of steered models."""
-
-    cost: dict[Steered, float | None] = field(default_factory=dict)
-    kl: dict[Steered, float | None] = field(default_factory=dict)
-    accuracy_lost: dict[Steered, float | None] = field(default_factory=dict)
-    accuracy_lost_interval: dict[Steered, Bounds | None] = field(default_factory=dict)
-
-
-def _beside(claims: Sequence[_Measured]) -> _Beside:
-    found = _Beside()
-    for one in claims:
-        deployed = one.compared.deployed
-        if one.compared.n is not None or deployed is None:
-            continue
-        for known, value in (
-            (found.cost, deployed.cost),
-            (found.kl, deployed.kl),
-            (found.accuracy_lost, deployed.accuracy_lost),
-        ):
-            if value is not None:
-                known[one.steered] = value
-        if deployed.accuracy_lost is not None:
-            found.accuracy_lost_interval[one.steered] = deployed.accuracy_lost_interval
+def _beside(claims: Sequence[_Measured]) -> dict[Steered, list[Strength]]:
+    """What claims about texts or questions say of steered models, the last claim first."""
+    found: dict[Steered, list[Strength]] = {}
+    for one in reversed(claims):
+        if one.compared.n is None and one.compared.deployed is not None:
+            found.setdefault(one.steered, []).append(one.compared.deployed)
     return found
 
 
-def _row(cell: _Cell, beside: _Beside) -> Row:
-    own = [one.steered for one in cell.claims if one.compared.budget is None]
+def _row(cell: _Cell, beside: dict[Steered, list[Strength]]) -> Row:
     deployed, n = cell.first(lambda said: said.deployed), cell.first(lambda said: said.n)
     assert deployed is not None
     assert n is not None
+    others = [at for one in cell.claims if one.compared.budget is None for at in beside.get(one.steered, ())]
+    accuracy = next((at for at in others if at.accuracy_lost is not None), deployed)
     return Row(
         behaviour=cell.behaviour,
         method=cell.method,
@@ -163,12 +150,11 @@ def _row(cell: _Cell, beside: _Beside) -> Row:
         spread=cell.first(lambda said: said.spread),
         deployed=replace(
             deployed,
-            cost=_first([*(beside.cost.get(one) for one in own), *(one.cost for one in cell.deployed)]),
-            pne=_first(one.pne for one in cell.deployed),
-            kl=_first([*(beside.kl.get(one) for one in own), deployed.kl]),
-            accuracy_lost=_first([*(beside.accuracy_lost.get(one) for one in own), deployed.accuracy_lost]),
-            accuracy_lost_interval=_first(beside.accuracy_lost_interval.get(one) for one in own)
-            or deployed.accuracy_lost_interval,
+            cost=_first(at.cost for at in [*others, *cell.deployed]),
+            pne=_first(at.pne for at in cell.deployed),
+            kl=_first(at.kl for at in [*others, deployed]),
+            accuracy_lost=accuracy.accuracy_lost,
+            accuracy_lost_interval=accuracy.accuracy_lost_interval,
         ),
         at_cost=cell.first(lambda said: said.at_cost),
         steerability=cell.first(lambda said: said.steerability),
@@ -204,7 +190,7 @@ def _once(rows: Iterable[TaskRow]) -> list[TaskRow]:
     return sorted(found.values(), key=lambda row: row.method != UNSTEERED)
 
 
-_MARKS = {"pass": "", "fail": " !", "inconclusive": " ?"}
+MARKS = {"pass": "", "fail": " !", "inconclusive": " ?"}
 
 
 def entanglement_rows(claims: Sequence[ClaimRecord]) -> list[EntanglementRow]:
@@ -238,7 +224,7 @@ def _map(place: tuple[str, str], rows: Sequence[EntanglementRow], width: int) ->
     names = list(dict.fromkeys(one.name for row in rows for one in (*([row.own] if row.own else []), *row.behaviours)))
     lines = []
     for row in rows:
-        cells = {one.name: f"{_signed(one.estimate)}{_MARKS[one.verdict]}" for one in row.behaviours}
+        cells = {one.name: f"{_signed(one.estimate)}{MARKS[one.verdict]}" for one in row.behaviours}
         if row.own is not None:
             cells[row.own.name] = f"({_signed(row.own.estimate)})"
         rms = row.entanglement

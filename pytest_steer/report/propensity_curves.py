@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..core.columns import current_columns, table, visible
-from ..core.numbers import number
-from ..core.record import UNBOUNDED, ClaimRecord
-from .effect_cost import COLOURS, DASHES, SHAPES, SIZE, Bounds, check_drawable, saved
+from ..core.numbers import bounds, number
+from ..core.record import UNBOUNDED, Bounds, ClaimRecord
+from .effect_cost import check_drawable, framed, line_looks, saved
 
 
 @dataclass(frozen=True)
@@ -71,9 +71,9 @@ def curves_table(curves: Sequence[Curve]) -> str:
     """The numbers of the picture."""
     rows, names = [], []
     for curve in curves:
-        for at, mean, (low, high) in curve.points:
-            bounds = "" if (low, high) == (None, None) else f" [{number(low)}, {number(high)}]"
-            rows.append([f"{at:g}", f"{number(mean)}{bounds}", "deployed" if at in curve.deployed else ""])
+        for at, mean, interval in curve.points:
+            deployed = "deployed" if at in curve.deployed else ""
+            rows.append([f"{at:g}", f"{number(mean)} {bounds(interval)}".rstrip(), deployed])
             names.append(curve.name)
     headers = ["multiplier", "propensity [interval]", ""]
     return "\n".join(table(rows, headers, width=current_columns(), groups=names))
@@ -114,39 +114,23 @@ def _chart(curves: Sequence[Curve], title: str) -> Any:
         for at, mean, (low, high) in curve.points
     ]
 
-    def told(palette: Sequence[Any]) -> Any:
-        return alt.Scale(domain=names, range=list(palette[: len(names)]))
-
-    look: dict[str, Any] = {"symbolSize": 120, "symbolOpacity": 1, "symbolStrokeWidth": 0}
-    legend = alt.Legend(title=None, orient="bottom", columns=2, labelLimit=340, **look) if len(curves) > 1 else None
+    color, dash, shape = line_looks(names)
     base = alt.Chart(alt.InlineData(values=rows)).encode(
-        x=alt.X("x:Q", title="Multiplier", scale=alt.Scale(nice=False, padding=16)),
-        color=alt.Color("line:N", scale=told(COLOURS), legend=legend),
+        x=alt.X("x:Q", title="Multiplier", scale=alt.Scale(nice=False, padding=16)), color=color
     )
     said = "Mean propensity (nats, or logits of labels)"
     y = alt.Y("y:Q", title=said, scale=alt.Scale(zero=False))
     band = base.transform_filter("isValid(datum.low) && isValid(datum.high)").mark_area(opacity=0.18)
-    path = base.mark_line(strokeWidth=2).encode(y=y, strokeDash=alt.StrokeDash("line:N", scale=told(DASHES), legend=None))
-    points = base.mark_point(filled=True, size=55, opacity=1).encode(
-        y=y, shape=alt.Shape("line:N", scale=told(SHAPES), legend=legend), description="said:N"
-    )
-    rings = base.transform_filter("datum.deployed").mark_point(
+    ring = base.transform_filter("datum.deployed").mark_point(
         size=300, shape="circle", filled=False, strokeWidth=2, aria=False
     )
-    rings = rings.encode(y=y, color=alt.value("#000000"))
+    layers = [
+        band.encode(y=alt.Y("low:Q", title=said), y2="high:Q"),
+        base.mark_line(strokeWidth=2).encode(y=y, strokeDash=dash),
+        base.mark_point(filled=True, size=55, opacity=1).encode(y=y, shape=shape, description="said:N"),
+        ring.encode(y=y, color=alt.value("#000000")),
+    ]
     confidence = "/".join(f"{one:g}" for one in sorted({curve.confidence for curve in curves}))
     items = "/".join(map(str, sorted({curve.n for curve in curves})))
     subtitle = f"A ring marks a deployed multiplier. Bands are bounds of the mean, each at {confidence}: {items} items."
-    return (
-        alt.layer(band.encode(y=alt.Y("low:Q", title=said), y2="high:Q"), path, points, rings)
-        .properties(
-            title=alt.TitleParams(title, subtitle=subtitle, anchor="start", fontSize=15, subtitleFontSize=12, limit=SIZE[0]),
-            width=SIZE[0],
-            height=SIZE[1],
-            autosize=alt.AutoSizeParams(type="fit", contains="padding"),
-            background="#ffffff",
-            padding=12,
-        )
-        .configure_axis(labelFontSize=12, titleFontSize=13, titleFontWeight="normal", gridColor="#e5e5e5")
-        .configure_legend(labelFontSize=12)
-    )
+    return framed(layers, title=title, subtitle=subtitle)

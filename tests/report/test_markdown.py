@@ -105,8 +105,8 @@ def test_per_cent_and_at_most_are_shown_as_the_terminal_shows_them():
 
 def against(**more) -> dict:
     claim = {
-        "id": "a.steer.yaml::bad", "outcome": "worse", "before": {"verdict": "pass", "estimate": 0.5, "interval": [0.25, 0.75]},
-        "after": {"verdict": "pass", "estimate": 0.25, "interval": [0.125, 0.375]}, "difference": -0.25, "interval": [-0.5, -0.125],
+        "id": "a.steer.yaml::bad", "name": "bad", "statistic": "steerability", "flips": {}, "outcome": "worse", "before": {"verdict": "pass", "estimate": 0.5, "interval": [0.25, 0.75], "threshold": 0.0},
+        "after": {"verdict": "pass", "estimate": 0.25, "interval": [0.125, 0.375], "threshold": 0.0}, "difference": -0.25, "interval": [-0.5, -0.125],
         "confidence": 0.95, "tolerance": 0.05, "n": 60, "percent": False, "items": {"new": 1, "gone": 0, "changed": 2},
         "flipped": [{"id": "q7", "question": "Why?", "before": 1.0, "after": -1.0}], "reasons": [], "message": "",
     }  # fmt: skip

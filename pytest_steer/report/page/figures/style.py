@@ -105,6 +105,26 @@ def label(text: str, longest: int = 28) -> str:
     return flat if len(flat) <= longest else f"{flat[:half]}\u2026{flat[-half:]}"
 
 
+def line_looks(field: str, names: Sequence[str]) -> tuple[Any, Any]:
+    """Colour and dashes of each line, with a legend where there are several lines."""
+    import altair as alt
+
+    legend = alt.Legend(symbolType="stroke", symbolSize=260) if len(names) > 1 else None
+    colors, dashes = list(OTHERS[: len(names)]), [list(one) for one in DASHES[: len(names)]]
+    return (
+        alt.Color(field, scale=alt.Scale(domain=names, range=colors), legend=legend),
+        alt.StrokeDash(field, scale=alt.Scale(domain=names, range=dashes), legend=legend),
+    )
+
+
+def rule(place: dict[str, float], **look: Any) -> Any:
+    """A line across the figure, at ``x`` or at ``y``."""
+    import altair as alt
+
+    (axis,) = place
+    return alt.Chart(data([place])).mark_rule(**look).encode(**{axis: alt.X("x:Q") if axis == "x" else alt.Y("y:Q")})
+
+
 def marks(marked: Sequence[tuple[float, str]], seen: Sequence[float], color: str) -> list[Any]:
     """Dashed rules at values to the right, with what they are called, one below the other and within the figure.
 
