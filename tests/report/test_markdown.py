@@ -98,6 +98,13 @@ def test_what_is_broken_comes_first_with_its_numbers_and_why():
     assert "| pass | `s: good` | steerability | 0.125 | [0.0625, 0.25] | at least 0.375 | 60 |" in lines
 
 
+def test_a_reason_is_shown_up_to_400_characters():
+    claim = record("long", Verdict.FAIL) | {"reason": "r" * 399}
+    assert f"; {'r' * 399}." in to_markdown(report_of(claim))
+    text = to_markdown(report_of(claim | {"reason": "r" * 401}))
+    assert f"; {'r' * 399}…." in text
+
+
 def test_per_cent_and_at_most_are_shown_as_the_terminal_shows_them():
     claim = record("cost", Verdict.FAIL, percent=True, direction=Direction.AT_MOST)
     assert "**+12.5%** \\[+6.2%, +25.0%\\], promised at most +37.5%" in to_markdown(report_of(claim))

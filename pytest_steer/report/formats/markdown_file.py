@@ -35,7 +35,7 @@ MARKER = "<!-- pytest-steer: summary -->"
 # GitHub takes 65,536 characters in a comment. Bytes are counted, of which there are at least as many.
 COMMENT = 65_000
 _SIGNS = {0: "✅", 1: "❌", 3: "⚠️"}
-_NAME, _WHY, _KIND = 160, 160, 80
+_NAME, _WHY, _KIND = 160, 400, 80
 """Characters of a name, of a sentence of somebody's, and of a few words."""
 Thing = TypeVar("Thing")
 
@@ -214,8 +214,10 @@ def _shown(claim: ClaimRecord) -> str:
 
 # --- its replies ---
 
-_ASKED, _REPLY, _TURNS = 160, 300, 3
-"""Characters of a turn of the user and of a reply, and how many turns are shown of a conversation: the last ones."""
+_ASKED, _REPLY, _OUTCOME = 160, 300, 160
+"""Characters of a turn of the user, of a reply, and of its outcome with the judge's reason."""
+_TURNS = 3
+"""How many turns are shown of a conversation: the last ones."""
 
 
 def _replies_row(claim: ClaimRecord, replies: Replies) -> list[str]:
@@ -238,7 +240,7 @@ def _pairs(claim: ClaimRecord, most: int) -> str:
 def _pair_rows(replies: Replies, pair: ReplyPair) -> list[list[str]]:
     """How both sides are judged, and of each turn what is asked and both replies."""
     sides = sides_of(pair).values()
-    outcomes = [prose(outcome_words(reply), _WHY) for reply in sides]
+    outcomes = [prose(outcome_words(reply), _OUTCOME) for reply in sides]
     many = max(len(pair.prompt), *(len(reply.turns) for reply in sides))
     first = max(0, many - _TURNS)
     name = code(pair_name(replies, pair), 80, in_table=True)
