@@ -10,6 +10,7 @@ from types import MappingProxyType
 from typing import Any, Literal
 
 from ..core.errors import DataError, SteerError, VectorError, at_key
+from ..core.evidence import Json
 from ..extract import method_kind
 from ..extract.training import Training, read_training
 from ..model import Model, check_layers
@@ -113,7 +114,7 @@ def extracted(model: Model, spec: VectorSpec, data: Training, seed: int) -> Stee
     )
 
 
-def _shaped(model: Model, found: Steering, spec: VectorSpec, shape: dict[str, Any]) -> Steering:
+def _shaped(model: Model, found: Steering, spec: VectorSpec, shape: Json) -> Steering:
     """What was found, applied as an ``intervention:`` says."""
     if "kind" in shape:
         if not isinstance(found, SteeringVector):
@@ -130,7 +131,7 @@ def _shaped(model: Model, found: Steering, spec: VectorSpec, shape: dict[str, An
     return found
 
 
-def _of_kind(model: Model, vector: SteeringVector, spec: VectorSpec, shape: dict[str, Any]) -> Intervention:
+def _of_kind(model: Model, vector: SteeringVector, spec: VectorSpec, shape: Json) -> Intervention:
     kind = intervention_kind(shape["kind"])
     files = {key for key, schema in kind.settings.items() if schema.get("x-vector") and key in shape}
     return kind.make(
