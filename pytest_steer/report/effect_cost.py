@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from ..core.columns import current_columns, table
 from ..core.errors import SteerError
+from ..core.evidence import Json
 from ..core.numbers import number
 from ..core.record import Bounds
 
@@ -44,15 +45,15 @@ class Point:
     Attributes:
         effect: mean propensity minus that at multiplier 0, in ``Line.unit``.
         cost: relative rise of perplexity (0.05 is 5 %), or KL divergence in nats per token.
-        effect_bounds / cost_bounds: one-sided bounds, each at the confidence; None where there is none.
+        effect_interval / cost_interval: one-sided bounds, each at the confidence; None where there is none.
         is_deployed: whether a claim deploys this multiplier.
     """
 
     multiplier: float
     effect: float
-    effect_bounds: Bounds
+    effect_interval: Bounds
     cost: float
-    cost_bounds: Bounds
+    cost_interval: Bounds
     is_deployed: bool = False
 
 
@@ -65,25 +66,6 @@ class Line:
     n_items: int
     n_texts: int
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values, for JSON."""
-        return {
-            "name": self.name,
-            "n_items": self.n_items,
-            "n_texts": self.n_texts,
-            "points": [
-                {
-                    "multiplier": one.multiplier,
-                    "is_deployed": one.is_deployed,
-                    "effect": one.effect,
-                    "effect_interval": list(one.effect_bounds),
-                    "cost": one.cost,
-                    "cost_interval": list(one.cost_bounds),
-                }
-                for one in self.points
-            ],
-        }
-
 
 def effect_cost_table(lines: Sequence[Line], cost: Cost) -> str:
     """The numbers of the picture, with the deployed multipliers marked."""
@@ -92,8 +74,8 @@ def effect_cost_table(lines: Sequence[Line], cost: Cost) -> str:
     rows = [
         [
             f"{one.multiplier:g}",
-            f"{number(one.effect)} {_interval(one.effect_bounds)}",
-            f"{number(one.cost, percent=percent)} {_interval(one.cost_bounds, percent=percent)}",
+            f"{number(one.effect)} {_interval(one.effect_interval)}",
+            f"{number(one.cost, percent=percent)} {_interval(one.cost_interval, percent=percent)}",
             "deployed" if one.is_deployed else "",
         ]
         for _, one in points
@@ -154,7 +136,7 @@ def line_looks(names: Sequence[str]) -> tuple[Any, Any, Any]:
     """Colour, dashes and shape of the points of each line, with a legend where there are several lines."""
     import altair as alt
 
-    look: dict[str, Any] = {"symbolSize": 120, "symbolOpacity": 1, "symbolStrokeWidth": 0}
+    look: Json = {"symbolSize": 120, "symbolOpacity": 1, "symbolStrokeWidth": 0}
     legend = alt.Legend(title=None, orient="bottom", columns=2, labelLimit=340, **look) if len(names) > 1 else None
     color, dash, shape = (
         alt.Scale(domain=names, range=list(palette[: len(names)])) for palette in (COLOURS, DASHES, SHAPES)
@@ -201,7 +183,7 @@ def _chart(lines: Sequence[Line], cost: Cost, title: str, confidence: float) -> 
         size=300, shape="circle", filled=False, color="#000000", strokeWidth=2, aria=False
     )
     text = base.encode(text="label:N")
-    where: dict[str, Any] = {"dx": -8, "dy": -10, "align": "right", "fontSize": 12, "aria": False}
+    where: Json = {"dx": -8, "dy": -10, "align": "right", "fontSize": 12, "aria": False}
     layers = [
         alt.Chart(alt.InlineData(values=[{"effect": 0}])).mark_rule(color="#999999", strokeWidth=1).encode(y="effect:Q"),
         bar.encode(y="effect_low:Q", y2="effect_high:Q"),
@@ -236,21 +218,21 @@ def _ticks(seen: Sequence[float]) -> list[float]:
     return sorted(kept)
 
 
-def _row(line: Line, one: Point, cost: Cost) -> dict[str, Any]:
+def _row(line: Line, one: Point, cost: Cost) -> Json:
     """A point as it is drawn: a rise of perplexity as its logarithm, the mean difference in nats per token."""
 
     def drawn(value: float | None) -> float | None:
         return math.log1p(value) if value is not None and cost == "perplexity" else value
 
-    low, high = map(drawn, one.cost_bounds)
+    low, high = map(drawn, one.cost_interval)
     return {
         "line": line.name,
         "multiplier": one.multiplier,
         "label": f"{one.multiplier:g}",
         "said": f"{line.name}: {_said(one, cost)}",
         "effect": one.effect,
-        "effect_low": one.effect_bounds[0],
-        "effect_high": one.effect_bounds[1],
+        "effect_low": one.effect_interval[0],
+        "effect_high": one.effect_interval[1],
         "cost": drawn(one.cost),
         "cost_low": low,
         "cost_high": high,

@@ -148,7 +148,7 @@ def _note(claim: ClaimRecord) -> str:
 def verdict_counts(
     claims: Sequence[ClaimRecord], *, width: int = WITHOUT_TERMINAL, paint: Paint = lambda text, _: text
 ) -> str:
-    """How many claims came to each verdict, passes first."""
+    """How many claims have each verdict, passes first."""
     counts = Counter(verdict_words(claim) for claim in claims)
     order = ("pass", "xpass", "fail (known)", "inconclusive (known)", "inconclusive", "fail", "error")
     found = {f"{counts[words]} {words}": words for words in order if counts[words]}
@@ -158,6 +158,12 @@ def verdict_counts(
             lines.append([])
         lines[-1].append(text)
     return ",\n".join(", ".join(paint(text, found[text]) for text in line) for line in lines)
+
+
+def notes_below(claims: Sequence[ClaimRecord]) -> list[str]:
+    """The lines below the table, also about claims that passed; the last one says how many wrong verdicts to expect."""
+    said = [deployed_moves, noted_lines, control_ranks, texts_left_out, claim_warnings]
+    return [line for lines_of in said for line in lines_of(claims)] + [expected_false(claims)]
 
 
 def expected_false(claims: Sequence[ClaimRecord]) -> str:
@@ -183,14 +189,12 @@ def deployed_moves(claims: Sequence[ClaimRecord]) -> list[str]:
         at = claim.details.get("deployed")
         if isinstance(at, dict) and at.get("moves"):
             moving.setdefault(at["moves"], []).append(f"{claim.suite}: {claim.name} at {at['multiplier']:g}")
-    if not moving:
-        return []
     parts = []
     for way, words in (("up", "moves up"), ("down", "moves down"), ("neither way", "is not proven to move")):
-        if way in moving:
-            named = "" if way == "up" else f" ({_first(moving[way])})"
-            parts.append(f"{words} in {_claims(len(moving[way]))}{named}")
-    return [f"as deployed, the model {', '.join(parts)}"]
+        if found := moving.get(way):
+            named = "" if way == "up" else f" ({_first(found)})"
+            parts.append(f"{words} in {len(found)} claim{'s' if len(found) > 1 else ''}{named}")
+    return [f"as deployed, the model {', '.join(parts)}"] if parts else []
 
 
 def control_ranks(claims: Sequence[ClaimRecord]) -> list[str]:
@@ -208,7 +212,7 @@ def control_ranks(claims: Sequence[ClaimRecord]) -> list[str]:
 
 
 def noted_lines(claims: Sequence[ClaimRecord]) -> list[str]:
-    """What claims found beside their verdicts and their readers want to know although they passed (``details.noted``)."""
+    """What readers want to know of claims although they passed (``details.noted``)."""
     return [f"{claim.suite}: {claim.name}: {line}" for claim in claims for line in claim.details.get("noted", ())]
 
 
@@ -233,10 +237,6 @@ def claim_warnings(claims: Sequence[ClaimRecord]) -> list[str]:
         f"warning: {'; '.join(f'{suite}: {_first(list(dict.fromkeys(names)))}' for suite, names in suites.items())}: {text}"
         for text, suites in about.items()
     ]
-
-
-def _claims(count: int) -> str:
-    return f"{count} claim{'s' if count > 1 else ''}"
 
 
 def _first(names: list[str]) -> str:

@@ -327,16 +327,9 @@ def _cells(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 _FLIPPED = 20
 # The worst first. A claim that is held on the same items has no row.
 _ORDER: dict[Outcome, str] = {
-    "broken": "broken",
-    "worse": "worse",
-    "not_comparable": "not comparable",
-    "gone": "gone",
-    "new": "new",
-    "newly_holding": "newly holding",
-    "better": "better",
-    "unchanged": "not holding, as before",
-    "held": "held",
-}
+    "broken": "broken", "worse": "worse", "not_comparable": "not comparable", "gone": "gone", "new": "new",
+    "newly_holding": "newly holding", "better": "better", "unchanged": "not holding, as before", "held": "held",
+}  # fmt: skip
 
 
 def _against(against: Against, first: Callable[[Sequence[AgainstClaim]], Sequence[AgainstClaim]]) -> list[str]:

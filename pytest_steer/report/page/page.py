@@ -231,7 +231,7 @@ def anchors(claims: Iterable[ClaimRecord]) -> list[str]:
 
 
 def _drop_figures(views: Sequence[ClaimView], over: int) -> None:
-    """Leave out the figures of the least important claims until so many bytes are saved."""
+    """Leave out the figures of the least important claims until ``over`` bytes are saved."""
     for view in reversed(views):
         if over <= 0:
             return

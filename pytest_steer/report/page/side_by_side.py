@@ -8,7 +8,7 @@ from pathlib import PurePath
 from ...core.block import CostPoint, EffectAgainstCost
 from ...core.numbers import bounds, number
 from ...core.record import ClaimRecord, Comparison, EntanglementRow, Row, Strength
-from ..matrix_rows import MARKS, steered_by
+from ..matrix_rows import MARKS, by_claim, steered_by
 from .figures import Drawn, HeatMap, draw
 
 _LINES = 6  # that can be told apart in one figure
@@ -55,10 +55,7 @@ def _at_cost(one: Row, at: Strength) -> list[str]:
 
 def entanglement_maps(rows: Sequence[EntanglementRow]) -> list[Drawn]:
     """A heat map per claim of a matrix: what each vector does to each behaviour; its own in brackets."""
-    maps: dict[tuple[str, str], list[EntanglementRow]] = {}
-    for row in rows:
-        maps.setdefault((row.suite, row.claim), []).append(row)
-    return [_entanglement(f"{suite}: {claim}", found) for (suite, claim), found in maps.items()]
+    return [_entanglement(claim, found) for claim, found in by_claim(rows).items()]
 
 
 def _entanglement(title: str, rows: Sequence[EntanglementRow]) -> Drawn:

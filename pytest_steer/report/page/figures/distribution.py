@@ -18,9 +18,7 @@ def draw_distribution(figure: Distribution) -> Drawn:
     """Bars of equal width, of which one edge is 0, so that no bar stands on both sides of it."""
     import altair as alt
 
-    bins = binned(figure.values, zero_below=figure.wrong == "below")
-    for one in bins:
-        one["side"] = _side(one, figure.wrong)
+    bins = [one | {"side": _side(one, figure.wrong)} for one in binned(figure.values, zero_below=figure.wrong == "below")]
     axis = alt.Axis(format="%", grid=False) if figure.percent else alt.Axis(grid=False)
     wrong = figure.wrong is not None and any(one["side"] == "wrong" and one["n"] for one in bins)
     scale = alt.Scale(domain=["right", "wrong"], range=[ACCENT, BAD])
