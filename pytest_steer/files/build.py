@@ -27,8 +27,7 @@ from ..model.loading import Models
 from ..model.model import looked_at_once
 from ..prompting import AS_GIVEN, Context
 from ..steering import as_intervention
-from .inputs import Inputs
-from .make import Steering, extracted, make_steering
+from .inputs import Inputs, Steering, extracted, make_steering
 from .specs import BrokenClaim, ClaimSpec, Suite, absolute
 
 MODELS_OVERRULED = (
