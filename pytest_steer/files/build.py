@@ -61,7 +61,7 @@ def load_for(models: Models, suite: Suite, name: str) -> Model:
 
 
 class Builder:
-    """Builds the claims of claim files for one model; what they are measured on is made once, see ``inputs``.
+    """Builds the claims of claim files for one model; their data and vectors are made once, see ``inputs``.
 
     Args:
         run: how much is measured, with which seed; by default the current run.
@@ -76,7 +76,7 @@ class Builder:
         self.measured = measured or (lambda suite, claim: evidence_of(self.build(suite, claim), self.model))
 
     def build(self, suite: Suite, claim: ClaimSpec) -> Claim:
-        """The claim of a file, with what it is measured on.
+        """The claim of a file, with its data and its vector.
 
         Raises:
             SteerError: a data file or the vector cannot be used.

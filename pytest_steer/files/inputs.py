@@ -1,4 +1,4 @@
-"""What the claims of claim files are measured on: data that is read, and vectors that are made, each once."""
+"""Inputs of the claims of claim files: data that is read, and vectors that are made, each once."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ Steering = SteeringVector | Intervention
 
 
 class Inputs:
-    """What the claims of claim files are measured on, for one model; each vector and data set is made once.
+    """Data and vectors of the claims of claim files, for one model; each is read or made once.
 
     Args:
         run: how much is measured, with which seed; by default the current run.

@@ -267,11 +267,9 @@ class _Plain:
     def value(self, value: Any, depth: int) -> Any:
         self._left -= 1
         if self._left < 0:
-            raise ClaimFileError(
-                f"the file has more than {_MOST_ENTRIES} entries once its aliases are written out",
-                path=self._shown,
-                hint="Use fewer aliases (*name) of things that contain aliases.",
-            )
+            reason = f"the file has more than {_MOST_ENTRIES} entries once its aliases are written out"
+            hint = "Use fewer aliases (*name) of things that contain aliases."
+            raise ClaimFileError(reason, path=self._shown, hint=hint)
         if depth > _DEEPEST:
             raise _too_deep(self._shown)
         if isinstance(value, dict):

@@ -1,4 +1,4 @@
-"""Methods x behaviours on the same ground, as tables."""
+"""Tables of methods and behaviours that were measured on the same items and texts."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ _SPANS = {"answer": "the answer, without thought", "thought": "the thought", "bo
 
 @dataclass(frozen=True)
 class Text:
-    """A text of somebody's.
+    """A text of a user, a model or a judge.
 
     Attributes:
         start: what is seen at once. rest: what is folded; empty where the text is short.

@@ -1,4 +1,4 @@
-"""The page as a whole: one self-contained file that obeys nothing it shows, and that stays below its size."""
+"""The page: one self-contained HTML file below a size limit, which shows texts of others and never runs them."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ class Drawn:
     """A figure as the page has it.
 
     Attributes:
-        svg: safe to stand in HTML. said: the figure in words, for who does not see it.
+        svg: safe to stand in HTML. said: the figure in words, for readers who do not see it.
         head / rows: its numbers as a table.
     """
 
