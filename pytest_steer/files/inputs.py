@@ -7,8 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from types import MappingProxyType
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
@@ -255,10 +254,10 @@ def _load(
     file: Path,
     layer: int | tuple[int, ...] | Literal["all"] | None = None,
     rows: Literal["blocks", "hidden_states"] | None = None,
-    settings: Mapping[str, Any] = MappingProxyType({}),
+    settings: Json | None = None,
 ) -> SteeringVector:
     """A saved vector whose rows are blocks of this model."""
-    vector = SteeringVector.load(file, layer=layer, rows=rows, **settings)
+    vector = SteeringVector.load(file, layer=layer, rows=rows, **(settings or {}))
     try:
         check_depth(vector.metadata, model.n_layers, model.id)
     except VectorError as error:

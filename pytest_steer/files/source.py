@@ -82,7 +82,12 @@ def read_source(path: str | os.PathLike[str]) -> Source:
             what, advice = "a list", "Put the list under a key, `claims:`."
         hint = f"{advice} A claim file needs at least {SMALLEST}."
         raise ClaimFileError(f"the file must be a mapping, but is {what}", path=shown, line=1, hint=hint)
-    return Source(Path(shown).absolute(), shown, _Plain(shown).mapping(loaded, 0), dict(_lines(tree, ())))
+    plain = _Plain(shown)
+    data = plain.mapping(loaded, ())
+    if tree is not loaded and isinstance(tree, dict):  # of JSON, the YAML reader knows the lines
+        plain = _Plain(shown)
+        plain.mapping(tree, ())
+    return Source(Path(shown).absolute(), shown, data, plain.lines)
 
 
 def _read_bytes(shown: str) -> bytes:
@@ -249,33 +254,45 @@ def _too_deep(shown: str) -> ClaimFileError:
 
 
 class _Plain:
-    """Turns the readers' values into plain ones."""
+    """Turns the readers' values into plain ones, and notes the line of each part.
+
+    Attributes:
+        lines: 1-based, of the parts whose reader knows them.
+    """
 
     def __init__(self, shown: str) -> None:
         self._shown = shown
         self._left = _MOST_ENTRIES
+        self.lines: dict[DataPath, int] = {}
 
-    def mapping(self, mapping: dict[Any, Any], depth: int) -> Json:
-        # Every valid key is text. One that is not (14, null, a list) becomes text, and so an unknown key.
-        named = {self.value(_key_text(key), depth): value for key, value in mapping.items()}
-        for key in named.keys() & {"date", "expires", "set"}:
-            named[key] = _dates_as_text(named[key])
-        return {
-            name: self.value(value, depth + 1) for name, value in named.items() if depth > 0 or not name.startswith("x-")
-        }
+    def mapping(self, mapping: dict[Any, Any], path: DataPath) -> Json:
+        found = {}
+        for key, value in mapping.items():
+            # Every valid key is text. One that is not (14, null, a list) becomes text, and so an unknown key.
+            name = self.value(_key_text(key), path)
+            if not path and name.startswith("x-"):
+                continue
+            here = (*path, name)
+            if isinstance(mapping, CommentedMap) and (line := _line_of_key(mapping, key)) is not None:
+                self.lines[here] = line
+            found[name] = self.value(_dates_as_text(value) if name in ("date", "expires", "set") else value, here)
+        return found
 
-    def value(self, value: Any, depth: int) -> Any:
+    def value(self, value: Any, path: DataPath) -> Any:
         self._left -= 1
         if self._left < 0:
             reason = f"the file has more than {_MOST_ENTRIES} entries once its aliases are written out"
             hint = "Use fewer aliases (*name) of things that contain aliases."
             raise ClaimFileError(reason, path=self._shown, hint=hint)
-        if depth > _DEEPEST:
+        if len(path) > _DEEPEST:
             raise _too_deep(self._shown)
         if isinstance(value, dict):
-            return self.mapping(value, depth)
+            return self.mapping(value, path)
+        if isinstance(value, CommentedSeq):
+            known = value.lc.data or {}  # none behind a tag that is no list
+            self.lines |= {(*path, index): value.lc.item(index)[0] + 1 for index in range(len(value)) if index in known}
         if isinstance(value, list):
-            return [self.value(item, depth + 1) for item in value]
+            return [self.value(item, (*path, index)) for index, item in enumerate(value)]
         if isinstance(value, str):
             return self._text(value)
         if isinstance(value, float):
@@ -317,24 +334,6 @@ def _key_text(key: object) -> str:
         return str(key)
     except ValueError:  # an integer of thousands of digits
         return "a very long number"
-
-
-def _lines(tree: Any, path: DataPath) -> Iterator[tuple[DataPath, int]]:
-    if isinstance(tree, CommentedMap):
-        for key, value in tree.items():
-            name = _key_text(key)
-            if path or not name.startswith("x-"):
-                here = (*path, name)
-                line = _line_of_key(tree, key)
-                if line is not None:
-                    yield here, line
-                yield from _lines(value, here)
-    elif isinstance(tree, CommentedSeq):
-        for index, value in enumerate(tree):
-            here = (*path, index)
-            if index in (tree.lc.data or {}):  # not of a list behind a tag that is none
-                yield here, tree.lc.item(index)[0] + 1
-            yield from _lines(value, here)
 
 
 def _line_of_key(mapping: CommentedMap, key: Any) -> int | None:
