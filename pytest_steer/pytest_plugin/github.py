@@ -55,10 +55,10 @@ def annotation_lines(claims: Sequence[dict[str, Any]], places: Mapping[str, Plac
         texts: what of the texts of data is shown, as in a report.
     """
     from ..core.record import record_of
-    from ..report.texts import with_texts
+    from ..report import fitting, with_texts
     from ..report.verdict import BROKEN, ERROR, INCONCLUSIVE, UNEXPECTED, by_category
 
-    found = by_category(record_of(with_texts(claim, texts)) for claim in claims)
+    found = by_category(map(record_of, fitting([with_texts(claim, texts) for claim in claims])[0]))
     levels = {"error": found[BROKEN] + found[ERROR], "warning": found[INCONCLUSIVE], "notice": found[UNEXPECTED]}
     lines, left_out = [], []
     for level, group in levels.items():
