@@ -5,12 +5,9 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..core.columns import visible
-
-if TYPE_CHECKING:
-    from ..core.record import ClaimRecord
 
 Place = tuple[str, int]  # the file of a test, seen from pytest's root, and its line, from 1 on
 
@@ -54,16 +51,17 @@ def annotation_lines(claims: Sequence[dict[str, Any]], places: Mapping[str, Plac
         root: pytest's root.
         texts: what of the texts of data is shown, as in a report.
     """
-    from ..core.record import record_of
-    from ..report import fitting, with_texts
-    from ..report.verdict import BROKEN, ERROR, INCONCLUSIVE, UNEXPECTED, by_category
+    from ..report.texts import with_texts
+    from ..report.verdict import BROKEN, CATEGORIES, ERROR, INCONCLUSIVE, UNEXPECTED, category_of
 
-    found = by_category(map(record_of, fitting([with_texts(claim, texts) for claim in claims])[0]))
+    found: dict[object, list[dict[str, Any]]] = {category: [] for category in CATEGORIES}
+    for claim in claims:
+        found[category_of(claim["verdict"], claim["xfail"])].append(with_texts(claim, texts))
     levels = {"error": found[BROKEN] + found[ERROR], "warning": found[INCONCLUSIVE], "notice": found[UNEXPECTED]}
     lines, left_out = [], []
     for level, group in levels.items():
         # A test that asserts the same in a loop has one annotation.
-        commands = list(dict.fromkeys(_command(level, claim, places.get(claim.id), root) for claim in group))
+        commands = list(dict.fromkeys(_command(level, claim, places.get(claim["id"]), root) for claim in group))
         lines += commands[:_MOST]
         if len(commands) > _MOST:
             left_out.append(f"{len(commands) - _MOST} of {len(commands)} of level {level}")
@@ -74,13 +72,14 @@ def annotation_lines(claims: Sequence[dict[str, Any]], places: Mapping[str, Plac
     return lines
 
 
-def _command(level: str, claim: ClaimRecord, place: Place | None, root: Path) -> str:
-    from ..report.verdict import own_name, verdict_words
+def _command(level: str, claim: dict[str, Any], place: Place | None, root: Path) -> str:
+    from ..report.verdict import verdict_words
 
-    at = {"title": f"{own_name(claim)}: {verdict_words(claim)}"}
+    name = claim["id"].partition("::")[2] or claim["name"]
+    at = {"title": f"{name}: {verdict_words(claim['verdict'], claim['xfail'])}"}
     if place is not None:
         at = {"file": _in_repository(place[0], root), "line": str(place[1]), **at}
-    said = visible(claim.message or str(claim.error)).split("\n")
+    said = visible(claim["message"] or str(claim["error"])).split("\n")
     message = "\n".join(line.strip() for line in said[:2])
     where = ",".join(f"{key}={_property(visible(value))}" for key, value in at.items())
     return f"::{level} {where}::{_data(message)}"

@@ -78,7 +78,7 @@ def claim_table(claims: Sequence[ClaimRecord], *, width: int = WITHOUT_TERMINAL,
         group = _group(claim)
         short = _short(claim)
         space = " " * (first - columns_of(short))
-        lines += row(f"{paint(short, verdict_words(claim))}{space}", name, statistic, cells)
+        lines += row(f"{paint(short, verdict_words(claim.verdict, claim.xfail))}{space}", name, statistic, cells)
         if note := cut(_note(claim), 3 * (width - taken)):
             lines += [f"{' ' * taken}{line}" for line in wrapped(note, width - taken, whole=False).split("\n")]
     return "\n".join(lines)
@@ -132,14 +132,14 @@ def _cell(text: str) -> str:
 
 def _short(claim: ClaimRecord) -> str:
     """The verdict in words that have room in a narrow column."""
-    words = verdict_words(claim)
+    words = verdict_words(claim.verdict, claim.xfail)
     return words if len(words) <= len("inconclusive") else str(claim.verdict)
 
 
 def _note(claim: ClaimRecord) -> str:
     """What belongs to a verdict and has no column."""
     words = marks_of(claim)
-    words += ["known to fail"] if _short(claim) != verdict_words(claim) else []
+    words += ["known to fail"] if _short(claim) != verdict_words(claim.verdict, claim.xfail) else []
     if claim.error:
         words.append(_cell(claim.error.partition("\n")[0]))
     return ", ".join(words)
@@ -149,7 +149,7 @@ def verdict_counts(
     claims: Sequence[ClaimRecord], *, width: int = WITHOUT_TERMINAL, paint: Paint = lambda text, _: text
 ) -> str:
     """How many claims have each verdict, passes first."""
-    counts = Counter(verdict_words(claim) for claim in claims)
+    counts = Counter(verdict_words(claim.verdict, claim.xfail) for claim in claims)
     order = ("pass", "xpass", "fail (known)", "inconclusive (known)", "inconclusive", "fail", "error")
     found = {f"{counts[words]} {words}": words for words in order if counts[words]}
     lines: list[list[str]] = [[]]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 from ..core.finding import CODES
@@ -37,13 +36,13 @@ CATEGORIES = BROKEN, ERROR, INCONCLUSIVE, UNEXPECTED, KNOWN, HELD = (
 """The most important first."""
 
 
-def category_of(claim: ClaimRecord) -> Category:
+def category_of(verdict: str, xfail: str | None) -> Category:
     """What a claim is counted as. An error is never what was expected."""
-    if claim.verdict == "error":
+    if verdict == "error":
         return ERROR
-    if claim.xfail is not None:
-        return UNEXPECTED if claim.verdict == "pass" else KNOWN
-    return {"fail": BROKEN, "inconclusive": INCONCLUSIVE, "pass": HELD}[claim.verdict]
+    if xfail is not None:
+        return UNEXPECTED if verdict == "pass" else KNOWN
+    return {"fail": BROKEN, "inconclusive": INCONCLUSIVE, "pass": HELD}[verdict]
 
 
 @dataclass(frozen=True)
@@ -93,15 +92,10 @@ class ReportVerdict:
 
 def verdict_of(report: Report) -> ReportVerdict:
     """Sort the claims of a report."""
-    return ReportVerdict(by_category(report.claims), _missing(report.provenance, not report.claims))
-
-
-def by_category(claims: Iterable[ClaimRecord]) -> dict[Category, list[ClaimRecord]]:
-    """The claims of every category, the most important category first."""
     found: dict[Category, list[ClaimRecord]] = {category: [] for category in CATEGORIES}
-    for claim in claims:
-        found[category_of(claim)].append(claim)
-    return found
+    for claim in report.claims:
+        found[category_of(claim.verdict, claim.xfail)].append(claim)
+    return ReportVerdict(found, _missing(report.provenance, not report.claims))
 
 
 def _missing(run: Provenance, is_empty: bool) -> list[str]:
@@ -116,10 +110,10 @@ def _missing(run: Provenance, is_empty: bool) -> list[str]:
     return [reason for reason, applies in reasons.items() if applies]
 
 
-def verdict_words(claim: ClaimRecord) -> str:
+def verdict_words(verdict: str, xfail: str | None) -> str:
     """The verdict of a claim, and whether it was expected."""
-    category = category_of(claim)
-    return category.words if category is UNEXPECTED else f"{claim.verdict}{' (known)' if category is KNOWN else ''}"
+    category = category_of(verdict, xfail)
+    return category.words if category is UNEXPECTED else f"{verdict}{' (known)' if category is KNOWN else ''}"
 
 
 def marks_of(claim: ClaimRecord) -> list[str]:

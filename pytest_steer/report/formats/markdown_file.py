@@ -198,7 +198,7 @@ def _known(claim: ClaimRecord) -> str:
 
 
 def _row(claim: ClaimRecord) -> list[str]:
-    verdict = verdict_words(claim)
+    verdict = verdict_words(claim.verdict, claim.xfail)
     shown = ", ".join([verdict if verdict == "pass" else f"**{verdict}**", *map(prose, marks_of(claim))])
     name = code(_name(claim), _NAME, in_table=True)
     return [shown, name, prose(claim.statistic or claim.check or "-", _KIND), *_numbers(claim), str(claim.n or "-")]

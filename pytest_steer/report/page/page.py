@@ -51,8 +51,8 @@ def page_of(report: Json, *, cap: int = CAP) -> str:
     whole = typed(report)
     claims, run, against = whole.claims, whole.provenance, differences(whole.against)
     names = anchors(claims)
-    placed = sorted(enumerate(claims), key=lambda one: CATEGORIES.index(category_of(one[1])))
-    views = [_view(claim, place, names[place], against.of_claims.get(claim.id)) for place, claim in placed]
+    views = [_view(claim, place, names[place], against.of_claims.get(claim.id)) for place, claim in enumerate(claims)]
+    views.sort(key=lambda view: CATEGORIES.index(view.category))
     counts = Counter(view.category for view in views)
     for view in views[:MOST_DRAWN]:
         view.draw()
@@ -130,7 +130,7 @@ class ClaimView:
 
     @property
     def category(self) -> Category:
-        return category_of(self.claim)
+        return category_of(self.claim.verdict, self.claim.xfail)
 
     @property
     def marks(self) -> list[str]:
