@@ -41,7 +41,7 @@ from pytest_steer.extract import method
 from pytest_steer.extract.kinds import method_kind
 from pytest_steer.extract.training import Training
 from pytest_steer.files import read_suite
-from pytest_steer.files.make import make_steering
+from pytest_steer.files.inputs import make_steering
 from pytest_steer.prompting.options import find_options
 
 ROOT = Path(__file__).parent.parent

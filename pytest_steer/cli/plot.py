@@ -12,6 +12,7 @@ from click.core import ParameterSource
 
 from ..core.columns import in_columns, stream_columns, visible, wrapped
 from ..core.errors import DataError, SteerError
+from ..core.evidence import plain
 from ..core.registry import did_you_mean
 from ..core.run_context import RunContext
 from ..core.sources import shown
@@ -124,7 +125,7 @@ def command(
     for one in files:
         if one.suffix.lower() == ".json":
             content = {"schema": SCHEMA_NAME, "file": shown(file), "model": model.id, "seed": run.seed, "cost": cost}
-            data = _json(content | {"confidence": CONFIDENCE, "lines": [line.to_dict() for line in lines]})
+            data = _json(content | {"confidence": CONFIDENCE, "lines": plain(lines)})
         else:
             data = effect_cost_picture(lines, cost, title=visible(title), confidence=CONFIDENCE, suffix=one.suffix.lower())
         write_bytes(one, data)
@@ -182,7 +183,7 @@ def _plot_report(file: Path, files: tuple[Path, ...], names: tuple[str, ...]) ->
         if one in pictures:
             data = curves_picture(curves, title=title, suffix=one.suffix.lower())
         else:
-            data = _json(content | {"curves": [curve.to_dict() for curve in curves]})
+            data = _json(content | {"curves": plain(curves)})
         write_bytes(one, data)
         say(f"written: {one}")
     return OK

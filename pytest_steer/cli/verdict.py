@@ -35,31 +35,24 @@ def command(report: Path, as_json: bool) -> int:
          claims did not run, or there are none
       4  there is no report that can be read
     """
-    from ..report import read_report
-    from ..report.verdict import verdict_of
+    from ..report import report_of
+    from ..report.verdict import HELD, verdict_of
 
-    found = verdict_of(read_report(report))
+    found = verdict_of(report_of(report))
     if as_json:
         say(json.dumps(_record(found), ensure_ascii=False, indent=1))
         return found.code
     say(found.headline)
-    for words, claims in found.not_holding:
-        for claim in claims:
-            said = str(claim["message"] or claim["error"]).partition("\n")[0]
-            say(f"  {words}: {claim['id']}\n    {said}")
+    for category, claims in found.claims.items():
+        for claim in claims if category is not HELD else ():
+            said = str(claim.message or claim.error).partition("\n")[0]
+            say(f"  {category.words}: {claim.id}\n    {said}")
     for reason in found.missing:
         say(f"  {reason}")
     return found.code
 
 
 def _record(found: ReportVerdict) -> dict[str, Any]:
-    groups = {
-        "broken": found.broken,
-        "errors": found.errors,
-        "inconclusive": found.inconclusive,
-        "unexpected": found.unexpected,
-        "known": found.known,
-        "holding": found.holding,
-    }
-    ids = {name: [claim["id"] for claim in claims] for name, claims in groups.items()}
+    names = ("broken", "errors", "inconclusive", "unexpected", "known", "holding")
+    ids = {name: [claim.id for claim in claims] for name, claims in zip(names, found.claims.values(), strict=True)}
     return {"code": found.code, "verdict": found.headline, **ids, "missing": found.missing}

@@ -34,3 +34,8 @@ def promised(sign: str, value: float | None, percent: bool = False) -> str:
 def low_confidence(confidence: float) -> str:
     """What a verdict at less than 90 % is followed by."""
     return f" at {100 * confidence:.4g} %" if confidence < 0.9 else ""
+
+
+def bounds(interval: tuple[float | None, float | None], percent: bool = False) -> str:
+    """An interval in brackets, with a dash for an absent bound; empty where both are absent."""
+    return "" if interval == (None, None) else "[{}, {}]".format(*(number(end, percent) for end in interval))

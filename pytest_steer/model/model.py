@@ -21,7 +21,7 @@ from torch import nn
 from ..core.columns import message_of
 from ..core.errors import ModelError
 from ..prompting import PromptFormat
-from ..prompting.conversation import Message
+from ..prompting.chat import Message
 
 R = TypeVar("R")
 _looked_at: ContextVar[dict[tuple[object, ...], int] | None] = ContextVar("steer_looked_at", default=None)

@@ -52,10 +52,12 @@ def annotation_lines(claims: Sequence[dict[str, Any]], places: Mapping[str, Plac
         texts: what of the texts of data is shown, as in a report.
     """
     from ..report.texts import with_texts
-    from ..report.verdict import verdict_of
+    from ..report.verdict import BROKEN, CATEGORIES, ERROR, INCONCLUSIVE, UNEXPECTED, category_of
 
-    found = verdict_of({"claims": [with_texts(claim, texts) for claim in claims], "provenance": {}})
-    levels = {"error": found.broken + found.errors, "warning": found.inconclusive, "notice": found.unexpected}
+    found: dict[object, list[dict[str, Any]]] = {category: [] for category in CATEGORIES}
+    for claim in claims:
+        found[category_of(claim["verdict"], claim["xfail"])].append(with_texts(claim, texts))
+    levels = {"error": found[BROKEN] + found[ERROR], "warning": found[INCONCLUSIVE], "notice": found[UNEXPECTED]}
     lines, left_out = [], []
     for level, group in levels.items():
         # A test that asserts the same in a loop has one annotation.

@@ -107,19 +107,7 @@ def summarize(reporter: pytest.TerminalReporter, claims: list[dict[str, Any]], s
     notes, counts = [], ""
     if claims:
         from ..core.record import record_of
-        from ..report import (
-            claim_table,
-            claim_warnings,
-            comparison_of,
-            control_ranks,
-            deployed_moves,
-            entanglement_map,
-            expected_false,
-            fitting,
-            noted_lines,
-            texts_left_out,
-            verdict_counts,
-        )
+        from ..report import claim_table, comparison_of, entanglement_map, fitting, notes_below, verdict_counts
 
         records = [record_of(claim) for claim in fitting(claims)[0]]
         reporter.section("steering claims")
@@ -128,14 +116,7 @@ def summarize(reporter: pytest.TerminalReporter, claims: list[dict[str, Any]], s
         tables = filter(None, (comparison_of(records, width=width), entanglement_map(records, width=width)))
         for text in tables:
             reporter.write_line(f"{text}\n")
-        notes = [
-            *deployed_moves(records),
-            *noted_lines(records),
-            *control_ranks(records),
-            *texts_left_out(records),
-            *claim_warnings(records),
-        ]
-        notes.append(expected_false(records))
+        notes = notes_below(records)
         counts = verdict_counts(records, width=width, paint=paint)
     for line in notes:
         reporter.write_line(wrapped(visible(line), width))

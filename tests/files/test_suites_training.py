@@ -21,8 +21,7 @@ from pytest_steer.data import TaskItem, items_as_tasks, task_items
 from pytest_steer.extract.training import read_training
 from pytest_steer.files import ClaimSpec, read_suite
 from pytest_steer.files.build import Builder
-from pytest_steer.files.inputs import Inputs
-from pytest_steer.files.make import make_steering
+from pytest_steer.files.inputs import Inputs, make_steering
 from pytest_steer.prompting import AS_GIVEN, IN_TASK_FORM, Context
 from pytest_steer.steering import as_intervention
 

@@ -15,7 +15,7 @@ from pytest_steer.core import registry
 from pytest_steer.core.errors import DataError, SteerError, VectorError
 from pytest_steer.data import Texts
 from pytest_steer.data.traces import traces
-from pytest_steer.files.make import make_steering
+from pytest_steer.files.inputs import make_steering
 from pytest_steer.files.specs import VectorSpec
 from pytest_steer.studies.split import split_items, split_texts
 from pytest_steer.studies.sweep import (
