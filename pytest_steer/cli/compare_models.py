@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import click
 
@@ -19,7 +19,7 @@ from ..core.evidence import plain
 from ..core.run_context import RunContext
 from ..core.sources import find_model, shown
 from .extensions import load_extensions
-from .options import FILE, Command, max_items, no_soundness, out, run_options, tolerance
+from .options import FILE, MAX_ITEMS, NO_SOUNDNESS, Out, Tolerance, options_in, run_options, subcommand
 from .terminal import measuring, say, write_text
 
 if TYPE_CHECKING:
@@ -32,21 +32,22 @@ T = TypeVar("T")
 SCHEMA_NAME = "pytest-steer/models/1"
 
 
-@click.command(
-    "compare-models",
-    cls=Command,
+@dataclass(frozen=True)
+class _Options:
+    first: Annotated[str, click.argument("first", metavar="A")]
+    second: Annotated[str, click.argument("second", metavar="B")]
+    files: Annotated[tuple[Path, ...], click.argument("files", type=FILE, metavar="FILE...", nargs=-1, required=True)]
+    tolerance: Tolerance
+    run: Annotated[RunContext, MAX_ITEMS, NO_SOUNDNESS, partial(run_options, has_model=False)]
+    out: Out
+
+
+@subcommand(
     example="pytest-steer compare-models builtin:tiny builtin:tiny tiny.steer.yaml \\\n  --max-items 20",
     short_help="Hold one suite on two models against each other.",
 )
-@click.argument("first", metavar="A")
-@click.argument("second", metavar="B")
-@click.argument("files", type=FILE, metavar="FILE...", nargs=-1, required=True)
-@tolerance
-@max_items
-@no_soundness
-@partial(run_options, has_model=False)
-@out
-def command(*, first: str, second: str, files: tuple[Path, ...], tolerance: float, run: RunContext, out: Path | None) -> int:
+@options_in(_Options)
+def command(options: _Options) -> int:
     """The claims of FILEs on models A and B, paired by item; one model is in
     memory at a time. Are behaviours ordered alike, and what explains slopes?
 
@@ -58,8 +59,9 @@ def command(*, first: str, second: str, files: tuple[Path, ...], tolerance: floa
     from ..report import build_report
     from ..studies.compare_models import answers_of, behaviours_of, differences_of, prompts_that_differ
 
-    load_extensions(*files)
-    suites = [read_suite(name) for name in dict.fromkeys(shown(file) for file in files)]
+    first, second, run, out = options.first, options.second, options.run, options.out
+    load_extensions(*options.files)
+    suites = [read_suite(name) for name in dict.fromkeys(map(shown, options.files))]
     behaviours, why_none = _behaviours(suites, behaviours_of)
     for name in (first, second):  # before anything is measured on the first
         _named(name, find_model, name)
@@ -71,7 +73,7 @@ def command(*, first: str, second: str, files: tuple[Path, ...], tolerance: floa
         ]
     records, slopes, failures = ([getattr(one, part) for one in sides] for part in ("claims", "slopes", "failures"))
     reports = [build_report(own, seed=run.seed, profile=run.effort.name, started=started) for own in records]
-    against = held_against(typed(reports[0]), typed(reports[1]), tolerance)
+    against = held_against(typed(reports[0]), typed(reports[1]), options.tolerance)
     answers = answers_of(*slopes)
     differences = [*differences_of(*(one.facts for one in sides)), *prompts_that_differ(*slopes)]
     width = stream_columns(sys.stdout)

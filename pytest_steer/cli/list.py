@@ -16,16 +16,11 @@ from ..core.columns import beside, stream_columns
 from ..core.finding import CODES
 from ..core.parameters import Schema
 from .extensions import load_extensions
-from .options import Command
+from .options import subcommand
 from .terminal import say
 
 
-@click.command(
-    "list",
-    cls=Command,
-    example="pytest-steer list",
-    short_help="Print all claims, methods, interventions, axes and formats.",
-)
+@subcommand(example="pytest-steer list", short_help="Print all claims, methods, interventions, axes and formats.")
 @click.option("--markdown", is_flag=True, help="Print the reference page: every parameter of everything, as Markdown.")
 def command(markdown: bool) -> int:
     """Print everything that is registered, ours and that of other packages: its name, what it is, and its module.

@@ -4,86 +4,86 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import click
 from click.core import ParameterSource
 
 from ..core.columns import in_columns, stream_columns, visible, wrapped
 from ..core.errors import DataError, SteerError
+from ..core.evidence import Json
 from ..core.registry import did_you_mean
 from ..core.run_context import RunContext
 from ..core.sources import shown
 from .extensions import load_extensions
 from .main import OK
-from .options import NAMES, NUMBERS, Command, claim_file, max_items, no_soundness, output, run_options, stride, window
+from .options import (
+    MAX_ITEMS,
+    NAMES,
+    NO_SOUNDNESS,
+    NUMBERS,
+    Behaviours,
+    ClaimFile,
+    Methods,
+    Option,
+    Stride,
+    Window,
+    options_in,
+    output,
+    run_options,
+    subcommand,
+)
 from .terminal import measuring, say, write_bytes
 
 if TYPE_CHECKING:
     from ..studies.effect_cost import Drawn
 
+_PICTURE = output(".svg", ".png", ".json")
 SUFFIXES = (".steer.json",)  # of claim files that are JSON, which reports are too
 SCHEMA_NAME, CURVES_SCHEMA_NAME = "pytest-steer/effect-cost/1", "pytest-steer/curves/1"
 
 
-@click.command(
-    "plot",
-    cls=Command,
+@dataclass(frozen=True)
+class _Options:
+    file: ClaimFile
+    files: Annotated[
+        tuple[Path, ...],
+        Option(_PICTURE, "FILE", ".svg, .png, or .json (repeatable).", flag="--out", required=True, multiple=True),
+    ]
+    multipliers: Annotated[tuple[float, ...] | None, Option(NUMBERS, "M,M", "Strengths.", show_default="the file's")]
+    cost: Annotated[
+        Literal["perplexity", "kl"],
+        Option(click.Choice(["perplexity", "kl"]), "WHAT", "perplexity or kl.", default="perplexity"),
+    ]
+    methods: Methods
+    behaviours: Behaviours
+    claims: Annotated[tuple[str, ...], Option(NAMES, "A,B", "Of a report: these claims only.", default=())]
+    window: Window
+    stride: Stride
+    run: Annotated[RunContext, MAX_ITEMS, NO_SOUNDNESS, run_options]
+
+
+@subcommand(
     example="pytest-steer plot tiny.steer.yaml --behaviours approval_test \\\n  --multipliers=-1,0.5,2,4 --out curve.svg",
     short_help="Draw effect against cost over the multiplier.",
 )
-@claim_file
-@click.option(
-    "--out",
-    "files",
-    type=output(".svg", ".png", ".json"),
-    required=True,
-    multiple=True,
-    metavar="FILE",
-    help=".svg, .png, or .json (repeatable).",
-)
-@click.option("--multipliers", type=NUMBERS, metavar="M,M", show_default="the file's", help="Strengths.")
-@click.option(
-    "--cost",
-    type=click.Choice(["perplexity", "kl"]),
-    default="perplexity",
-    metavar="WHAT",
-    help="perplexity or kl.",
-)
-@click.option("--methods", type=NAMES, default=(), metavar="A,B", help="These methods only.")
-@click.option("--behaviours", type=NAMES, default=(), metavar="A,B", help="These behaviours only.")
-@click.option("--claims", type=NAMES, default=(), metavar="A,B", help="Of a report: these claims only.")
-@window
-@stride
-@max_items
-@no_soundness
-@run_options
-def command(
-    *,
-    file: Path,
-    files: tuple[Path, ...],
-    multipliers: tuple[float, ...] | None,
-    cost: Literal["perplexity", "kl"],
-    methods: tuple[str, ...],
-    behaviours: tuple[str, ...],
-    claims: tuple[str, ...],
-    window: int | None,
-    stride: int | None,
-    run: RunContext,
-) -> int:
+@options_in(_Options)
+def command(options: _Options) -> int:
     """Effect against cost, one line per vector of a claim FILE, one point per
     multiplier: effects on data.test, costs on data.neutral.
 
     Of a JSON report of --steer-report: its propensity curves, without measuring.
     Pictures need an extra: pip install "pytest-steer[page]".
     """
+    file, cost, run = options.file, options.cost, options.run
     if file.suffix.lower() == ".json" and not file.name.endswith(SUFFIXES):
         _check_nothing_measured(file)
-        return _plot_report(file, files, claims)
-    if claims:
+        return _plot_report(file, options.files, options.claims)
+    if options.claims:
         raise SteerError("--claims: is for a report. Choose lines of a claim file with --methods or --behaviours")
-    if (window is not None or stride is not None) and cost == "kl":
+    if (options.window is not None or options.stride is not None) and cost == "kl":
         raise SteerError("--window: is for perplexity. Delete --window and --stride, or --cost kl")
     from ..files import read_suite
     from ..files.build import load_for
@@ -95,10 +95,10 @@ def command(
     from ..studies.effect_cost import CONFIDENCE, drawn_of, effect_cost
 
     load_extensions(file)
-    if any(one.suffix.lower() != ".json" for one in files):
+    if any(one.suffix.lower() != ".json" for one in options.files):
         check_drawable()
     suite = read_suite(shown(file))
-    plan, *others = plan_of(suite, run, methods=methods, behaviours=behaviours)
+    plan, *others = plan_of(suite, run, methods=options.methods, behaviours=options.behaviours)
     if others:
         raise SteerError(
             f"a picture is of one model, and the file names {plan.model}, {others[0].model}. Add --model {plan.model}"
@@ -113,7 +113,8 @@ def command(
         drawn = drawn_of(entries)
         if len(drawn) > MOST_LINES:
             raise SteerError(f"{len(drawn)} lines cannot be told apart, {MOST_LINES} can. {_fewer(drawn)}")
-        lines = [effect_cost(model, one, cost=cost, multipliers=multipliers, window=window, stride=stride) for one in drawn]
+        windows = {"window": options.window, "stride": options.stride}
+        lines = [effect_cost(model, one, cost=cost, multipliers=options.multipliers, **windows) for one in drawn]
         for text in cache_warnings(model):
             warn(text)
     title = f"{suite.name}: what steering does to {model.id}, and what it costs"
@@ -121,7 +122,7 @@ def command(
     with in_columns(columns):
         say(wrapped(f"{model.id} (seed {run.seed}, dtype {model.dtype}, device {model.device})", columns))
         say(f"\n{effect_cost_table(lines, cost)}\n")
-    for one in files:
+    for one in options.files:
         if one.suffix.lower() == ".json":
             content = {"schema": SCHEMA_NAME, "file": shown(file), "model": model.id, "seed": run.seed, "cost": cost}
             data = _json(content | {"confidence": CONFIDENCE, "lines": [line.to_dict() for line in lines]})
@@ -188,7 +189,7 @@ def _plot_report(file: Path, files: tuple[Path, ...], names: tuple[str, ...]) ->
     return OK
 
 
-def _json(content: dict[str, Any]) -> bytes:
+def _json(content: Json) -> bytes:
     return (json.dumps(content, indent=1, allow_nan=False) + "\n").encode()
 
 

@@ -14,7 +14,7 @@ from ..core.errors import SteerError, exceptions_named
 from ..core.run_context import RunContext
 from .extensions import load_extensions
 from .main import OK, USAGE_ERROR
-from .options import COUNT, Command, claim_file, run_options
+from .options import COUNT, FILE, run_options, subcommand
 from .terminal import measuring, say
 
 if TYPE_CHECKING:
@@ -25,13 +25,11 @@ if TYPE_CHECKING:
     from ..model.loading import Models
 
 
-@click.command(
-    "show",
-    cls=Command,
+@subcommand(
     example="pytest-steer show tiny.steer.yaml --items 2",
     short_help="Print the first items as the model sees them.",
 )
-@claim_file
+@click.argument("file", type=FILE, metavar="FILE")
 @click.argument("claim", required=False)
 @click.option("--items", "max_items", type=COUNT, default=1, metavar="N", help="So many of each claim.")
 @run_options

@@ -15,19 +15,14 @@ from ..core.errors import ClaimFileError, SteerError, exceptions_named
 from ..core.sources import find_model, shown
 from .extensions import load_extensions
 from .main import OK, USAGE_ERROR
-from .options import Command
+from .options import subcommand
 from .terminal import say
 
 if TYPE_CHECKING:
     from ..files import Suite
 
 
-@click.command(
-    "validate",
-    cls=Command,
-    example="pytest-steer validate tiny.steer.yaml",
-    short_help="Say all that is wrong with claim files.",
-)
+@subcommand(example="pytest-steer validate tiny.steer.yaml", short_help="Say all that is wrong with claim files.")
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="FILE...")
 @click.option("--json", "as_json", is_flag=True, help="Print the faults as JSON.")
 def command(files: tuple[Path, ...], as_json: bool) -> int:

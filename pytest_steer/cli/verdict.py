@@ -8,16 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .options import Command
+from .options import subcommand
 from .terminal import say
 
 if TYPE_CHECKING:
     from ..report.verdict import ReportVerdict
 
 
-@click.command(
-    "verdict",
-    cls=Command,
+@subcommand(
     before="pytest tiny.steer.yaml --steer-report report.json",
     example="pytest-steer verdict report.json",
     short_help="Say what a report comes to: exit code 0, 1 or 3.",

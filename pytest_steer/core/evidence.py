@@ -22,6 +22,10 @@ SCORING = 2
 interval or its verdict. Reports of two versions are not compared, and scores on disk are computed anew."""
 
 
+Json = dict[str, Any]
+"""Values of JSON whose keys are not fixed: what a user wrote, metadata, or a record on its way into a file."""
+
+
 class Verdict(str, Enum):
     """What a claim came to. ``ERROR`` is for a claim that could not be measured: :func:`judge` never returns it."""
 
