@@ -13,15 +13,15 @@ from ..claims.curves import check_has_slope
 from ..claims.explain import complete
 from ..claims.running import adjusted
 from ..core.errors import DataError, SteerError, exceptions_named
-from ..core.evidence import Evidence
+from ..core.evidence import Evidence, Json
 from ..core.run_context import report_progress
 from ..core.sources import find_model, shown
-from ..data import Items, sample_of
+from ..data import ContrastItem, Items, sample_of
 from ..extract.training import holds_tasks
 from ..files import BrokenClaim, ClaimSpec, Suite
 from ..files.build import Measuring, load_for
 from ..files.inputs import Inputs
-from ..measures import Array, PropensityCurve, propensity_curve
+from ..measures import Array, propensity_curve
 from ..measures.strata import factors_of
 from ..measures.subject import Subject
 from ..model import Model
@@ -121,7 +121,7 @@ def variants_of(items: Items) -> dict[str, Items]:
         return {}
 
 
-def position_of(item: Any) -> int | None:
+def position_of(item: ContrastItem) -> int | None:
     """Where the option of the matching answer stands: 1 for the first; None for an item without lettered options."""
     if not item.is_lettered:
         return None
@@ -237,8 +237,7 @@ def _in_setting(
     model: Model, subject: Subject, items: Items, context: Context, grid: list[float], name: str, shifted: bool
 ) -> InSetting:
     curve = propensity_curve(model, items, subject.intervention, multipliers=grid, context=context, **subject.scope)
-    labels = factors_of(curve)
-    none: list[str | None] = [None] * len(items)
+    labels, none = factors_of(curve), [None] * len(items)
     return InSetting(
         name=name,
         shifted=shifted,
@@ -247,13 +246,8 @@ def _in_setting(
         yes_no=labels.get("yes_no", none),
         position=[position_of(context.put(item)) for item in items],
         by_token=frozenset(probe.candidates is not None for probe in curve.probes),
-        prompts=_prompts(curve),
+        prompts=[tuple((tuple(probe.ids), probe.candidates) for probe in asked.probes) for asked in curve.asked],
     )
-
-
-def _prompts(curve: PropensityCurve) -> list[object]:
-    """The token sequences of each item."""
-    return [tuple((tuple(probe.ids), probe.candidates) for probe in asked.probes) for asked in curve.asked]
 
 
 @dataclass(frozen=True)
@@ -330,7 +324,7 @@ def prompts_that_differ(first: Mapping[str, Slopes], second: Mapping[str, Slopes
     return found
 
 
-def measure_claims(measuring: Measuring, suites: Sequence[Suite], called: str) -> list[dict[str, Any]]:
+def measure_claims(measuring: Measuring, suites: Sequence[Suite], called: str) -> list[Json]:
     """The record of every claim, in the order of the files; a claim that cannot be measured is an error among them.
 
     Verdicts of a file with ``holm: true`` are adjusted for its number of claims, as in a run of pytest.
@@ -352,7 +346,7 @@ def measure_claims(measuring: Measuring, suites: Sequence[Suite], called: str) -
     return [_record(evidence, suite, entry) for suite, entry, evidence in measured]
 
 
-def _record(evidence: Evidence, suite: Suite, entry: Any) -> dict[str, Any]:
+def _record(evidence: Evidence, suite: Suite, entry: ClaimSpec | BrokenClaim) -> Json:
     try:
         with exceptions_named():
             return _labelled(evidence, suite, entry).to_dict()
@@ -362,7 +356,7 @@ def _record(evidence: Evidence, suite: Suite, entry: Any) -> dict[str, Any]:
         return _labelled(entry.failed(error, suite.path), suite, entry).to_dict()
 
 
-def _labelled(evidence: Evidence, suite: Suite, entry: Any) -> Evidence:
+def _labelled(evidence: Evidence, suite: Suite, entry: ClaimSpec | BrokenClaim) -> Evidence:
     return complete(
         evidence.but(
             suite=suite.name,
@@ -384,7 +378,7 @@ class Ranked:
 
     name: str
     of: Sequence[str]
-    found: RankCorrelation | None
+    spearman: RankCorrelation | None
     reason: str | None = None
 
 
@@ -397,14 +391,14 @@ class Answers:
         items: of the two models' slopes, over the items of each behaviour.
         contexts: for each of the two models, of steerability as given and in each shifted context (and in the mean of all), over
             behaviours.
-        shares: for each of the two models and each behaviour, what explains the variance of its slopes; None if nothing can.
+        variance: for each of the two models and each behaviour, what explains the variance of its slopes; None if nothing can.
         refused: behaviours that cannot be held against each other, and why.
     """
 
     behaviours: Ranked
     items: Sequence[Ranked]
     contexts: tuple[Sequence[Ranked], Sequence[Ranked]]
-    shares: tuple[Mapping[str, Decomposition | None], Mapping[str, Decomposition | None]]
+    variance: tuple[Mapping[str, Decomposition | None], Mapping[str, Decomposition | None]]
     refused: Mapping[str, str]
 
 
@@ -415,9 +409,15 @@ def answers_of(first: Mapping[str, Slopes], second: Mapping[str, Slopes], *, con
     one, other = ([float(own[name].base.slopes.mean()) for name in both] for own in (first, second))
     return Answers(
         behaviours=_ranked("behaviours", both, one, other, confidence),
-        items=[_over_items(name, first[name], second[name], confidence) for name in both],
+        items=[
+            _ranked(name, [name], _unit_means(first[name]), _unit_means(second[name]), confidence, unit="items")
+            for name in both
+        ],
         contexts=(_over_contexts(first, confidence), _over_contexts(second, confidence)),
-        shares=(_shares(first, confidence), _shares(second, confidence)),
+        variance=(
+            {name: decomposed(own, confidence) for name, own in first.items()},
+            {name: decomposed(own, confidence) for name, own in second.items()},
+        ),
         refused=refused,
     )
 
@@ -431,10 +431,6 @@ def unpaired(one: Slopes, other: Slopes) -> str | None:
         said = [" and ".join(how[way] for way in sorted(own.base.by_token, reverse=True)) for own in (one, other)]
         return f"the first model's answers are scored {said[0]}, the second's {said[1]}: their slopes have different units"
     return None
-
-
-def _over_items(name: str, one: Slopes, other: Slopes, confidence: float) -> Ranked:
-    return _ranked(name, [name], _unit_means(one), _unit_means(other), confidence, unit="items")
 
 
 def _unit_means(own: Slopes) -> list[float]:
@@ -475,10 +471,6 @@ def _ranked(
         return Ranked(name, of, None, f"a rank correlation needs at least 3 {unit}, and there are {len(one)}")
     found = rank_correlation_bounds(one, other, confidence=confidence)
     return Ranked(name, of, found, None if found is not None else "all values of one side are equal")
-
-
-def _shares(measured: Mapping[str, Slopes], confidence: float) -> dict[str, Decomposition | None]:
-    return {name: decomposed(own, confidence) for name, own in measured.items()}
 
 
 def decomposed(own: Slopes, confidence: float = 0.95) -> Decomposition | None:
