@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import datetime
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pytest_steer.core.errors import ClaimFileError, SteerError
 from pytest_steer.core.evidence import Evidence, error_evidence
@@ -174,6 +175,11 @@ class BrokenClaim:
     line: int
     error: ClaimFileError
     kind: str = ""
+    # What a claim that can be measured may say.
+    model: ClassVar[None] = None
+    xfail: ClassVar[None] = None
+    xfail_expires: ClassVar[None] = None
+    choice: ClassVar[Mapping[str, str]] = {}
 
     @property
     def evidence(self) -> Evidence:

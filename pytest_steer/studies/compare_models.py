@@ -95,7 +95,7 @@ def contexts_of(suite: Suite) -> dict[str, Context]:
             if context != AS_GIVEN:
                 found.setdefault(f"{name}: {_short(plain(axis.checked(value)))}", context)
     for entry in suite.entries:
-        named = getattr(entry, "params", {}).get("contexts") if getattr(entry, "kind", "") else None
+        named = None if isinstance(entry, BrokenClaim) else entry.params.get("contexts")
         for name, values in (named or {}).items():
             if isinstance(values, Mapping) and not any(axis_of(one, known).draws_examples for one in values):
                 found.setdefault(name, Context.from_dict(values))
@@ -361,8 +361,8 @@ def _labelled(evidence: Evidence, suite: Suite, entry: ClaimSpec | BrokenClaim) 
         evidence.but(
             suite=suite.name,
             id=f"{shown(suite.path)}::{entry.name}",
-            matrix=getattr(entry, "choice", None) or None,
-            xfail=getattr(entry, "xfail", None),
+            matrix=entry.choice or None,
+            xfail=entry.xfail,
         )
     )
 
