@@ -5,9 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from ..core.columns import visible
+
+if TYPE_CHECKING:
+    from ..core.evidence import Json
 
 Place = tuple[str, int]  # the file of a test, seen from pytest's root, and its line, from 1 on
 
@@ -18,7 +21,7 @@ _LEAST = 20_000
 _MOST = 10  # annotations of one level that GitHub keeps of a step
 
 
-def append_summary(report: dict[str, Any]) -> list[str]:
+def append_summary(report: Json) -> list[str]:
     """Append the Markdown of a report to the summary of this step of a workflow; what to tell the user.
 
     Raises:
@@ -40,7 +43,7 @@ def append_summary(report: dict[str, Any]) -> list[str]:
     return [f"summary: appended to {file}"]
 
 
-def annotation_lines(claims: Sequence[dict[str, Any]], places: Mapping[str, Place], root: Path, texts: str) -> list[str]:
+def annotation_lines(claims: Sequence[Json], places: Mapping[str, Place], root: Path, texts: str) -> list[str]:
     """The workflow commands that show claims at their lines, the most important first; then how many GitHub has no room for.
 
     A claim that is broken or could not be measured is an error, an inconclusive one a warning, one that holds although it is known
@@ -70,7 +73,7 @@ def annotation_lines(claims: Sequence[dict[str, Any]], places: Mapping[str, Plac
     return lines
 
 
-def _command(level: str, claim: dict[str, Any], place: Place | None, root: Path) -> str:
+def _command(level: str, claim: Json, place: Place | None, root: Path) -> str:
     from ..report.verdict import verdict_words
 
     name = claim["id"].partition("::")[2] or claim["name"]
