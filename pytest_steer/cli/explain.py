@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import click
 
@@ -23,6 +23,7 @@ from .options import AS_JSON, DEVICE, DTYPE, FOLDER, MODEL, Option, meant, optio
 from .terminal import clear_line, measuring, progress_line, say
 
 if TYPE_CHECKING:
+    from ..core.evidence import Json
     from ..files import BrokenClaim, ClaimSpec
     from ..studies.explain import Counted, Explained
 
@@ -93,13 +94,13 @@ def command(options: _Options) -> int:
     return USAGE_ERROR if faulty else OK
 
 
-def _error(path: Path, entry: ClaimSpec | BrokenClaim, error: SteerError) -> dict[str, Any]:
+def _error(path: Path, entry: ClaimSpec | BrokenClaim, error: SteerError) -> Json:
     from ..files import BrokenClaim
 
     return {"error": str(error) if isinstance(entry, BrokenClaim) else entry.located(error, path)}
 
 
-def _record(found: Explained) -> dict[str, Any]:
+def _record(found: Explained) -> Json:
     """The counts as JSON values, each as [least, most]: bounds from the search limits, or from the rehearsals."""
 
     def ends(value: Callable[[Counted], float]) -> list[int]:
@@ -138,7 +139,7 @@ def _record(found: Explained) -> dict[str, Any]:
     }
 
 
-def _lines(record: dict[str, Any]) -> list[str]:
+def _lines(record: Json) -> list[str]:
     if "error" in record:
         return [f"{record['claim']}: error: {record['error']}", ""]
     layers, scores = record["layers"], record["scores"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -18,6 +18,7 @@ from .options import COUNT, FILE, run_options, subcommand
 from .terminal import measuring, say
 
 if TYPE_CHECKING:
+    from ..core.evidence import Json
     from ..files import BrokenClaim, ClaimSpec, Suite
     from ..files.inputs import Inputs
     from ..measures.asking import Asked
@@ -248,7 +249,7 @@ def _how(asked: Asked) -> str:
 def _sequence(model: Model, probe: Probe) -> list[str]:
     from ..measures import shown_line, shown_probe
 
-    record: dict[str, Any] = shown_probe(model, probe)
+    record: Json = shown_probe(model, probe)
     counted = f"{len(record['tokens'])} tokens, steered from {record['first_steered']}, scored from {record['first_scored']}"
     return [f"      {counted}", *_broken(shown_line(record))]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -12,6 +12,7 @@ from .options import subcommand
 from .terminal import say
 
 if TYPE_CHECKING:
+    from ..core.evidence import Json
     from ..report.verdict import ReportVerdict
 
 
@@ -50,7 +51,7 @@ def command(report: Path, as_json: bool) -> int:
     return found.code
 
 
-def _record(found: ReportVerdict) -> dict[str, Any]:
+def _record(found: ReportVerdict) -> Json:
     groups = {
         "broken": found.broken,
         "errors": found.errors,

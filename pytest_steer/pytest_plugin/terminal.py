@@ -125,7 +125,8 @@ def summarize(reporter: pytest.TerminalReporter, claims: list[Json], saved: list
         )
         for line in [*(line for lines in of_claims for line in lines(records)), report.expected_false(records)]:
             reporter.write_line(wrapped(visible(line), width))
-        reporter.write_line(report.verdict_counts(records, width=width, paint=paint))
+        if counts := report.verdict_counts(records, width=width, paint=paint):
+            reporter.write_line(counts)
     for line in saved:
         reporter.write_line(wrapped(visible(line), width))
 
