@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,7 +19,6 @@ from .options import COUNT, FILE, run_options, subcommand
 from .terminal import measuring, say
 
 if TYPE_CHECKING:
-    from ..core.evidence import Json
     from ..files import BrokenClaim, ClaimSpec, Suite
     from ..files.inputs import Inputs
     from ..measures.asking import Asked
@@ -83,7 +83,7 @@ def _shown(models: Models, run: RunContext, suite: Suite, entry: ClaimSpec | Bro
 
 
 def shown_claim(model: Model, claim: ClaimSpec, folder: Path) -> list[str]:
-    """Describe a claim's first items, texts, pairs or questions, as many as the run's effort allows.
+    """A claim's first items, texts, pairs or questions as lines, as many as the run's effort allows.
 
     Args:
         folder: the folder that the claim file's paths are relative to.
@@ -107,8 +107,7 @@ def shown_claim(model: Model, claim: ClaimSpec, folder: Path) -> list[str]:
     if "texts" in measured_on and "items" not in measured_on:
         texts, cut = inputs.texts(claim), {key: claim.params.get(key) for key in ("window", "stride")}
         for own, asked_text in zip(texts.ids, ask_texts(model, texts, positions, spec.include_first, **cut), strict=True):
-            lines += ["", f"  text {own}", *(f"  note: {note}" for note in asked_text.notes)]
-            lines += [line for probe in asked_text.probes for line in _sequence(model, probe)]
+            lines += _asked(model, f"text {own}", asked_text.probes, notes=asked_text.notes)
         return lines + (_prompts(inputs, claim) if "prompts" in measured_on else [])
     if "prompts" in measured_on:
         return lines + _prompts(inputs, claim)
@@ -124,11 +123,8 @@ def shown_claim(model: Model, claim: ClaimSpec, folder: Path) -> list[str]:
     likelihoods = getattr(kind.declared, "asks_likelihoods", False)
     for item in items:
         asked = asked_of(model, item, positions, spec.include_first, context, likelihoods=likelihoods)
-        lines += ["", f"  item {item.id}: {_how(asked)}", *(f"  note: {note}" for note in asked.notes)]
         answers = [f"matching {a!r}" for a in item.matching] + [f"not matching {a!r}" for a in item.not_matching]
-        for index, probe in enumerate(asked.probes):
-            of = answers[index] if len(asked.probes) > 1 else ", ".join(answers)
-            lines += [f"    {of}", *_sequence(model, probe)]
+        lines += _asked(model, f"item {item.id}: {_how(asked)}", asked.probes, answers, asked.notes)
     return lines
 
 
@@ -160,11 +156,9 @@ def _questions(inputs: Inputs, claim: ClaimSpec, folder: Path) -> list[str]:
         asked = asked_question(
             model, question, check_positions(spec.positions), spec.include_first, by=params["by"], prompt=params["prompt"]
         )
-        lines += ["", f"  question {question.id}: {_how(asked)}", *(f"  note: {note}" for note in asked.notes)]
         right, *wrong = question.right_first
         answers = [f"right {right!r}", *(f"wrong {option!r}" for option in wrong)]
-        for index, probe in enumerate(asked.probes):
-            lines += [f"    {answers[index] if len(asked.probes) > 1 else ', '.join(answers)}", *_sequence(model, probe)]
+        lines += _asked(model, f"question {question.id}: {_how(asked)}", asked.probes, answers, asked.notes)
     return lines
 
 
@@ -187,11 +181,8 @@ def _tasks(inputs: Inputs, claim: ClaimSpec) -> list[str]:
             (),
             f"task {index}",
         )
-        lines += [
-            "",
-            f"  task {index}: {query.input!r} -> {query.output!r}, after {n_shots} demonstration{'s' * (n_shots != 1)}",
-            *_sequence(model, probe),
-        ]
+        after = f"after {n_shots} demonstration{'s' * (n_shots != 1)}"
+        lines += _asked(model, f"task {index}: {query.input!r} -> {query.output!r}, {after}", [probe])
     return lines
 
 
@@ -246,12 +237,22 @@ def _how(asked: Asked) -> str:
     return f"{thinking}; answers of {lengths} tokens are compared by the {how} of their log-likelihoods"
 
 
-def _sequence(model: Model, probe: Probe) -> list[str]:
+def _asked(
+    model: Model, title: str, probes: Sequence[Probe], answers: Sequence[str] = (), notes: Sequence[str] = ()
+) -> list[str]:
+    """The sequences of one item, text or question below its title. One sequence can stand for all answers."""
     from ..measures import shown_line, shown_probe
 
-    record: Json = shown_probe(model, probe)
-    counted = f"{len(record['tokens'])} tokens, steered from {record['first_steered']}, scored from {record['first_scored']}"
-    return [f"      {counted}", *_broken(shown_line(record))]
+    lines = ["", f"  {title}", *(f"  note: {note}" for note in notes)]
+    for index, probe in enumerate(probes):
+        if answers:
+            lines.append(f"    {answers[index] if len(probes) > 1 else ', '.join(answers)}")
+        record = shown_probe(model, probe)
+        lines.append(
+            f"      {len(record['tokens'])} tokens, steered from {record['first_steered']}, scored from {record['first_scored']}"
+        )
+        lines += _broken(shown_line(record))
+    return lines
 
 
 def _broken(line: str) -> list[str]:
