@@ -24,7 +24,6 @@ from .terminal import clear_line, measuring, progress_line, say
 
 if TYPE_CHECKING:
     from ..core.evidence import Json
-    from ..files import BrokenClaim, ClaimSpec
     from ..studies.explain import Counted, Explained
 
 
@@ -77,10 +76,8 @@ def command(options: _Options) -> int:
     records, faulty, columns = [], False, stream_columns(sys.stdout)
     with measuring(), running(run):
         for entry, found in Explaining(run).all(suite, [one for one in suite.entries if name in ("", one.name)]):
-            record = {
-                "claim": entry.name,
-                **(_error(suite.path, entry, found) if isinstance(found, SteerError) else _record(found)),
-            }
+            said = {"error": entry.located(found, suite.path)} if isinstance(found, SteerError) else _record(found)
+            record = {"claim": entry.name, **said}
             records.append(record)
             faulty = faulty or "error" in record
             clear_line(sys.stderr)
@@ -92,12 +89,6 @@ def command(options: _Options) -> int:
         least, most = (sum(one.get("seconds", (0, 0))[end] for one in records) for end in (0, 1))
         say(f"together about {_seconds(least, most)} (an estimate), without loading the model")
     return USAGE_ERROR if faulty else OK
-
-
-def _error(path: Path, entry: ClaimSpec | BrokenClaim, error: SteerError) -> Json:
-    from ..files import BrokenClaim
-
-    return {"error": str(error) if isinstance(entry, BrokenClaim) else entry.located(error, path)}
 
 
 def _record(found: Explained) -> Json:

@@ -40,7 +40,6 @@ def command(file: Path, claim: str | None, run: RunContext) -> int:
     The first steered and the first scored token are marked. Nothing is measured and no vector is made. A claim that cannot be shown
     is an error on stderr, and the others follow; the exit code is then 4.
     """
-    from ..files import BrokenClaim
     from ..model.loading import Models
     from .claim_file import suite_with
 
@@ -56,7 +55,7 @@ def command(file: Path, claim: str | None, run: RunContext) -> int:
             with exceptions_named():
                 head, text = _shown(models, run, suite, entry, columns)
         except SteerError as error:
-            said = str(error) if isinstance(entry, BrokenClaim) else entry.located(error, suite.path)
+            said = entry.located(error, suite.path)
             say(wrapped(f"{entry.name}: error: {said}\n", stream_columns(sys.stderr)), err=True)
             faulty = True
             continue

@@ -186,6 +186,18 @@ class BrokenClaim:
         """The evidence of a claim that could not even be read."""
         return error_evidence(self.kind, self.name, str(self.error))
 
+    def place_of(self, key: str) -> tuple[int, str]:
+        """The claim's line, and no key: it was not read far enough to know more."""
+        return self.line, ""
+
+    def located(self, error: SteerError, path: Path) -> str:
+        """The error as it is, since it says itself where its fault is written."""
+        return str(error)
+
+    def failed(self, error: SteerError, path: Path) -> Evidence:
+        """The evidence of an error."""
+        return error_evidence(self.kind, self.name, str(error))
+
 
 @dataclass(frozen=True)
 class Suite:

@@ -126,7 +126,7 @@ class ClaimItem(pytest.Item):
                 evidence = complete(self._labelled(self.evidence()))
                 evidence.to_dict()
         except SteerError as error:
-            evidence = complete(self._labelled(self.claim.failed(error, self.suite.path)))  # type: ignore[union-attr]
+            evidence = complete(self._labelled(self.claim.failed(error, self.suite.path)))
         self.stash.setdefault(EVIDENCE, []).append(evidence)
         if evidence.error is not None:
             raise SteerError(evidence.message)
@@ -156,7 +156,7 @@ class ClaimItem(pytest.Item):
 
     def _expired_words(self) -> str:
         claim = self.claim
-        line, _ = claim.place_of("xfail.expires")  # type: ignore[union-attr]  # a broken claim has none
+        line, _ = claim.place_of("xfail.expires")
         return (
             f"its known failure ({claim.xfail}) expired on {claim.xfail_expires}, so nothing excuses it any more: delete `xfail`, or set a later day, "
             f"in line {line} of {shown(self.path)}"
@@ -241,7 +241,7 @@ def mend_known(item: pytest.Item, report: pytest.TestReport, *, raised: bool) ->
             measured[at] = evidence.but(xfail=None)
             continue
         if isinstance(item, ClaimItem):
-            place = f"delete the `xfail` in {shown(item.path)}:{item.claim.place_of('xfail')[0]}"  # type: ignore[union-attr]
+            place = f"delete the `xfail` in {shown(item.path)}:{item.claim.place_of('xfail')[0]}"
         else:
             file, line, _ = item.location
             place = f"take the xfail mark off the test in {file}:{(line or 0) + 1}"

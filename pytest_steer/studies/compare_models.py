@@ -337,13 +337,12 @@ def measure_claims(measuring: Measuring, suites: Sequence[Suite], called: str) -
     measured = []
     for index, (suite, entry) in enumerate(entries, 1):
         report_progress(f"{called}: claim {entry.name} ({index} of {len(entries)})")
-        measured.append((suite, entry, measuring.evidence_of(suite, entry)))
-    for suite in suites:
-        if suite.holm:
-            own = [place for place, (one, *_) in enumerate(measured) if one is suite]
-            for place, evidence in zip(own, adjusted([measured[place][2] for place in own]), strict=True):
-                measured[place] = (*measured[place][:2], evidence)
-    return [_record(evidence, suite, entry) for suite, entry, evidence in measured]
+        measured.append(measuring.evidence_of(suite, entry))
+    for suite in (suite for suite in suites if suite.holm):
+        own = [place for place, (one, _) in enumerate(entries) if one is suite]
+        for place, evidence in zip(own, adjusted([measured[place] for place in own]), strict=True):
+            measured[place] = evidence
+    return [_record(evidence, *entry) for evidence, entry in zip(measured, entries, strict=True)]
 
 
 def _record(evidence: Evidence, suite: Suite, entry: ClaimSpec | BrokenClaim) -> Json:
@@ -351,8 +350,6 @@ def _record(evidence: Evidence, suite: Suite, entry: ClaimSpec | BrokenClaim) ->
         with exceptions_named():
             return _labelled(evidence, suite, entry).to_dict()
     except SteerError as error:
-        if isinstance(entry, BrokenClaim):
-            raise
         return _labelled(entry.failed(error, suite.path), suite, entry).to_dict()
 
 
@@ -442,26 +439,19 @@ def _unit_means(own: Slopes) -> list[float]:
 def _over_contexts(measured: Mapping[str, Slopes], confidence: float) -> list[Ranked]:
     """As given against each shifted context that several behaviours have, and against the mean over all of a behaviour's contexts."""
     names = list(dict.fromkeys(one.name for own in measured.values() for one in own.settings if one.shifted))
-    found = []
-    for name in names:
-        pairs = {
-            behaviour: (float(own.base.slopes.mean()), float(there.slopes.mean()))
-            for behaviour, own in measured.items()
-            if (there := own.of(name)) is not None and there.by_token == own.base.by_token
-        }
-        found.append(_ranked(name, [*pairs], *_columns(pairs), confidence))
-    means = {
-        behaviour: (float(own.base.slopes.mean()), float(np.mean([one.slopes.mean() for one in shifted])))
-        for behaviour, own in measured.items()
-        if (shifted := [one for one in own.settings if one.shifted and one.by_token == own.base.by_token])
-    }
-    if len(names) > 1:
-        found.append(_ranked("mean of all contexts", [*means], *_columns(means), confidence))
-    return found
 
+    def over(name: str, contexts: Sequence[str]) -> Ranked:
+        pairs: dict[str, tuple[float, float]] = {}
+        for behaviour, own in measured.items():
+            there = [one for one in own.settings if one.name in contexts and one.by_token == own.base.by_token]
+            if there:
+                means = [one.slopes.mean() for one in there]
+                pairs[behaviour] = float(own.base.slopes.mean()), float(np.mean(means))
+        one, other = ([pair[side] for pair in pairs.values()] for side in (0, 1))
+        return _ranked(name, [*pairs], one, other, confidence)
 
-def _columns(pairs: Mapping[str, tuple[float, float]]) -> tuple[list[float], list[float]]:
-    return [one for one, _ in pairs.values()], [other for _, other in pairs.values()]
+    found = [over(name, [name]) for name in names]
+    return [*found, over("mean of all contexts", names)] if len(names) > 1 else found
 
 
 def _ranked(
