@@ -1,4 +1,4 @@
-"""``pytest-steer compare``: a report held against an earlier one. Nothing is measured."""
+"""``pytest-steer compare``: a report compared with an earlier one. Nothing is measured."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ class _Options:
 @subcommand(
     before="pytest tiny.steer.yaml --steer-report old.json\n  pytest tiny.steer.yaml --steer-report new.json",
     example="pytest-steer compare old.json new.json",
-    short_help="Hold a report against an earlier one.",
+    short_help="Compare a report with an earlier one.",
 )
 @options_in(_Options)
 def command(options: _Options) -> int:
-    """Hold the report NEW against OLD: what holds, what is broken or worse, new or gone, and which items flipped.
+    """Compare the report NEW with OLD: what holds, what is broken or worse, new or gone, and which items flipped.
 
     Both are JSON reports of `pytest --steer-report`. Items are paired by their content. The exit code is 0 if nothing is worse, 1 if
     something is (a verdict falls, or a loss is proven), 3 if claims are gone or cannot be compared, or none is in both, 4 if a report cannot be read.

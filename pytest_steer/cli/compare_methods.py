@@ -1,4 +1,4 @@
-"""``pytest-steer compare-methods``: from a claim file to what is printed and written."""
+"""``pytest-steer compare-methods``: all methods of a claim file on its behaviours; tables, advice and files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``pytest-steer compare-models``: one suite on two models, from claim files to what is printed and written."""
+"""``pytest-steer compare-models``: one suite on two models; what differs, claims paired by item, and the order of slopes."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class _Options:
 
 @subcommand(
     example="pytest-steer compare-models builtin:tiny builtin:tiny tiny.steer.yaml \\\n  --max-items 20",
-    short_help="Hold one suite on two models against each other.",
+    short_help="Compare two models on one suite.",
 )
 @options_in(_Options)
 def command(options: _Options) -> int:

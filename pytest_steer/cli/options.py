@@ -339,7 +339,7 @@ Run = Annotated[RunContext, run_options]
 ClaimFile = Annotated[Path, click.argument("file", type=FILE, metavar="FILE")]
 Methods = Annotated[tuple[str, ...], Option(NAMES, "A,B", "These methods only.", default=())]
 Behaviours = Annotated[tuple[str, ...], Option(NAMES, "A,B", "These behaviours only.", default=())]
-Tolerance = Annotated[float, Option(TOLERANCE, "X", "Loss that is let pass.", default=0.0)]
+Tolerance = Annotated[float, Option(TOLERANCE, "X", "Loss that is tolerated.", default=0.0)]
 Budget = Annotated[float, Option(POSITIVE, "RISE", "Limit of the cost.", default=0.05)]
 AntiSteerableShare = Annotated[
     float, Option(SHARE_BELOW_1, "SHARE", "Limit of items that move the wrong way.", default=0.25)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -122,15 +124,11 @@ def command(options: _Options) -> int:
     with in_columns(columns):
         say(wrapped(f"{model.id} (seed {run.seed}, dtype {model.dtype}, device {model.device})", columns))
         say(f"\n{effect_cost_table(lines, cost)}\n")
-    for one in options.files:
-        if one.suffix.lower() == ".json":
-            content = {"schema": SCHEMA_NAME, "file": shown(file), "model": model.id, "seed": run.seed, "cost": cost}
-            data = _json(content | {"confidence": CONFIDENCE, "lines": [line.to_dict() for line in lines]})
-        else:
-            data = effect_cost_picture(lines, cost, title=visible(title), confidence=CONFIDENCE, suffix=one.suffix.lower())
-        write_bytes(one, data)
-        say(f"written: {one}")
-    return OK
+    content = {"schema": SCHEMA_NAME, "file": shown(file), "model": model.id, "seed": run.seed, "cost": cost}
+    content |= {"confidence": CONFIDENCE, "lines": [line.to_dict() for line in lines]}
+    return _write(
+        options.files, content, partial(effect_cost_picture, lines, cost, title=visible(title), confidence=CONFIDENCE)
+    )
 
 
 def _check_nothing_measured(report: Path) -> None:
@@ -178,19 +176,21 @@ def _plot_report(file: Path, files: tuple[Path, ...], names: tuple[str, ...]) ->
         say(f"{curves_table(curves)}\n")
     models = sorted({claim.model.id for claim in claims if claim.model is not None})
     title = visible(f"{shown(file)}: propensity on {', '.join(models)}")
+    content = {"schema": CURVES_SCHEMA_NAME, "file": shown(file), "models": models}
+    return _write(
+        files, content | {"curves": [curve.to_dict() for curve in curves]}, partial(curves_picture, curves, title=title)
+    )
+
+
+def _write(files: Sequence[Path], content: Json, picture: Callable[..., bytes]) -> int:
     for one in files:
-        content = {"schema": CURVES_SCHEMA_NAME, "file": shown(file), "models": models}
-        if one in pictures:
-            data = curves_picture(curves, title=title, suffix=one.suffix.lower())
+        suffix = one.suffix.lower()
+        if suffix == ".json":
+            write_bytes(one, (json.dumps(content, indent=1, allow_nan=False) + "\n").encode())
         else:
-            data = _json(content | {"curves": [curve.to_dict() for curve in curves]})
-        write_bytes(one, data)
+            write_bytes(one, picture(suffix=suffix))
         say(f"written: {one}")
     return OK
-
-
-def _json(content: Json) -> bytes:
-    return (json.dumps(content, indent=1, allow_nan=False) + "\n").encode()
 
 
 def _fewer(drawn: list[Drawn]) -> str:

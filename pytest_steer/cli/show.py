@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 )
 @click.argument("file", type=FILE, metavar="FILE")
 @click.argument("claim", required=False)
-@click.option("--items", "max_items", type=COUNT, default=1, metavar="N", help="So many of each claim.")
+@click.option("--items", "max_items", type=COUNT, default=1, metavar="N", help="How many of each claim.")
 @run_options
 def command(file: Path, claim: str | None, run: RunContext) -> int:
     """Print the tokens of the first items of each claim of FILE, or of one CLAIM by its name.

@@ -1,4 +1,4 @@
-"""``pytest-steer sweep``: from the options to what is printed and written."""
+"""``pytest-steer sweep``: choose a layer and a multiplier for a vector; its options, tables, heat maps and files."""
 
 from __future__ import annotations
 
@@ -71,8 +71,8 @@ class _Options:
     stride: Stride
     leave_out: Annotated[str | None, Option(None, "REGEX", "Neutral texts that are left out.")]
     keep: Annotated[float | None, Option(SHARE, "SHARE", "Share of layers.", show_default="0.5")]
-    top: Annotated[int | None, Option(COUNT, "N", "Or so many layers.")]
-    pairs: Annotated[tuple[int, ...] | None, Option(COUNTS, "N,N", "Also vectors from so many training pairs.")]
+    top: Annotated[int | None, Option(COUNT, "N", "Or the number of layers.")]
+    pairs: Annotated[tuple[int, ...] | None, Option(COUNTS, "N,N", "Also vectors from N training pairs.")]
     draws: Annotated[int | None, Option(COUNT, "N", "Draws for each N.", show_default="3")]
     anti_steerable_share: AntiSteerableShare
     budget: Budget
@@ -347,13 +347,15 @@ def efficiency_table(found: Sequence[PairsResult], at: Candidate) -> str:
 
 
 def _chosen(sweep: Sweep) -> str:
+    from .claim_file import LOOKS_BETTER
+
     choice = sweep.choice
     if choice is None:
         return "\n".join(["chosen: none, no measured layer and multiplier keeps these limits", *_why_none(sweep)])
     cost = f", perplexity {choice.perplexity:+.1%}" if choice.perplexity is not None else ""
     return (
         f"chosen: layer {choice.layer}, multiplier {choice.multiplier:g} (effect {choice.effect:+.3f}{cost})\n"
-        "What was chosen on the validation items looks better there than it is: test it on items that the sweep did not see."
+        f"{LOOKS_BETTER.format('sweep')}"
     )
 
 

@@ -1,4 +1,4 @@
-"""``pytest-steer verdict``: what a report comes to, as an exit code."""
+"""``pytest-steer verdict``: whether every claim of a report holds, as an exit code."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 @subcommand(
     before="pytest tiny.steer.yaml --steer-report report.json",
     example="pytest-steer verdict report.json",
-    short_help="Say what a report comes to: exit code 0, 1 or 3.",
+    short_help="Say whether every claim of a report holds: exit code 0, 1 or 3.",
 )
 @click.argument("report", type=click.Path(path_type=Path), metavar="REPORT")
 @click.option("--json", "as_json", is_flag=True, help="Print the verdict as JSON.")
 def command(report: Path, as_json: bool) -> int:
-    """Say what a JSON report of --steer-report comes to.
+    """Say whether every claim of a JSON report of --steer-report holds.
 
     \b
     The exit code:

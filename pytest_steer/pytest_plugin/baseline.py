@@ -152,7 +152,7 @@ class Baseline:
         if self.against is not None and self.against.not_run:
             names = self._left
             return f"{len(names)} of its claims did not run and would be lost: {_named(names)}. Run all claims"
-        # An error has no number that a later run could be held against.
+        # A later run cannot be compared with an error, which has no number.
         errors = [claim["id"] for claim in report["claims"] if claim["verdict"] == "error"]
         if errors:
             return f"{len(errors)} of this run's claims could not be measured: {_named(errors)}. Mend or remove them first"
@@ -184,7 +184,7 @@ class Baseline:
             return
         from ..against import summary_lines
 
-        terminalreporter.section("steering claims, held against the baseline")
+        terminalreporter.section("steering claims, compared with the baseline")
         for line in summary_lines(self.against, columns(terminalreporter.config)):
             terminalreporter.write_line(visible(line))
 

@@ -22,7 +22,7 @@ _MOST = 10  # annotations of one level that GitHub keeps of a step
 
 
 def append_summary(report: Json) -> list[str]:
-    """Append the Markdown of a report to the summary of this step of a workflow; what to tell the user.
+    """Append the Markdown of a report to the summary of this workflow step. Returns lines for the user.
 
     Raises:
         OSError: the file cannot be written.
@@ -44,15 +44,15 @@ def append_summary(report: Json) -> list[str]:
 
 
 def annotation_lines(claims: Sequence[Json], places: Mapping[str, Place], root: Path, texts: str) -> list[str]:
-    """The workflow commands that show claims at their lines, the most important first; then how many GitHub has no room for.
+    """Workflow commands that annotate claims at their lines, the most important first, and a line about those that GitHub drops.
 
-    A claim that is broken or could not be measured is an error, an inconclusive one a warning, one that holds although it is known
-    to fail a notice. A known failure has none.
+    A claim that is broken or could not be measured is an error. An inconclusive claim is a warning. A claim that holds although it is
+    known to fail is a notice. A known failure has no annotation.
 
     Args:
-        places: of tests, by id.
+        places: file and line of tests, by id.
         root: pytest's root.
-        texts: what of the texts of data is shown, as in a report.
+        texts: which texts of the data are shown, as in a report.
     """
     from ..report.texts import with_texts
     from ..report.verdict import verdict_of

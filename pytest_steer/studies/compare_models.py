@@ -1,4 +1,4 @@
-"""Two models side by side: one suite on both, paired by item, and Tan et al.'s questions of the slopes."""
+"""Two models compared on one suite: claims paired by item, and the questions of Tan et al. (2024) about slopes."""
 
 from __future__ import annotations
 
@@ -389,7 +389,7 @@ class Answers:
         contexts: for each of the two models, of steerability as given and in each shifted context (and in the mean of all), over
             behaviours.
         variance: for each of the two models and each behaviour, what explains the variance of its slopes; None if nothing can.
-        refused: behaviours that cannot be held against each other, and why.
+        refused: behaviours that cannot be compared, with the reason.
     """
 
     behaviours: Ranked
@@ -420,7 +420,7 @@ def answers_of(first: Mapping[str, Slopes], second: Mapping[str, Slopes], *, con
 
 
 def unpaired(one: Slopes, other: Slopes) -> str | None:
-    """Why the items of a behaviour cannot be held against each other on two models; None if they can."""
+    """Why the items of a behaviour cannot be compared between two models; None if they can."""
     if list(one.ids) != list(other.ids):
         return "the two models were asked different items"
     if one.base.by_token != other.base.by_token:
