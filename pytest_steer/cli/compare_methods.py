@@ -14,27 +14,8 @@ from ..core.errors import SteerError
 from ..core.evidence import Json, plain
 from ..core.run_context import RunContext
 from ..core.sources import shown
+from . import options as cli
 from .extensions import load_extensions
-from .options import (
-    MAX_ITEMS,
-    NO_SOUNDNESS,
-    SAVED_VECTOR,
-    SHOTS,
-    SPLIT_IN_TWO,
-    TIMES,
-    AntiSteerableShare,
-    Behaviours,
-    Budget,
-    ClaimFile,
-    Methods,
-    Option,
-    Out,
-    SavedVector,
-    Write,
-    options_in,
-    run_options,
-    subcommand,
-)
 from .terminal import measuring, say, write_text
 
 if TYPE_CHECKING:
@@ -61,27 +42,29 @@ class _Measured:
 
 @dataclass(frozen=True)
 class _Options:
-    file: ClaimFile
-    methods: Methods
-    behaviours: Behaviours
+    file: cli.ClaimFile
+    methods: cli.Methods
+    behaviours: cli.Behaviours
     vectors: Annotated[
-        tuple[SavedVector, ...],
-        Option(SAVED_VECTOR, "FILE[@LAYERS]", "This saved vector too (repeatable).", flag="--vector", multiple=True),
+        tuple[cli.SavedVector, ...],
+        cli.Option(cli.SAVED_VECTOR, "FILE[@LAYERS]", "This saved vector too (repeatable).", flag="--vector", multiple=True),
     ]
-    budget: Budget
-    max_multiplier: Annotated[float, Option(TIMES, "X", "Largest tried.", default=8.0)]
-    anti_steerable_share: AntiSteerableShare
-    n_shots: Annotated[int, Option(SHOTS, "N", "Demonstrations.", default=5)]
-    split: Annotated[tuple[float, ...] | None, Option(SPLIT_IN_TWO, "30/70", "Choose on the first part, judge on the rest.")]
-    run: Annotated[RunContext, MAX_ITEMS, NO_SOUNDNESS, run_options]
-    out: Out
-    claims: Write
+    budget: cli.Budget
+    max_multiplier: Annotated[float, cli.Option(cli.TIMES, "X", "Largest tried.", default=8.0)]
+    anti_steerable_share: cli.AntiSteerableShare
+    n_shots: Annotated[int, cli.Option(cli.SHOTS, "N", "Demonstrations.", default=5)]
+    split: Annotated[
+        tuple[float, ...] | None, cli.Option(cli.SPLIT_IN_TWO, "30/70", "Choose on the first part, judge on the rest.")
+    ]
+    run: Annotated[RunContext, cli.MAX_ITEMS, cli.NO_SOUNDNESS, cli.run_options]
+    out: cli.Out
+    claims: cli.Write
 
 
-@subcommand(
+@cli.subcommand(
     example="pytest-steer compare-methods tiny.steer.yaml --max-items 20", short_help="Compare all methods of a claim file."
 )
-@options_in(_Options)
+@cli.options_in(_Options)
 def command(options: _Options) -> int:
     """Every method on every behaviour that a claim FILE names (`matrix:`), on
     the same items and texts: steerability, items that move the wrong way and
@@ -128,22 +111,19 @@ def _measure(suite: Suite, plan: Plan, models: Models, options: _Options) -> _Me
         if options.split is not None or options.claims is not None:
             entries, judged = split_entries(entries, options.split or (30.0, 70.0), seed=options.run.seed)
         # Before the long part, so that weak training data can be a reason to stop.
-        for text in map(str, model_findings(model)):
-            warn(text)
+        warn(*map(str, model_findings(model)))
         for entry in entries:
-            for text in map(str, of_items(entry.subject, sample_of(entry.items, entry.cluster, at_least=0))):
-                warn(f"{entry.method} on {entry.behaviour}: {text}")
-            for text in text_leaks(entry.subject.intervention.metadata, entry.neutral.texts):
-                warn(f"{entry.method} on {entry.behaviour}: {text}")
+            found_in_items = of_items(entry.subject, sample_of(entry.items, entry.cluster, at_least=0))
+            in_texts = text_leaks(entry.subject.intervention.metadata, entry.neutral.texts)
+            warn(*(f"{entry.method} on {entry.behaviour}: {text}" for text in (*found_in_items, *in_texts)))
         found = compare(
             model, entries, budget=options.budget, max_multiplier=options.max_multiplier, n_shots=options.n_shots
         )
-        for text in cache_warnings(model):
-            warn(text)
+        warn(*cache_warnings(model))
     return _Measured(model, entries, judged, replace(found, failures=(*unmade, *found.failures)), warn.said)
 
 
-def _check_settled(vectors: Sequence[SavedVector]) -> None:
+def _check_settled(vectors: Sequence[cli.SavedVector]) -> None:
     """Refuse a saved vector of several layers without a layer to steer at."""
     from ..steering import SteeringVector, holds_intervention
 

@@ -18,8 +18,8 @@ from ..core.errors import DataError, SteerError
 from ..core.evidence import Json, plain
 from ..core.run_context import RunContext
 from ..core.sources import find_model, shown
+from . import options as cli
 from .extensions import load_extensions
-from .options import FILE, MAX_ITEMS, NO_SOUNDNESS, Out, Tolerance, options_in, run_options, subcommand
 from .terminal import measuring, say, write_text
 
 if TYPE_CHECKING:
@@ -36,17 +36,17 @@ SCHEMA_NAME = "pytest-steer/models/1"
 class _Options:
     first: Annotated[str, click.argument("first", metavar="A")]
     second: Annotated[str, click.argument("second", metavar="B")]
-    files: Annotated[tuple[Path, ...], click.argument("files", type=FILE, metavar="FILE...", nargs=-1, required=True)]
-    tolerance: Tolerance
-    run: Annotated[RunContext, MAX_ITEMS, NO_SOUNDNESS, partial(run_options, has_model=False)]
-    out: Out
+    files: Annotated[tuple[Path, ...], click.argument("files", type=cli.FILE, metavar="FILE...", nargs=-1, required=True)]
+    tolerance: cli.Tolerance
+    run: Annotated[RunContext, cli.MAX_ITEMS, cli.NO_SOUNDNESS, partial(cli.run_options, has_model=False)]
+    out: cli.Out
 
 
-@subcommand(
+@cli.subcommand(
     example="pytest-steer compare-models builtin:tiny builtin:tiny tiny.steer.yaml \\\n  --max-items 20",
     short_help="Compare two models on one suite.",
 )
-@options_in(_Options)
+@cli.options_in(_Options)
 def command(options: _Options) -> int:
     """The claims of FILEs on models A and B, paired by item; one model is in
     memory at a time. Are behaviours ordered alike, and what explains slopes?

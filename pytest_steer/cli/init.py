@@ -106,8 +106,7 @@ def command(options: _Options) -> int:
         write_text(out, _text(entries, []))
         try:
             seen = _measured(run, out)
-            for text in (text for evidence in seen for text in evidence.warnings):
-                warn(text)
+            warn(*(text for evidence in seen for text in evidence.warnings))
             write_text(out, _text(entries, seen))
         except BaseException:
             out.unlink(missing_ok=True)

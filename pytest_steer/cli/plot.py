@@ -19,59 +19,44 @@ from ..core.evidence import Json
 from ..core.registry import did_you_mean
 from ..core.run_context import RunContext
 from ..core.sources import shown
+from . import options as cli
 from .extensions import load_extensions
 from .main import OK
-from .options import (
-    MAX_ITEMS,
-    NAMES,
-    NO_SOUNDNESS,
-    NUMBERS,
-    Behaviours,
-    ClaimFile,
-    Methods,
-    Option,
-    Stride,
-    Window,
-    options_in,
-    output,
-    run_options,
-    subcommand,
-)
 from .terminal import measuring, say, write_bytes
 
 if TYPE_CHECKING:
     from ..studies.effect_cost import Drawn
 
-_PICTURE = output(".svg", ".png", ".json")
+_PICTURE = cli.output(".svg", ".png", ".json")
 SUFFIXES = (".steer.json",)  # of claim files that are JSON, which reports are too
 SCHEMA_NAME, CURVES_SCHEMA_NAME = "pytest-steer/effect-cost/1", "pytest-steer/curves/1"
 
 
 @dataclass(frozen=True)
 class _Options:
-    file: ClaimFile
+    file: cli.ClaimFile
     files: Annotated[
         tuple[Path, ...],
-        Option(_PICTURE, "FILE", ".svg, .png, or .json (repeatable).", flag="--out", required=True, multiple=True),
+        cli.Option(_PICTURE, "FILE", ".svg, .png, or .json (repeatable).", flag="--out", required=True, multiple=True),
     ]
-    multipliers: Annotated[tuple[float, ...] | None, Option(NUMBERS, "M,M", "Strengths.", show_default="the file's")]
+    multipliers: Annotated[tuple[float, ...] | None, cli.Option(cli.NUMBERS, "M,M", "Strengths.", show_default="the file's")]
     cost: Annotated[
         Literal["perplexity", "kl"],
-        Option(click.Choice(["perplexity", "kl"]), "WHAT", "perplexity or kl.", default="perplexity"),
+        cli.Option(click.Choice(["perplexity", "kl"]), "WHAT", "perplexity or kl.", default="perplexity"),
     ]
-    methods: Methods
-    behaviours: Behaviours
-    claims: Annotated[tuple[str, ...], Option(NAMES, "A,B", "Of a report: these claims only.", default=())]
-    window: Window
-    stride: Stride
-    run: Annotated[RunContext, MAX_ITEMS, NO_SOUNDNESS, run_options]
+    methods: cli.Methods
+    behaviours: cli.Behaviours
+    claims: Annotated[tuple[str, ...], cli.Option(cli.NAMES, "A,B", "Of a report: these claims only.", default=())]
+    window: cli.Window
+    stride: cli.Stride
+    run: Annotated[RunContext, cli.MAX_ITEMS, cli.NO_SOUNDNESS, cli.run_options]
 
 
-@subcommand(
+@cli.subcommand(
     example="pytest-steer plot tiny.steer.yaml --behaviours approval_test \\\n  --multipliers=-1,0.5,2,4 --out curve.svg",
     short_help="Draw effect against cost over the multiplier.",
 )
-@options_in(_Options)
+@cli.options_in(_Options)
 def command(options: _Options) -> int:
     """Effect against cost, one line per vector of a claim FILE, one point per
     multiplier: effects on data.test, costs on data.neutral.
@@ -107,8 +92,7 @@ def command(options: _Options) -> int:
         )
     with measuring() as warn:
         model = load_for(Models(run), suite, plan.model)
-        for text in map(str, model_findings(model)):
-            warn(text)
+        warn(*map(str, model_findings(model)))
         entries, failures = entries_of(plan, Inputs(model))
         if failures:
             raise DataError(f"{failures[0].method} on {failures[0].behaviour}: {failures[0].reason}")
@@ -117,8 +101,7 @@ def command(options: _Options) -> int:
             raise SteerError(f"{len(drawn)} lines cannot be told apart, {MOST_LINES} can. {_fewer(drawn)}")
         windows = {"window": options.window, "stride": options.stride}
         lines = [effect_cost(model, one, cost=cost, multipliers=options.multipliers, **windows) for one in drawn]
-        for text in cache_warnings(model):
-            warn(text)
+        warn(*cache_warnings(model))
     title = f"{suite.name}: what steering does to {model.id}, and what it costs"
     columns = stream_columns(sys.stdout)
     with in_columns(columns):

@@ -14,31 +14,8 @@ import click
 
 from ..core.columns import visible
 from ..core.errors import SteerError
+from . import options as cli
 from .extensions import load_extensions
-from .options import (
-    COUNT,
-    COUNTS,
-    FILE,
-    LAYERS,
-    NUMBERS,
-    SETTING,
-    SHARE,
-    SPLIT,
-    TEXTS,
-    VECTOR,
-    AntiSteerableShare,
-    Budget,
-    Option,
-    Out,
-    Run,
-    Stride,
-    Where,
-    Window,
-    Write,
-    options_in,
-    output,
-    subcommand,
-)
 from .terminal import colours, measuring, write_text
 
 if TYPE_CHECKING:
@@ -54,32 +31,35 @@ SPLIT_IN_THREE, SPLIT_IN_TWO = (40.0, 20.0, 40.0), (30.0, 70.0)
 
 @dataclass(frozen=True)
 class _Options:
-    data: Annotated[Path, Option(FILE, "ITEMS", "Contrast items, which are split.", required=True)]
-    train: Annotated[Path | None, Option(FILE, "FILE", "Make the vector from this file.")]
-    method: Annotated[str | None, Option(None, "NAME", "How it is made.", show_default="caa")]
+    data: Annotated[Path, cli.Option(cli.FILE, "ITEMS", "Contrast items, which are split.", required=True)]
+    train: Annotated[Path | None, cli.Option(cli.FILE, "FILE", "Make the vector from this file.")]
+    method: Annotated[str | None, cli.Option(None, "NAME", "How it is made.", show_default="caa")]
     given: Annotated[
-        tuple[tuple[str, Any], ...], Option(SETTING, "NAME=VALUE", "A setting of the method.", flag="--set", multiple=True)
+        tuple[tuple[str, Any], ...],
+        cli.Option(cli.SETTING, "NAME=VALUE", "A setting of the method.", flag="--set", multiple=True),
     ]
-    vector: Annotated[Path | None, Option(VECTOR, "FILE", "Or sweep this saved vector.")]
-    cluster: Annotated[str | None, Option(None, "KEY", "Key of the items that belong together.")]
-    split: Annotated[tuple[float, ...] | None, Option(SPLIT, "40/20/40", "Parts of --data; 30/70 with --train, --vector.")]
-    layers: Annotated[tuple[int, ...] | None, Option(LAYERS, "0-5,8", "Decoder blocks.", show_default="all")]
-    multipliers: Annotated[tuple[float, ...], Option(NUMBERS, "M,M", "Strengths.", default="-1.5,-1,-0.5,0.5,1,1.5")]
-    positions: Where
-    neutral: Annotated[Path | None, Option(TEXTS, "TEXTS", "Texts for the cost, or builtin:neutral.")]
-    window: Window
-    stride: Stride
-    leave_out: Annotated[str | None, Option(None, "REGEX", "Neutral texts that are left out.")]
-    keep: Annotated[float | None, Option(SHARE, "SHARE", "Share of layers.", show_default="0.5")]
-    top: Annotated[int | None, Option(COUNT, "N", "Or the number of layers.")]
-    pairs: Annotated[tuple[int, ...] | None, Option(COUNTS, "N,N", "Also vectors from N training pairs.")]
-    draws: Annotated[int | None, Option(COUNT, "N", "Draws for each N.", show_default="3")]
-    anti_steerable_share: AntiSteerableShare
-    budget: Budget
-    run: Run
-    out: Out
-    heatmap: Annotated[Path | None, Option(output(".svg"), "FILE.svg", "Write the heat map of effects.")]
-    claims: Write
+    vector: Annotated[Path | None, cli.Option(cli.VECTOR, "FILE", "Or sweep this saved vector.")]
+    cluster: Annotated[str | None, cli.Option(None, "KEY", "Key of the items that belong together.")]
+    split: Annotated[
+        tuple[float, ...] | None, cli.Option(cli.SPLIT, "40/20/40", "Parts of --data; 30/70 with --train, --vector.")
+    ]
+    layers: Annotated[tuple[int, ...] | None, cli.Option(cli.LAYERS, "0-5,8", "Decoder blocks.", show_default="all")]
+    multipliers: Annotated[tuple[float, ...], cli.Option(cli.NUMBERS, "M,M", "Strengths.", default="-1.5,-1,-0.5,0.5,1,1.5")]
+    positions: cli.Where
+    neutral: Annotated[Path | None, cli.Option(cli.TEXTS, "TEXTS", "Texts for the cost, or builtin:neutral.")]
+    window: cli.Window
+    stride: cli.Stride
+    leave_out: Annotated[str | None, cli.Option(None, "REGEX", "Neutral texts that are left out.")]
+    keep: Annotated[float | None, cli.Option(cli.SHARE, "SHARE", "Share of layers.", show_default="0.5")]
+    top: Annotated[int | None, cli.Option(cli.COUNT, "N", "Or the number of layers.")]
+    pairs: Annotated[tuple[int, ...] | None, cli.Option(cli.COUNTS, "N,N", "Also vectors from N training pairs.")]
+    draws: Annotated[int | None, cli.Option(cli.COUNT, "N", "Draws for each N.", show_default="3")]
+    anti_steerable_share: cli.AntiSteerableShare
+    budget: cli.Budget
+    run: cli.Run
+    out: cli.Out
+    heatmap: Annotated[Path | None, cli.Option(cli.output(".svg"), "FILE.svg", "Write the heat map of effects.")]
+    claims: cli.Write
 
     def check(self) -> None:
         """Refuse options that exclude or need each other.
@@ -119,12 +99,12 @@ class _Options:
         return self.split
 
 
-@subcommand(
+@cli.subcommand(
     example="pytest-steer sweep --data data/approval_test.json \\\n"
     "  --train data/approval_train.json --method mean_difference --top 2",
     short_help="Find a layer and a multiplier for a vector.",
 )
-@options_in(_Options)
+@cli.options_in(_Options)
 def command(options: _Options) -> int:
     """Layers x multipliers for one steering vector. What is chosen becomes a
     claim file about a part of the data that the sweep does not look at.
@@ -163,8 +143,7 @@ def command(options: _Options) -> int:
     if options.pairs is not None and parts.train is not None:
         check_sizes(options.pairs, parts.train)
     with measuring() as warn:
-        for text in parts.warnings:
-            warn(text)
+        warn(*parts.warnings)
         model = Models(run).load(run.model_name())
         if read is not None:
             vector = _at(model, read, options.layers)
@@ -198,8 +177,7 @@ def command(options: _Options) -> int:
                 seed=run.seed,
                 settings=settings,
             )
-        for text in cache_warnings(model):
-            warn(text)
+        warn(*cache_warnings(model))
     name = run.model_name()
     source = str(options.vector) if options.vector is not None else _made_from(kind.name, vector, parts)
     click.echo(sweep_text(found, parts, model=visible(model.id), vector=visible(source)), color=colours())
