@@ -16,7 +16,6 @@ from ..core.columns import stream_columns, visible, wrapped
 from ..core.errors import DataError, SteerError
 from ..core.run_context import RunContext, running
 from ..core.sources import shown
-from ..pytest_plugin.options import PROFILES
 from .extensions import load_extensions
 from .main import OK, USAGE_ERROR
 from .options import AS_JSON, DEVICE, DTYPE, FOLDER, MODEL, Option, meant, options_in, subcommand
@@ -33,7 +32,7 @@ class _Options:
     model: Annotated[str | None, MODEL]
     device: Annotated[str, DEVICE]
     dtype: Annotated[str, DTYPE]
-    profile: Annotated[str, Option(click.Choice([*PROFILES]), None, "Effort of the run.", default="ci")]
+    profile: Annotated[str, Option(click.Choice(["dev", "ci", "nightly"]), None, "Effort of the run.", default="ci")]
     cache: Annotated[Path | None, Option(FOLDER, "DIR", "Folder of scores that the run would have.")]
     no_soundness: Annotated[bool, Option(None, None, "Without the check of the hooks.", is_flag=True)]
     as_json: Annotated[bool, AS_JSON]
@@ -53,6 +52,7 @@ def command(options: _Options) -> int:
     The options are those of pytest, without `steer-`.
     """
     from ..core.processor import has_bfloat16
+    from ..pytest_plugin.options import PROFILES
     from ..studies.explain import Explaining
     from .claim_file import suite_with
 
