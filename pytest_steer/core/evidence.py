@@ -16,14 +16,12 @@ from .finding import Finding, ordered
 if TYPE_CHECKING:
     from .record import Compared, Data, Holm, Model, Noise, Receipt, Soundness, ThresholdSet, Vector
 
+Json = dict[str, Any]
+"""A JSON object whose keys are not fixed here: of a user's file, of a setting, or of what is written as it is."""
 
 SCORING = 2
 """Version of the scoring. Raise it when the same model, vector, data and seed give another number than before: a score, a statistic, its
 interval or its verdict. Reports of two versions are not compared, and scores on disk are computed anew."""
-
-
-Json = dict[str, Any]
-"""Values of JSON whose keys are not fixed: what a user wrote, metadata, or a record on its way into a file."""
 
 
 class Verdict(str, Enum):
