@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 @subcommand(
     before="pytest tiny.steer.yaml --steer-report report.json",
     example="pytest-steer verdict report.json",
-    short_help="Say whether every claim of a report holds: exit code 0, 1 or 3.",
+    short_help="Say whether all claims of a report hold: 0, 1 or 3.",
 )
 @click.argument("report", type=click.Path(path_type=Path), metavar="REPORT")
 @click.option("--json", "as_json", is_flag=True, help="Print the verdict as JSON.")
