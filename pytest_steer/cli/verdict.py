@@ -1,31 +1,30 @@
-"""``pytest-steer verdict``: what a report comes to, as an exit code."""
+"""``pytest-steer verdict``: whether every claim of a report holds, as an exit code."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
-from .options import Command
+from .options import subcommand
 from .terminal import say
 
 if TYPE_CHECKING:
+    from ..core.evidence import Json
     from ..report.verdict import ReportVerdict
 
 
-@click.command(
-    "verdict",
-    cls=Command,
+@subcommand(
     before="pytest tiny.steer.yaml --steer-report report.json",
     example="pytest-steer verdict report.json",
-    short_help="Say what a report comes to: exit code 0, 1 or 3.",
+    short_help="Say whether all claims of a report hold: 0, 1 or 3.",
 )
 @click.argument("report", type=click.Path(path_type=Path), metavar="REPORT")
 @click.option("--json", "as_json", is_flag=True, help="Print the verdict as JSON.")
 def command(report: Path, as_json: bool) -> int:
-    """Say what a JSON report of --steer-report comes to.
+    """Say whether every claim of a JSON report of --steer-report holds.
 
     \b
     The exit code:
@@ -52,7 +51,7 @@ def command(report: Path, as_json: bool) -> int:
     return found.code
 
 
-def _record(found: ReportVerdict) -> dict[str, Any]:
+def _record(found: ReportVerdict) -> Json:
     names = ("broken", "errors", "inconclusive", "unexpected", "known", "holding")
     ids = {name: [claim.id for claim in claims] for name, claims in zip(names, found.claims.values(), strict=True)}
     return {"code": found.code, "verdict": found.headline, **ids, "missing": found.missing}

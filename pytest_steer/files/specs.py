@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import datetime
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pytest_steer.core.errors import ClaimFileError, SteerError
 from pytest_steer.core.evidence import Evidence, Json, error_evidence
@@ -174,11 +175,28 @@ class BrokenClaim:
     line: int
     error: ClaimFileError
     kind: str = ""
+    # What a claim that can be measured may say.
+    model: ClassVar[None] = None
+    xfail: ClassVar[None] = None
+    xfail_expires: ClassVar[None] = None
+    choice: ClassVar[Mapping[str, str]] = {}
 
     @property
     def evidence(self) -> Evidence:
         """The evidence of a claim that could not even be read."""
         return error_evidence(self.kind, self.name, str(self.error))
+
+    def place_of(self, key: str) -> tuple[int, str]:
+        """The claim's line, and no key: it was not read far enough to know more."""
+        return self.line, ""
+
+    def located(self, error: SteerError, path: Path) -> str:
+        """The error as it is, since it says itself where its fault is written."""
+        return str(error)
+
+    def failed(self, error: SteerError, path: Path) -> Evidence:
+        """The evidence of an error."""
+        return error_evidence(self.kind, self.name, str(error))
 
 
 @dataclass(frozen=True)

@@ -34,7 +34,7 @@ class PartialReport:
             OSError: the file cannot be made; one that was there before is untouched.
         """
         self.path = path
-        self._claims = 0
+        self.count = 0
         handle, work = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
         self._file = os.fdopen(handle, "r+b", buffering=0)
         try:
@@ -54,7 +54,7 @@ class PartialReport:
         Raises:
             OSError: it cannot be written; the claims before it stay readable.
         """
-        line = (b",\n" if self._claims else b"\n") + _line(claim)
+        line = (b",\n" if self.count else b"\n") + _line(claim)
         try:
             self._put(self._size, line + _END)
         except OSError:
@@ -63,7 +63,7 @@ class PartialReport:
             self._put(self._size, _END)
             raise
         self._size += len(line)
-        self._claims += 1
+        self.count += 1
 
     def discard(self) -> None:
         """Remove the file, unless another run has taken its name."""

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from types import MappingProxyType
-from typing import Any
 
 import numpy as np
 import torch
 
 from ..core.errors import DataError, SteerError
+from ..core.evidence import Json
 from ..extract.kinds import MethodKind
 from ..extract.training import Training
 from ..measures import Array, Scope, propensity_curves
@@ -52,7 +51,7 @@ class PairsResult:
         """The share of items, over all draws, whose effect is not above 0."""
         return float((self.effects <= 0).mean())
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> Json:
         """Plain finite values, for JSON."""
         found = self.effect
         return {
@@ -76,7 +75,7 @@ def data_efficiency(
     sizes: Sequence[int],
     draws: int = 3,
     seed: int = 0,
-    settings: Mapping[str, Any] = MappingProxyType({}),
+    settings: Json | None = None,
 ) -> list[PairsResult]:
     """Measure the effect on the validation items at one layer and multiplier, by how many training pairs the vector is made from.
 
