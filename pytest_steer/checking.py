@@ -307,7 +307,7 @@ def _forced(kind: ClaimKind, promise: str, verdict: Verdict, measured: Callable[
                 continue
             if found.verdict is verdict:
                 return found
-            why = "" if found.withheld is None else f" ({found.withheld['text']})"
+            why = "" if found.withheld is None else f" ({found.withheld.text})"
             seen[-1] += f", with {threshold:.4g} {found.verdict}{why}"
     raise SteerError(f"never {verdict}. {'; '.join(dict.fromkeys(seen))}")
 
@@ -346,15 +346,15 @@ def _reported(found: list[Evidence]) -> None:
 
 def _averages(evidence: Evidence) -> None:
     units, estimate = evidence.units, evidence.estimate
-    if units is None or estimate is None or units["parts"] is not None:
+    if units is None or estimate is None or units.parts is not None:
         return  # of several parts the worst one is the estimate
-    mean = float(np.mean(units["values"]))
-    if units["clusters"] is not None:
-        groups = np.array(units["clusters"])
-        mean = float(np.mean([np.mean(np.array(units["values"])[groups == group]) for group in np.unique(groups)]))
+    mean = float(np.mean(units.values))
+    if units.clusters is not None:
+        groups = np.array(units.clusters)
+        mean = float(np.mean([np.mean(np.array(units.values)[groups == group]) for group in np.unique(groups)]))
     sign = 1 if mean * estimate >= 0 else -1
     close = math.isclose(sign * mean, estimate, rel_tol=1e-3, abs_tol=1e-6)
-    _require(close, f"the mean of the {len(units['values'])} units is {mean:.6g}, and the estimate {estimate:.6g}")
+    _require(close, f"the mean of the {len(units.values)} units is {mean:.6g}, and the estimate {estimate:.6g}")
 
 
 def _varied(
@@ -408,7 +408,7 @@ def _changes_how(
         return None
     changes = None
     for value in values[:4]:
-        if before.units is None or value == base.get(name, before.units["how"].get(name)):
+        if before.units is None or value == base.get(name, before.units.how.get(name)):
             continue
         try:
             after = measured(**partner, **{name: value})
@@ -416,7 +416,7 @@ def _changes_how(
             continue  # a value that these data, or the other parameters, do not allow
         if after.units is None:
             continue
-        changes = after.units["how"] != before.units["how"]
+        changes = after.units.how != before.units.how
         if changes:
             break
     return changes

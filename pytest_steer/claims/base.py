@@ -17,9 +17,10 @@ import torch
 
 from ..core.block import Block
 from ..core.errors import DataError, SteerError
-from ..core.evidence import Direction, Evidence
+from ..core.evidence import Direction, Evidence, Json
 from ..core.finding import Finding
 from ..core.promises import Promised
+from ..core.record import Agreement
 from ..core.run_context import Effort, current_run
 from ..data import (
     DialogueLike,
@@ -505,8 +506,8 @@ class OverReplies(Claim):
         direction: Direction = Direction.AT_LEAST,
         kept: Sequence[int] | None = None,
         n: int | None = None,
-        judge: Mapping[str, Any] | None = None,
-        agreement: Mapping[str, Any] | None = None,
+        judge: Json | None = None,
+        agreement: Agreement | None = None,
         details: Mapping[str, Any],
         how: Mapping[str, Any] | None = None,
         **more: Any,

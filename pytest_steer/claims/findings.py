@@ -264,8 +264,8 @@ def of_asking(found: Found) -> Iterator[Finding]:
     yield from (_named(found.measured.of, one) for one in said)
     record = found.measured.asked
     if record is not None:
-        yield from map(template_note, record["notes"])
-        yield from _of_thinking(model, found.subject, record["thinking"])
+        yield from map(template_note, record.notes)
+        yield from _of_thinking(model, found.subject, record.thinking)
 
 
 def _of_control_tokens(model: Model, asked: Sequence[str]) -> Iterator[Finding]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 
 from ..core.errors import SteerError
 from ..core.evidence import Direction, Verdict
@@ -20,22 +20,8 @@ from ..stats.estimators import Clusters, Estimator, floor_of
 from .measurement import Measurement, Read
 
 Interval = tuple[float | None, float | None]
-
-
-@dataclass(frozen=True)
-class Reason:
-    """Why a verdict is withheld.
-
-    Attributes:
-        code: of the table of codes. text: the end of a sentence. cure: what to do.
-    """
-
-    code: str
-    text: str
-    cure: str
-
-    def to_dict(self) -> dict[str, str]:
-        return asdict(self)
+Reason = Finding
+"""Why a verdict is withheld: its text is the end of a sentence."""
 
 
 @dataclass(frozen=True, kw_only=True)

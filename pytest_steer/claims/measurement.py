@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
-from ..core.evidence import Direction
+from ..core.evidence import Direction, Json
 from ..core.finding import Finding
-from ..core.record import Compared
+from ..core.record import Asked, Compared, Units, UnitsKind
 from ..data import Sample, TextLike
 from ..data.likeness import content_hash
 from ..measures import Array, NoiseFloor, PropensityCurve, Reading
@@ -58,23 +58,23 @@ class Counted:
         """What n counts."""
         return self.unit or (self.called if self.clusters is None else "clusters")
 
-    def record(self, values: Array, kind: str, how: Mapping[str, Any], parts: Sequence[str] | None = None) -> dict[str, Any]:
-        """The evidence's ``units``: by content, so that two runs can be paired.
+    def record(self, values: Array, kind: str, how: Json, parts: Sequence[str] | None = None) -> Units:
+        """The units by content, so that two runs can be paired.
 
         Args:
             values: [n_entries] whose mean is the estimate, on its scale and with its sign. kind: of the estimator.
             how: what else the values depend on. Where it differs, two runs are not compared.
         """
-        return {
-            "kind": kind,
-            "unit": self.called,
-            "ids": [content_hash(form) for form in self.forms],
-            "names": list(self.names),
-            "values": [float(value) for value in values],
-            "clusters": None if self.clusters is None else list(self.clusters),
-            "parts": None if parts is None else list(parts),
-            "how": dict(how),
-        }
+        return Units(
+            kind=cast(UnitsKind, kind),
+            unit=self.called,
+            ids=tuple(map(content_hash, self.forms)),
+            names=tuple(self.names),
+            values=tuple(map(float, values)),
+            clusters=None if self.clusters is None else tuple(self.clusters),
+            parts=None if parts is None else tuple(parts),
+            how=how,
+        )
 
 
 def counted(sample: Sample[Any]) -> Counted:
@@ -171,7 +171,7 @@ class Measurement:
     percent: bool = False
     subject: Subject | None = None
     context: Context | None = None
-    asked: dict[str, Any] | None = None
+    asked: Asked | None = None
     curve: PropensityCurve | None = None
     deployed: PropensityCurve | None = None
     is_slope: bool = False

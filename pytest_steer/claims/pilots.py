@@ -171,7 +171,7 @@ def note_threshold(evidence: Evidence, given: Promised | None, claim: Any) -> tu
 def _judged_on(evidence: Evidence, claim: Any) -> tuple[str, set[str]]:
     """What a claim is judged on: what they are called, and their hashes."""
     if evidence.units is not None:
-        return evidence.units["unit"], set(evidence.units["ids"])
+        return evidence.units.unit, set(evidence.units.ids)
     for name, form in (("items", _form), ("tasks", _form), ("texts", form_of), ("questions", _form)):
         if given := getattr(claim, name, None):
             return name, {content_hash(form(one)) for one in given}

@@ -10,7 +10,7 @@ from typing import Any
 from ..core.block import Block, Curve, Distribution, Entry, Estimate, Excerpt, Items, Line, Series, Table, items_of
 from ..core.evidence import Evidence, Verdict
 from ..core.numbers import number, promised
-from ..core.record import Data, Dose, Vector
+from ..core.record import Data, Dose, Item, Stratum, Vector
 
 # Properties of hooks that only a model can keep from being checked; the others are left out for what an intervention is.
 OF_THE_MODEL = ("all", "batch_size", "padding_side", "cached_decoding")
@@ -52,7 +52,7 @@ def reason(evidence: Evidence, own: str | None = None) -> str:
 
 
 def _why(evidence: Evidence, own: str | None) -> str:
-    withheld = evidence.withheld["text"] if evidence.withheld else None
+    withheld = evidence.withheld.text if evidence.withheld else None
     if evidence.threshold is None:
         return f"no threshold yet{f'; {own or withheld}' if own or withheld else ''}"
     if evidence.holm is not None and evidence.holm.verdict_alone != evidence.verdict.value:
@@ -93,7 +93,7 @@ def _advice(evidence: Evidence) -> str:
     if evidence.holm is not None and evidence.holm.verdict_alone != evidence.verdict.value:
         return "the evidence is enough for this claim alone, and not for all claims of its file together: measure more items"
     if evidence.withheld:
-        return evidence.withheld["cure"]
+        return evidence.withheld.cure
     if too_few(evidence):
         return f"not enough evidence: measure at least {evidence.min_n} {evidence.unit}"
     if evidence.holm is not None:
@@ -133,14 +133,13 @@ def _by_themselves(evidence: Evidence) -> list[str]:
 
 def _reading(evidence: Evidence) -> list[str]:
     """How answers of different lengths were read, which can turn a sign."""
-    lengths = (evidence.asked or {}).get("lengths")
-    if evidence.asked is None or not lengths or not lengths["different"]:
+    asked = evidence.asked
+    if asked is None or asked.lengths is None or not asked.lengths.different:
         return []
-    how = "sum" if evidence.asked["answers"] == "sum" else "mean"
-    other = {"mean": "sum", "sum": "mean"}[how]
+    lengths, (how, other) = asked.lengths, ("sum", "mean") if asked.answers == "sum" else ("mean", "sum")
     return [
-        f"answers differ in length in {lengths['different']} of {lengths['items']} items (on average {lengths['matching']:.1f} matching and "
-        f"{lengths['not_matching']:.1f} other tokens): scored by the {how} of token log-likelihoods (`answers: {other}` for the {other})"
+        f"answers differ in length in {lengths.different} of {lengths.items} items (on average {lengths.matching:.1f} matching and "
+        f"{lengths.not_matching:.1f} other tokens): scored by the {how} of token log-likelihoods (`answers: {other}` for the {other})"
     ]
 
 
@@ -187,7 +186,7 @@ def rank_of(found: Mapping[str, Any]) -> str:
 
 def controls_wanted(evidence: Evidence) -> list[Block]:
     """How to find out whether there is an effect, where none can be told from 0 and no controls were measured."""
-    slopes = [item["slope"] for item in evidence.items or ()]
+    slopes = [item.slope for item in evidence.items or ()]
     has = "controls" in evidence.details or evidence.passed
     if has or len(slopes) < 2 or (evidence.vector and evidence.vector.operation) not in _ADDED:
         return []
@@ -283,7 +282,7 @@ def distribution(evidence: Evidence) -> list[Block]:
         return []
     by_effect = effects is not None
     sign = effect_sign(evidence) if by_effect else slope_sign(evidence)
-    values = [item["slope"] for item in items] if effects is None else [*effects]
+    values = [item.slope for item in items] if effects is None else [*effects]
     share, mean = details.get("anti_steerable_share"), details.get("steerability")
     marked = [(mean, "mean")] if mean is not None and not by_effect else []
     if evidence.threshold is not None and evidence.statistic.removeprefix("negative ") in ("steerability", "effect"):
@@ -307,14 +306,14 @@ def strata(evidence: Evidence) -> list[Block]:
     if len(evidence.strata) < 2 or "effects" in evidence.details:  # strata are of slopes
         return []
     is_bad = _MISSES.get(evidence.statistic) if evidence.threshold is not None else None
-    bad = [stratum for stratum in evidence.strata if is_bad and is_bad(stratum, evidence.threshold)]
+    bad = [stratum for stratum in evidence.strata if is_bad and is_bad(stratum, evidence.threshold or 0.0)]
     sign = slope_sign(evidence)
     rows = [
         [
-            f"matching answer {stratum['label']}",
-            str(stratum["n"]),
-            number(sign * stratum["steerability"]),
-            f"{stratum['anti_steerable_share']:.2f}",
+            f"matching answer {stratum.label}",
+            str(stratum.n),
+            number(sign * stratum.steerability),
+            f"{stratum.anti_steerable_share:.2f}",
             "misses the threshold" if stratum in bad else "",
         ]
         for stratum in evidence.strata
@@ -328,16 +327,16 @@ def _explained(evidence: Evidence) -> list[str]:
     shares = evidence.details.get("explained") or {}
     called = {"letter": "the answer's letter", "yes_no": "Yes or No", "both": "both together"}
     each = ", ".join(f"{called[name]} {share:.0%}" for name, share in shares.items())
-    if not shares and evidence.strata and all(stratum["n"] < 2 for stratum in evidence.strata):
+    if not shares and evidence.strata and all(stratum.n < 2 for stratum in evidence.strata):
         return ["what they explain is not said: each has one item"]
     return [f"of the variance of the slopes explains: {each}"] if each else []
 
 
-_MISSES: dict[str, Callable[[dict[str, Any], Any], bool]] = {
-    "steerability": lambda stratum, least: stratum["steerability"] < least,
-    "negative steerability": lambda stratum, least: -stratum["steerability"] < least,
-    "anti-steerable share": lambda stratum, most: stratum["anti_steerable_share"] > most,
-    "share that does not fall": lambda stratum, most: stratum["anti_steerable_share"] > most,
+_MISSES: dict[str, Callable[[Stratum, float], bool]] = {
+    "steerability": lambda stratum, least: stratum.steerability < least,
+    "negative steerability": lambda stratum, least: -stratum.steerability < least,
+    "anti-steerable share": lambda stratum, most: stratum.anti_steerable_share > most,
+    "share that does not fall": lambda stratum, most: stratum.anti_steerable_share > most,
 }
 """Statistics that strata have, and whether a stratum misses the promise."""
 
@@ -351,12 +350,12 @@ def worst_items(evidence: Evidence, rank: Callable[[float], float] | None = None
     items, effects = evidence.items or [], evidence.details.get("effects")
     sign = slope_sign(evidence) if effects is None else effect_sign(evidence)
     value = "slope" if effects is None else "effect"
-    measured = [item["slope"] for item in items] if effects is None else effects
+    measured = [item.slope for item in items] if effects is None else effects
     ordered = sorted(zip(measured, items, strict=True), key=lambda pair: rank(pair[0]) if rank else sign * float(pair[0]))
     return items_block(
         (
             contrast_item(
-                item, found, f"{value} {number(found)}, propensity {', '.join(f'{p:.2f}' for p in item['propensity'])}"
+                item, found, f"{value} {number(found)}, propensity {', '.join(f'{p:.2f}' for p in item.propensity)}"
             )
             for found, item in ordered
         ),
@@ -370,16 +369,11 @@ def items_block(items: Iterable[Entry], *, title: str = "worst items", value: st
     return [found] if found.of else []
 
 
-def contrast_item(record: Mapping[str, Any], value: float, words: str) -> Entry:
+def contrast_item(item: Item, value: float, words: str) -> Entry:
     """A contrast item of the evidence in a list."""
-    sides = (("matching", "matching"), ("not matching", "not_matching"))
-    return Entry(
-        record["id"],
-        float(value),
-        words,
-        record["question"],
-        [Excerpt(name, " | ".join(record[key])) for name, key in sides],
-    )
+    answers = (("matching", item.matching), ("not matching", item.not_matching))
+    texts = [Excerpt(name, " | ".join(own)) for name, own in answers]
+    return Entry(item.id, float(value), words, item.question or "", texts)
 
 
 # --- parts of blocks ---

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -225,7 +225,7 @@ def _prompts(inputs: Inputs, claim: ClaimSpec) -> list[str]:
             f"  prompt {dialogue.id}: {_PLACES[text.thinking]}{stand_ins}",
             *(f"  note: {note}" for note in text.notes),
         ]
-        record = shown_probe(model, probe) | {"first_scored": None, "candidates": None}
+        record = replace(shown_probe(model, probe), first_scored=-1, candidates=None)  # the reply is scored
         counted = f"{len(probe.ids)} tokens, steered from {probe.steer_from}; the reply follows"
         lines += [f"      {counted}", *_broken(shown_line(record))]
     return lines
@@ -250,8 +250,8 @@ def _how(asked: Asked) -> str:
 def _sequence(model: Model, probe: Probe) -> list[str]:
     from ..measures import shown_line, shown_probe
 
-    record: dict[str, Any] = shown_probe(model, probe)
-    counted = f"{len(record['tokens'])} tokens, steered from {record['first_steered']}, scored from {record['first_scored']}"
+    record = shown_probe(model, probe)
+    counted = f"{len(record.tokens)} tokens, steered from {record.first_steered}, scored from {record.first_scored}"
     return [f"      {counted}", *_broken(shown_line(record))]
 
 

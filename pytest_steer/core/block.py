@@ -9,6 +9,9 @@ from typing import Any, ClassVar, Literal
 Bound = float | None
 Interval = tuple[Bound, Bound]
 
+LEFT_OUT: Mapping[str, Any] = {"left out": True}
+"""Marks a field of a record that a report does not have where it is None or empty."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class _Block:

@@ -12,6 +12,8 @@ from typing import Annotated, Any, Final, Literal
 
 from msgspec import Meta, convert
 
+from .block import LEFT_OUT
+
 Count = Annotated[int, Meta(ge=0)]
 Positive = Annotated[int, Meta(ge=1)]
 Amount = Annotated[float, Meta(ge=0)]
@@ -20,13 +22,12 @@ Bounds = tuple[float | None, float | None]
 Positions = Literal["all", "after_prompt", "last"]
 VerdictName = Literal["pass", "fail", "inconclusive", "error"]
 DirectionName = Literal["at_least", "at_most"]
+Thinking = Literal["closed", "open"]
+UnitsKind = Literal["mean", "share", "change"]
 Reached = Literal["cost", "most", "least", "fixed"]
 
 SCHEMA_NAME: Final = "pytest-steer/report/2"
 """Raise the number when the shape of a report changes."""
-
-LEFT_OUT: Mapping[str, Any] = {"left out": True}
-"""Marks a field that a report does not have where it is None or empty."""
 
 UNBOUNDED: Bounds = (None, None)
 
@@ -147,7 +148,7 @@ class Units:
         how: what else the values depend on; where one differs, two runs are not compared by value
     """
 
-    kind: Literal["mean", "share", "change"]
+    kind: UnitsKind
     unit: str
     ids: tuple[str, ...]
     names: tuple[str, ...]
@@ -251,7 +252,7 @@ class Asked:
     """
 
     template: str | None = None
-    thinking: Literal["closed", "open"] | None
+    thinking: Thinking | None
     date: str | None
     answers: Literal["label", "token", "mean", "sum"] | None
     lengths: Lengths | None

@@ -22,7 +22,7 @@ from .propensity import (
 )
 from .receipt import NoiseFloor, noise_floor, steering_receipt
 from .shown import asked_as_text, asked_record, asked_texts, marked_token, shown_line, shown_probe
-from .strata import Stratum, explained, strata, with_label
+from .strata import explained, strata, with_label
 from .subject import Subject
 from .sweep import first_order_slopes, sweep_curves, sweep_perplexity
 from .tasks import TaskAccuracy, check_shots, task_accuracies, task_accuracy
@@ -41,7 +41,6 @@ __all__ = [
     "PropensityCurve",
     "Reading",
     "ScoredBy",
-    "Stratum",
     "Subject",
     "TaskAccuracy",
     "answer_likelihoods",

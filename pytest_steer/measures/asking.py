@@ -9,6 +9,7 @@ from functools import partial
 import numpy as np
 
 from ..core.errors import MeasurementError, ModelError
+from ..core.record import Thinking
 from ..data import ContrastItem
 from ..model import Model, Probe, tokenize_item
 from ..model.memo import Scores
@@ -36,7 +37,7 @@ class Asked:
     split: int
     label: str | None
     lengths: tuple[int, ...] = ()
-    thinking: str | None = None
+    thinking: Thinking | None = None
     notes: tuple[str, ...] = ()
     summed: bool = False
 

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..core.errors import DataError, ModelError, SteerError, TooLongError
+from ..core.record import Thinking
 from ..data import Completion, TextLike
 from ..data.texts import as_texts, check_is_text
 from ..model import Model, Probe, tokenize_answer, tokenize_text
@@ -30,7 +31,7 @@ class AskedText:
     """
 
     probes: tuple[Probe, ...]
-    thinking: str | None = None
+    thinking: Thinking | None = None
     notes: tuple[str, ...] = ()
     is_completion: bool = False
 

@@ -4,31 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
+from ..core.record import Stratum
 from ..data import ContrastItem
 from ..prompting.options import find_options
 from .asking import Array
 from .propensity import Flags, PropensityCurve
-
-
-@dataclass(frozen=True)
-class Stratum:
-    """Items whose matching answer has one label.
-
-    Attributes:
-        label: "A", "Yes", or both: "A, Yes".
-        n: number of items.
-        steerability: mean slope of these items.
-        anti_steerable_share: share of these items that move the wrong way: slope <= 0, or >= 0 if they are meant to fall.
-    """
-
-    label: str
-    n: int
-    steerability: float
-    anti_steerable_share: float
 
 
 def strata(curve: PropensityCurve, sign: int = 1) -> tuple[Stratum, ...]:
@@ -44,7 +27,8 @@ def strata(curve: PropensityCurve, sign: int = 1) -> tuple[Stratum, ...]:
     found = []
     for label, own in with_label(curve):
         slopes: Array = curve.slopes[own]
-        found.append(Stratum(label, len(slopes), float(slopes.mean()), float((sign * slopes <= 0).mean())))
+        wrong = float((sign * slopes <= 0).mean())
+        found.append(Stratum(label=label, n=len(slopes), steerability=float(slopes.mean()), anti_steerable_share=wrong))
     return tuple(found)
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 from ..core.errors import DataError, ModelError, SteerError
+from ..core.record import Thinking
 from ..data import Dialogue, DialogueLike, Dialogues, as_dialogues
 from ..prompting import AS_GIVEN, Context, render_turn
 from ..prompting.chat import PromptText
@@ -49,7 +50,7 @@ class Reply:
     tokens: Ids
     finish_reason: FinishReason
     prompt: str
-    thinking: str | None
+    thinking: Thinking | None
     prompt_ids: Ids = ()
     steer_from: int = 0
 

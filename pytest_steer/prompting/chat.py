@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from ..core.errors import ModelError
+from ..core.record import Thinking
 from .conversation import SYSTEM, Conversation, Message, Render, Tools, first_that_renders, stands_in, text_of
 
 
@@ -29,7 +30,7 @@ class PromptText:
 
     text: str
     turn_end: int
-    thinking: str | None = None
+    thinking: Thinking | None = None
     notes: tuple[str, ...] = ()
 
     @property
@@ -149,7 +150,8 @@ def _closed(
     conversation: Conversation, opened: str, notes: tuple[str, ...], markers: Iterable[str]
 ) -> tuple[PromptText, Conversation]:
     written, conversation, more = _outside_of_thought(conversation)
-    text, thinking = (opened, "open") if written is None else (written, "closed")
+    text = opened if written is None else written
+    thinking: Thinking = "open" if written is None else "closed"
     return PromptText(text, _turn_end(conversation, text, markers), thinking, notes + more), conversation
 
 

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..core.errors import DataError
+from ..core.record import Thinking
 from ..data import ContrastItem, Dialogue
 from .chat import TurnsText
 from .contexts import AS_GIVEN, Context
@@ -40,7 +41,7 @@ class RenderedItem:
     not_matching: tuple[str, ...]
     special_tokens: bool
     bare: bool = False
-    thinking: str | None = None
+    thinking: Thinking | None = None
     notes: tuple[str, ...] = ()
 
     @property

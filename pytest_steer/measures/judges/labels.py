@@ -8,6 +8,7 @@ from os import PathLike
 from typing import Any, Literal
 
 from ...core.errors import DataError
+from ...core.record import Agreement as AgreementRecord
 from ...core.validation import shown
 from ...data.formats import entries
 from ...data.formats.entries import file_of
@@ -82,11 +83,11 @@ class Agreement:
     n: int
     warnings: tuple[str, ...]
 
-    def record(self) -> dict[str, Any]:
-        """As it stands in the evidence."""
+    def record(self) -> AgreementRecord:
+        """The agreement as the evidence has it."""
         found = self.kappa
-        interval = None if found is None else [found.low, found.high]
-        return {"kappa": None if found is None else found.estimate, "interval": interval, "n": self.n}
+        interval = None if found is None else (found.low, found.high)
+        return AgreementRecord(kappa=None if found is None else found.estimate, interval=interval, n=self.n)
 
 
 def read_labels(path: str | PathLike[str]) -> list[Label]:
