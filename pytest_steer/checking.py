@@ -23,8 +23,8 @@ import torch
 from hypothesis import HealthCheck, find
 from hypothesis import settings as searching
 
-from .claims import ClaimKind, PplDeltaBelow, complete, evidence_of
-from .claims.base import Claim
+from .claims import Claim, ClaimKind, complete, evidence_of
+from .claims.kinds.ppl_delta_below import PplDeltaBelow
 from .core import registry
 from .core.errors import DataError, SteerError, exceptions_named
 from .core.evidence import Direction, Evidence, Verdict

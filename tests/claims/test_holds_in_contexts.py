@@ -28,8 +28,9 @@ from pytest_steer import (
     read_items,
 )
 from pytest_steer import extract as extraction
-from pytest_steer.claims import HoldsInContexts, evidence_of
+from pytest_steer.claims import evidence_of
 from pytest_steer.claims.explain import complete
+from pytest_steer.claims.kinds.holds_in_contexts import HoldsInContexts
 from pytest_steer.core.errors import DataError
 from pytest_steer.data import Items
 from pytest_steer.fuzzing.search import climb, drawn, shrunk
