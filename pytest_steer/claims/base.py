@@ -501,24 +501,21 @@ class OverReplies(Claim):
         values: Array,
         estimator: Estimator,
         *,
-        statistic: str,
         worst_first: Sequence[int],
-        direction: Direction = Direction.AT_LEAST,
         kept: Sequence[int] | None = None,
         n: int | None = None,
         judge: Json | None = None,
         agreement: Agreement | None = None,
-        details: Any,
-        how: Mapping[str, Any] | None = None,
+        how: Json | None = None,
         **more: Any,
     ) -> Measurement:
-        """A measurement of the last replies of the unsteered and of the steered model.
+        """Make a measurement of the last replies of the unsteered and of the steered model.
 
         Args:
-            ruled: what became of them, on both sides. values: one row per reply, or per reply that is ``kept``. n: independent ones of these, if they are not
-                those of the prompts.
+            ruled: their rulings, of both sides. values: one row per reply, or per reply that is ``kept``.
+            n: independent ones of these, if they are not those of the prompts.
             worst_first: the replies in the order in which they are shown. judge: its record. agreement: with human labels.
-            more: other fields of the measurement.
+            more: other fields of the measurement, such as its ``statistic``.
         """
         dialogues = written.sample.units
         places = range(len(written.ids)) if kept is None else kept
@@ -536,14 +533,11 @@ class OverReplies(Claim):
             sample=written.sample,
             values=values,
             estimator=estimator,
-            statistic=statistic,
-            direction=direction,
             probes=reply_probes(written.sides[1]),
             asked=asked_replies(ask.model, written, ask.context),
             units=units,
             written=written,
             how={"drawing": dataclasses.asdict(self.drawing), **(how or {})},
-            details=details,
             described={"from_turn": self.from_turn, **cluster_details(written), "noted": noted_replies(record)},
             fields={"replies": record},
             **more,

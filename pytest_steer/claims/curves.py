@@ -15,7 +15,7 @@ from ..measures.at_cost import spread
 from ..measures.compared import bounds_of, strength_of
 from ..measures.subject import Subject
 from ..stats import Inference, mean_t
-from .judging import Interval, Judgement, Reason, contradiction, withhold
+from .judging import Judgement, Reason, contradiction, withhold
 
 
 def with_deployed(ask: Ask, curve: PropensityCurve) -> PropensityCurve:
@@ -67,7 +67,7 @@ def compared_by_items(
     confidence: float,
     clusters: Sequence[int] | None,
     *,
-    judged_slope: Interval | None = None,
+    judged_slope: Bounds | None = None,
 ) -> Compared:
     """What the evidence holds for a comparison of methods: the effect at the deployed multiplier, and the slope if there is one.
 

@@ -9,7 +9,7 @@ from ..core.errors import SteerError
 from ..core.evidence import Direction, Verdict
 from ..core.finding import Finding, Weight, code
 from ..core.numbers import number
-from ..core.record import Noise, Receipt
+from ..core.record import Bounds, Noise, Receipt
 from ..measures import Array, NoiseFloor, noise_floor, steering_receipt
 from ..measures.ask import Ask
 from ..measures.compared import bounds_of
@@ -19,7 +19,6 @@ from ..stats import Inference, judge
 from ..stats.estimators import Clusters, Estimator, floor_of
 from .measurement import Measurement, Read
 
-Interval = tuple[float | None, float | None]
 Reason = Finding
 """Why a verdict is withheld: its text is the end of a sentence."""
 
@@ -41,17 +40,17 @@ class Judgement:
     at: float | None
     verdict: Verdict
     estimate: float | None
-    interval: Interval
+    interval: Bounds
     threshold: float | None
     direction: Direction
     n: int
     unit: str
     min_n: int | None
-    p_pass: float | None
-    p_fail: float | None
-    items_needed: int | None
-    noise: Noise | None
     receipt: Receipt
+    p_pass: float | None = None
+    p_fail: float | None = None
+    items_needed: int | None = None
+    noise: Noise | None = None
     withheld: Reason | None = None
 
     @property
@@ -154,34 +153,34 @@ def judge_measurement(
     """
     subject, entries, direction = measured.subject or ask.subject, measured.entries, measured.direction
     found = inferred(measured.estimator, measured.values, entries.clusters, confidence=confidence, direction=direction)
-    receipt = steering_receipt(ask.model, measured.probes, subject.intervention, subject.multiplier)
-    at = _threshold_at(measured, threshold)
-    holds, fails = (None, None) if at is None else (found.p_at_least(at), found.p_at_most(at))
-    least, n = floor_of(found, min_n), found.n
-    verdict = verdict_of(found, at, direction, min_n)
-    if at is not None and least is not None and n < least:
-        holds = fails = 1.0  # proves nothing, neither alone nor among others
-    shown = measured.scale.shown if measured.scale is not None else None
-    low, high = bounds_of(found)
+    at, least = _threshold_at(measured, threshold), floor_of(found, min_n)
+    estimate: float | None = found.estimate
+    interval: Bounds = bounds_of(found)
+    if measured.scale is not None:
+        shown = measured.scale.shown
+        estimate, interval = shown(found.estimate), (shown(found.low), shown(found.high))
     judgement = Judgement(
         found=found,
         at=at,
-        verdict=verdict,
-        estimate=found.estimate if shown is None else shown(found.estimate),
-        interval=(low, high) if shown is None else (shown(found.low), shown(found.high)),
+        verdict=verdict_of(found, at, direction, min_n),
+        estimate=estimate,
+        interval=interval,
         threshold=threshold,
         direction=direction,
         n=entries.count,
         unit=entries.counted,
         min_n=least,
-        p_pass=holds if direction is Direction.AT_LEAST else fails,
-        p_fail=fails if direction is Direction.AT_LEAST else holds,
-        items_needed=None
-        if at is None or verdict is not Verdict.INCONCLUSIVE
-        else measured.estimator.units_needed(found, measured.values, entries.clusters, at, direction),
-        noise=None,
-        receipt=receipt,
+        receipt=steering_receipt(ask.model, measured.probes, subject.intervention, subject.multiplier),
     )
+    if at is not None:
+        # With too few units a claim proves nothing, neither alone nor among others.
+        p_values = (1.0, 1.0) if least is not None and found.n < least else (found.p_at_least(at), found.p_at_most(at))
+        p_pass, p_fail = p_values if direction is Direction.AT_LEAST else p_values[::-1]
+        is_open = judgement.verdict is Verdict.INCONCLUSIVE
+        needed = (
+            measured.estimator.units_needed(found, measured.values, entries.clusters, at, direction) if is_open else None
+        )
+        judgement = replace(judgement, p_pass=p_pass, p_fail=p_fail, items_needed=needed)
     if measured.moved is None:
         return judgement
     floor = noise_floor(ask.model, measured.noisy or measured.probes, subject.intervention, subject.multiplier)
@@ -227,7 +226,7 @@ def exceeding_nothing(at: float, direction: Direction) -> float:
     return math.ulp(0.0) if at == 0 and direction is Direction.AT_LEAST else at
 
 
-def _noise(floor: NoiseFloor, room: float, interval: Interval) -> Noise:
+def _noise(floor: NoiseFloor, room: float, interval: Bounds) -> Noise:
     low, high = interval
     return Noise(
         score=floor.score,

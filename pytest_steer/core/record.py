@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, dataclass_transform
 
 from msgspec import Meta, convert
 
@@ -32,11 +32,18 @@ SCHEMA_NAME: Final = "pytest-steer/report/2"
 UNBOUNDED: Bounds = (None, None)
 
 
+@dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(field,))
+class Record:
+    """Makes each subclass a frozen dataclass, whose fields are keywords."""
+
+    def __init_subclass__(cls) -> None:
+        dataclass(frozen=True, kw_only=True)(cls)
+
+
 # --- what was measured on what ---
 
 
-@dataclass(frozen=True, kw_only=True)
-class Model:
+class Model(Record):
     """A model under test.
 
     Attributes:
@@ -64,8 +71,7 @@ class Model:
     unexpected: tuple[str, ...] = field(default=(), metadata=LEFT_OUT)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Vector:
+class Vector(Record):
     """The intervention of a claim.
 
     Attributes:
@@ -98,8 +104,7 @@ class Vector:
     source: Mapping[str, str] | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
-class LeftOut:
+class LeftOut(Record):
     """Texts that a rule left out.
 
     Attributes:
@@ -113,8 +118,7 @@ class LeftOut:
     ids: tuple[str, ...]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Data:
+class Data(Record):
     """What a claim was measured on.
 
     Attributes:
@@ -133,8 +137,7 @@ class Data:
     prompts: Data | None = field(default=None, metadata=LEFT_OUT)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Units:
+class Units(Record):
     """What an estimate is made of, by content, so that two runs can be paired.
 
     Attributes:
@@ -158,8 +161,7 @@ class Units:
     how: Mapping[str, Any]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Item:
+class Item(Record):
     """A contrast item and what was measured of it.
 
     Attributes:
@@ -182,8 +184,7 @@ class Item:
     not_matching: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, kw_only=True)
-class Stratum:
+class Stratum(Record):
     """Items whose matching answer has one label.
 
     Attributes:
@@ -205,8 +206,7 @@ class Stratum:
 # --- how it was measured, and how well ---
 
 
-@dataclass(frozen=True, kw_only=True)
-class Lengths:
+class Lengths(Record):
     """Scored tokens of the answers of the items.
 
     Attributes:
@@ -221,8 +221,7 @@ class Lengths:
     not_matching: float
 
 
-@dataclass(frozen=True, kw_only=True)
-class ShownSequence:
+class ShownSequence(Record):
     """A sequence as the model sees it.
 
     Attributes:
@@ -238,8 +237,7 @@ class ShownSequence:
     candidates: tuple[str, ...] | None
 
 
-@dataclass(frozen=True, kw_only=True)
-class Asked:
+class Asked(Record):
     """How the data were put to the model and read.
 
     Attributes:
@@ -260,8 +258,7 @@ class Asked:
     first_item: tuple[ShownSequence, ...]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Dose:
+class Dose(Record):
     """The dose at one layer, at the deployed multiplier.
 
     Attributes:
@@ -279,8 +276,7 @@ class Dose:
     displacement: float | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
-class Receipt:
+class Receipt(Record):
     """The steered tokens and the dose of one intervention.
 
     Attributes:
@@ -300,8 +296,7 @@ class Receipt:
     doses: tuple[Dose, ...]
 
 
-@dataclass(frozen=True, kw_only=True)
-class BrokenProperty:
+class BrokenProperty(Record):
     """A property of hooks that does not hold.
 
     Attributes:
@@ -315,8 +310,7 @@ class BrokenProperty:
     example: Mapping[str, Any]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Soundness:
+class Soundness(Record):
     """What was checked of the hooks.
 
     Attributes:
@@ -335,8 +329,7 @@ class Soundness:
     seconds: Amount
 
 
-@dataclass(frozen=True, kw_only=True)
-class Noise:
+class Noise(Record):
     """How well single scores are known in the model's numbers, and what that does to the statistic.
 
     Attributes:
@@ -357,8 +350,7 @@ class Noise:
 # --- what the model wrote ---
 
 
-@dataclass(frozen=True, kw_only=True)
-class Reply:
+class Reply(Record):
     """One reply.
 
     Attributes:
@@ -378,8 +370,7 @@ class Reply:
     cut: bool
 
 
-@dataclass(frozen=True, kw_only=True)
-class ReplyPair:
+class ReplyPair(Record):
     """The unsteered and the steered reply to one prompt.
 
     Attributes:
@@ -394,8 +385,7 @@ class ReplyPair:
     steered: Reply
 
 
-@dataclass(frozen=True, kw_only=True)
-class ReplyCounts:
+class ReplyCounts(Record):
     """How many replies of one side came to what."""
 
     accepted: Count
@@ -404,16 +394,14 @@ class ReplyCounts:
     missing: Count
 
 
-@dataclass(frozen=True, kw_only=True)
-class CountsBySide:
+class CountsBySide(Record):
     """How many replies of each side came to what."""
 
     base: ReplyCounts
     steered: ReplyCounts
 
 
-@dataclass(frozen=True, kw_only=True)
-class Agreement:
+class Agreement(Record):
     """Agreement of the judge with human labels.
 
     Attributes:
@@ -425,8 +413,7 @@ class Agreement:
     n: Count
 
 
-@dataclass(frozen=True, kw_only=True)
-class Replies:
+class Replies(Record):
     """What the model wrote.
 
     Attributes:
@@ -497,8 +484,7 @@ class SideChanges:
     suppressed: float | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
-class ComparedTask:
+class ComparedTask(Record):
     """How often the right answer was given to the items of a task, in one setting of the prompt.
 
     Attributes:
@@ -514,8 +500,7 @@ class ComparedTask:
     exact: float | None
 
 
-@dataclass(frozen=True, kw_only=True)
-class MovedBehaviour:
+class MovedBehaviour(Record):
     """What a vector does to a behaviour.
 
     Attributes:
@@ -530,15 +515,13 @@ class MovedBehaviour:
     effect: float
 
 
-@dataclass(frozen=True, kw_only=True)
 class LeftAlone(MovedBehaviour):
     """What a vector does to a behaviour that it is to leave alone."""
 
     verdict: Literal["pass", "fail", "inconclusive"]
 
 
-@dataclass(frozen=True, kw_only=True)
-class RootMeanSquares:
+class RootMeanSquares(Record):
     """Root mean squares over the behaviours that a vector is to leave alone.
 
     Attributes:
@@ -550,8 +533,7 @@ class RootMeanSquares:
     chosen: Share
 
 
-@dataclass(frozen=True, kw_only=True)
-class Entanglement:
+class Entanglement(Record):
     """What a vector does to other behaviours.
 
     Attributes:
@@ -566,8 +548,7 @@ class Entanglement:
     entanglement: RootMeanSquares
 
 
-@dataclass(frozen=True, kw_only=True)
-class Compared:
+class Compared(Record):
     """What a claim says in a comparison of methods.
 
     Attributes:
@@ -598,8 +579,7 @@ class Compared:
 # --- a claim ---
 
 
-@dataclass(frozen=True, kw_only=True)
-class ThresholdSet:
+class ThresholdSet(Record):
     """Where a threshold that is written as a mapping comes from.
 
     Attributes:
@@ -621,8 +601,7 @@ class ThresholdSet:
     before_data: bool | None
 
 
-@dataclass(frozen=True, kw_only=True)
-class Holm:
+class Holm(Record):
     """Holm's adjustment over the claims that are judged together.
 
     Attributes:
@@ -636,8 +615,7 @@ class Holm:
     verdict_alone: VerdictName
 
 
-@dataclass(frozen=True, kw_only=True)
-class Noted:
+class Noted(Record):
     """A finding: what the reader should know beside the verdict. docs/reference.md lists the codes.
 
     Attributes:
@@ -649,7 +627,6 @@ class Noted:
     cure: str
 
 
-@dataclass(frozen=True, kw_only=True)
 class Silenced(Noted):
     """A finding that the claim silences.
 
@@ -660,8 +637,7 @@ class Silenced(Noted):
     reason: str
 
 
-@dataclass(frozen=True, kw_only=True)
-class Counterexample:
+class Counterexample(Record):
     """A context that breaks the promise, proven on items that the search did not see.
 
     Attributes:
@@ -674,8 +650,7 @@ class Counterexample:
     reproduce: str
 
 
-@dataclass(frozen=True, kw_only=True)
-class ClaimRecord:
+class ClaimRecord(Record):
     """What one claim measured and how it was judged.
 
     Attributes:
@@ -785,8 +760,7 @@ class ClaimRecord:
 # --- the report ---
 
 
-@dataclass(frozen=True, kw_only=True)
-class Commit:
+class Commit(Record):
     """A git commit.
 
     Attributes:
@@ -797,8 +771,7 @@ class Commit:
     dirty: bool | None
 
 
-@dataclass(frozen=True, kw_only=True)
-class Provenance:
+class Provenance(Record):
     """Where the numbers of a report come from.
 
     Attributes:
@@ -894,7 +867,6 @@ class TaskRow:
     at_cost: bool = False
 
 
-@dataclass(frozen=True, kw_only=True)
 class EntanglementRow(Entanglement):
     """What a vector of a matrix does to other behaviours, by a leaves_alone claim.
 
@@ -908,8 +880,7 @@ class EntanglementRow(Entanglement):
     vector: str
 
 
-@dataclass(frozen=True, kw_only=True)
-class Comparison:
+class Comparison(Record):
     """What the claims of a matrix say side by side; see docs/comparing.md.
 
     Attributes:
@@ -923,8 +894,7 @@ class Comparison:
     entanglement: tuple[EntanglementRow, ...] = ()
 
 
-@dataclass(frozen=True, kw_only=True)
-class BaselineSource:
+class BaselineSource(Record):
     """Where an earlier report comes from.
 
     Attributes:
@@ -939,8 +909,7 @@ class BaselineSource:
     commit: Commit | None
 
 
-@dataclass(frozen=True, kw_only=True)
-class Judged:
+class Judged(Record):
     """How a claim was judged in one of two runs."""
 
     verdict: VerdictName
@@ -949,8 +918,7 @@ class Judged:
     threshold: float | None
 
 
-@dataclass(frozen=True, kw_only=True)
-class Flipped:
+class Flipped(Record):
     """A unit that changed to the other side of the promise."""
 
     id: str
@@ -959,8 +927,7 @@ class Flipped:
     after: float
 
 
-@dataclass(frozen=True, kw_only=True)
-class Flips:
+class Flips(Record):
     """How many units changed to the other side of the promise.
 
     Attributes:
@@ -972,8 +939,7 @@ class Flips:
     gained: int = 0
 
 
-@dataclass(frozen=True, kw_only=True)
-class OtherUnits:
+class OtherUnits(Record):
     """Units that one run has and the other one has not.
 
     Attributes:
@@ -988,8 +954,7 @@ class OtherUnits:
 Outcome = Literal["held", "broken", "worse", "better", "unchanged", "newly_holding", "new", "gone", "not_comparable"]
 
 
-@dataclass(frozen=True, kw_only=True)
-class AgainstClaim:
+class AgainstClaim(Record):
     """One claim of this run held against the same claim of an earlier one.
 
     Attributes:
@@ -1021,8 +986,7 @@ class AgainstClaim:
     message: str
 
 
-@dataclass(frozen=True, kw_only=True)
-class Against:
+class Against(Record):
     """A run held against an earlier one (--steer-baseline); see docs/baseline.md.
 
     Attributes:
@@ -1037,8 +1001,7 @@ class Against:
     claims: tuple[AgainstClaim, ...]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Report:
+class Report(Record):
     """All that a run measured.
 
     Attributes:
