@@ -133,7 +133,7 @@ class Kind(Protocol):
     @property
     def directed(self) -> bool: ...
     def promise_of(self, claim: AnyClaim) -> Promised | None: ...
-    def how_of(self, claim: Claim) -> dict[str, Any]: ...
+    def how_of(self, claim: Claim) -> Json: ...
     def weak_promises(self, claim: AnyClaim) -> list[str]: ...
 
 
@@ -196,7 +196,7 @@ class AnyClaim(Declared):
         return ()
 
     @staticmethod
-    def extra(evidence: Evidence) -> dict[str, Any]:
+    def extra(evidence: Evidence) -> Json:
         """What the record of the evidence has at its top level for this kind alone."""
         return evidence.extra
 
@@ -282,7 +282,7 @@ class Claim(Steering):
         """Withhold a verdict for a reason of the kind's own."""
         return judgement
 
-    def after(self, ask: Ask, measured: Measurement, judgement: Judgement) -> dict[str, Any]:
+    def after(self, ask: Ask, measured: Measurement, judgement: Judgement) -> Json:
         """Further details that are worth measuring only after some verdict, such as random controls."""
         return {}
 
@@ -299,7 +299,7 @@ class Claim(Steering):
         return found
 
     @property
-    def how(self) -> dict[str, Any]:
+    def how(self) -> Json:
         """What the values of the units depend on: every parameter but its promises and those that only judge."""
         return self.kind.how_of(self)
 
@@ -375,7 +375,7 @@ class OverCurve(OverItems):
             values: [n_items] the numbers. moved: how far rounding moves one of them, or the share that it leaves open.
             grid: multipliers, if not the claim's own. is_slope: the numbers depend on the slope over the grid.
         """
-        sample, details = self.sampled_items, dict[str, Any]()
+        sample, details = self.sampled_items, Json()
         multipliers = check_has_slope(self.subject, self.multipliers if grid is None else grid, by_effect=not is_slope)
         if getattr(estimator, "sequential", False):
             if sample.clusters is not None:
@@ -416,7 +416,7 @@ class OverCurve(OverItems):
         """How to find out whether there is an effect, where none was found."""
         return show.controls_wanted(evidence)
 
-    def after(self, ask: Ask, measured: Measurement, judgement: Judgement) -> dict[str, Any]:
+    def after(self, ask: Ask, measured: Measurement, judgement: Judgement) -> Json:
         """Random directions beside a claim that shows no effect: they tell an absent effect from one that any direction has."""
         return {} if self.controls != "auto" else controls_of_no_effect(ask, measured, judgement, seed=self.seed)
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
-from ..core.evidence import Verdict
+from ..core.evidence import Json, Verdict
 from ..core.record import LEFT_OUT
 from ..measures import can_have_controls, random_controls
 from ..measures.ask import Ask
@@ -23,12 +21,12 @@ _MOST_ITEMS = 32
 class WithControls:
     """Details of a claim beside which random directions may be measured."""
 
-    controls: Mapping[str, Any] | None = field(default=None, metadata=LEFT_OUT)
+    controls: Json | None = field(default=None, metadata=LEFT_OUT)
 
 
 def controls_of_no_effect(
     ask: Ask, measured: Measurement, judgement: Judgement, *, seed: int, moves: str | None = None
-) -> dict[str, Any]:
+) -> Json:
     """Random directions beside a claim that did not pass and of which it is not proven which way the deployed model moves.
 
     Vector and controls are compared on the same items, at most 32, spread evenly over the claim's own, at the deployed multiplier alone.

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 from ..core.errors import SteerError
+from ..core.evidence import Json
 from ..core.numbers import number
 from ..core.record import Bounds, Compared, Item
 from ..measures import PropensityCurve, check_dose, check_multipliers, check_slope_grid, explained
@@ -35,9 +35,7 @@ def moves_of_deployed(subject: Subject, deployed: PropensityCurve, confidence: f
     return moves_of(mean_t(effects, confidence=confidence, clusters=clusters))
 
 
-def contradicted(
-    judgement: Judgement, curve: PropensityCurve, clusters: Sequence[int] | None, at: dict[str, Any]
-) -> Judgement:
+def contradicted(judgement: Judgement, curve: PropensityCurve, clusters: Sequence[int] | None, at: Json) -> Judgement:
     """Withhold a pass if the effect at the deployed multiplier contradicts the slope that it rests on.
 
     It does if the mean effect has another sign than the slope gives it, provided that one of the two is significant.
@@ -101,7 +99,7 @@ def curve_band(curve: PropensityCurve, confidence: float, clusters: Sequence[int
 
 def deployed_record(
     subject: Subject, curve: PropensityCurve, confidence: float, clusters: Sequence[int] | None = None
-) -> dict[str, Any]:
+) -> Json:
     """The evidence's ``details.deployed``: the mean effect there, and which way it is proven to move the model.
 
     Args:
@@ -168,7 +166,7 @@ def item_records(curve: PropensityCurve) -> list[Item]:
     ]
 
 
-def curve_details(curve: PropensityCurve, subject: Subject) -> dict[str, Any]:
+def curve_details(curve: PropensityCurve, subject: Subject) -> Json:
     """What the evidence says of a curve besides its verdict. Steerability is the slope as it is; anti-steerable is what moves the wrong way."""
     return {
         "steerability": curve.steerability,

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..core.errors import SteerError
-from ..core.evidence import Direction, Verdict
+from ..core.evidence import Direction, Json, Verdict
 from ..core.finding import CODES, Finding, Weight, code, ordered
 from ..core.numbers import number
 from ..core.registry import did_you_mean
@@ -41,7 +41,7 @@ class Found:
     ask: Ask
     measured: Measurement
     judgement: Judgement
-    details: dict[str, Any] = field(default_factory=dict)
+    details: Json = field(default_factory=dict)
 
     @property
     def subject(self) -> Subject:
@@ -376,7 +376,7 @@ def of_weak_promises(found: Found) -> Iterator[Finding]:
     yield from map(weak_promise, found.claim.kind.weak_promises(found.claim))
 
 
-def on_promised_side(found: Found) -> dict[str, Any]:
+def on_promised_side(found: Found) -> Json:
     """The share of units that keep the promise of a mean by themselves, for the evidence's details."""
     seen = _as_mean(found)
     if seen is None:
@@ -636,7 +636,7 @@ FINDERS: list[Finder] = [
 _SHOWN = 50  # characters
 
 
-def leaks(record: Mapping[str, Any], questions: Sequence[str], data_hash: str, *, unit: str = "items") -> list[str]:
+def leaks(record: Mapping[str, object], questions: Sequence[str], data_hash: str, *, unit: str = "items") -> list[str]:
     """Warnings about test items whose question is in the training data.
 
     Args:
@@ -656,7 +656,7 @@ def leaks(record: Mapping[str, Any], questions: Sequence[str], data_hash: str, *
     return found + _not_comparable(record, unit)
 
 
-def text_leaks(record: Mapping[str, Any], texts: Sequence[TextLike]) -> list[str]:
+def text_leaks(record: Mapping[str, object], texts: Sequence[TextLike]) -> list[str]:
     """Warnings about neutral texts that are in the training data, so that what steering costs is judged on what it was made of.
 
     Args:
@@ -697,7 +697,7 @@ def _such_as(known: Known) -> str:
     return f" (such as {cut!r})"
 
 
-def _not_comparable(record: Mapping[str, Any], unit: str) -> list[str]:
+def _not_comparable(record: Mapping[str, object], unit: str) -> list[str]:
     if is_comparable(record):
         return []
     return [

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from ..core import registry
 from ..core.block import KINDS as BLOCKS
 from ..core.errors import Fault, SteerError, at_key
-from ..core.evidence import Evidence
+from ..core.evidence import Evidence, Json
 from ..core.parameters import Form, Param, Schema, hints_of, names_of, param_of, properties_of, required_of
 from ..core.promises import Promised, promise_schema, promised
 from ..core.registry import did_you_mean
@@ -89,7 +89,7 @@ class ClaimKind:
     directed: bool = True
     only_with: Mapping[str, str] = dataclasses.field(default_factory=dict)
     not_with: Mapping[str, str] = dataclasses.field(default_factory=dict)
-    schema_more: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    schema_more: Mapping[str, object] = dataclasses.field(default_factory=dict)
     starter: Starter | None = None
 
     @cached_property
@@ -142,7 +142,7 @@ class ClaimKind:
         """The parameters that the evidence's ``threshold`` comes from; of ``one_of`` the one that is given."""
         return tuple(name for name, schema in self.parameters.items() if schema.get("x-promise"))
 
-    def promised(self, given: Mapping[str, Any]) -> dict[str, Promised]:
+    def promised(self, given: Json) -> dict[str, Promised]:
         """The promises among the arguments. None is a threshold that is not there yet, but of ``one_of`` one that is not given."""
         return {
             name: promised(given[name], f"{self.name}: {name}")
@@ -177,7 +177,7 @@ class ClaimKind:
         """For each field of ``either`` the key of ``data`` that it comes from."""
         return {name: _FROM_DATA[name] for name in self.either}
 
-    def chosen(self, params: Mapping[str, Any], given: Container[str]) -> str | None:
+    def chosen(self, params: Mapping[str, object], given: Container[str]) -> str | None:
         """Which field of ``either`` is filled in, or None if the data for it is not there.
 
         Args:
@@ -186,7 +186,7 @@ class ClaimKind:
         on = params.get("on")
         return next((name for name, key in self.choices.items() if key in given and on in (None, "auto", name)), None)
 
-    def lacks(self, params: Mapping[str, Any]) -> tuple[str | None, list[str]]:
+    def lacks(self, params: Json) -> tuple[str | None, list[str]]:
         """Of ``either``, when nothing is chosen: the parameter that asks for data that are not there, if one does, and the keys of ``data``
         of which one is needed; none if the parameter has no such value."""
         on = params.get("on", "auto")
@@ -199,7 +199,7 @@ class ClaimKind:
         """Whether its class takes the data of ``either`` as one argument, ``data``, too."""
         return bool(self.either) and "data" in self.fields
 
-    def sorted_out(self, data: Iterable[Any], on: str | None) -> dict[str, Any]:
+    def sorted_out(self, data: Iterable[Any], on: str | None) -> Json:
         """That argument under the field that it is for: the one that ``on`` names, else ``texts`` if all of it are texts."""
         every = data if isinstance(data, Units) else list(data)
         is_text = all(isinstance(one, (str, Completion)) for one in every)
@@ -229,10 +229,10 @@ class ClaimKind:
                 return dataclasses.replace(promised(value, f"{self.name}: {name}"), name=name)
         return None
 
-    def how_of(self, claim: Claim) -> dict[str, Any]:
+    def how_of(self, claim: Claim) -> Json:
         """What the values of a claim's units depend on: its context and every parameter that is no promise and does not only judge."""
         hints = hints_of(self.declared)
-        found: dict[str, Any] = {"context": claim.context_asked.to_dict()} if "context" in self.fields else {}
+        found: Json = {"context": claim.context_asked.to_dict()} if "context" in self.fields else {}
         for name, field in self.field_of.items():
             param = param_of(hints[field])
             if name not in self.promises and param is not None and not param.judges:
@@ -248,7 +248,7 @@ class ClaimKind:
         """Whether what a file says of that name reaches it: contexts do so with its items, whether as a field or as parameters."""
         return name in self.fields or (name == "context" and "items" in self.fields)
 
-    def meaningless(self, given: Mapping[str, Any]) -> dict[str, str]:
+    def meaningless(self, given: Mapping[str, object]) -> dict[str, str]:
         """The fields and parameters that mean nothing beside what is given, each with the reason."""
 
         def has(name: str) -> bool:
@@ -318,7 +318,7 @@ class ClaimKind:
         with at_key(name):
             return form.load(value, file.under(name))
 
-    def _left_out(self, params: Mapping[str, Any], given: Container[str]) -> set[str]:
+    def _left_out(self, params: Mapping[str, object], given: Container[str]) -> set[str]:
         """The fields that are not filled in: data that may be missing and are, or what the claim is not measured on."""
         if self.either:
             chosen = self.chosen(params, given)
@@ -332,7 +332,7 @@ class ClaimKind:
         on_prompts = "prompts" in given and "prompts" in self.fields and "items" not in self.fields
         return not on_prompts and ("test" in given or self.fields.get("items", True))
 
-    def in_rounds(self, params: Mapping[str, Any], effort: Effort, drawable: Callable[[], int]) -> bool:
+    def in_rounds(self, params: Json, effort: Effort, drawable: Callable[[], int]) -> bool:
         """Whether a claim with these parameters draws its items in rounds.
 
         Args:
@@ -413,7 +413,7 @@ def claim(
     directed: bool = True,
     only_with: Mapping[str, str] | None = None,
     not_with: Mapping[str, str] | None = None,
-    schema: Mapping[str, Any] | None = None,
+    schema: Mapping[str, object] | None = None,
     starter: Starter | None = None,
 ) -> Callable[[Declared], Declared]:
     """Register a class as a kind of claim; see docs/extending.md.

@@ -111,7 +111,7 @@ class Read:
     texts: Sequence[TextLike] = ()
     asked: Sequence[Sequence[Probe]] = ()
 
-    def record(self, confidence: float) -> dict[str, Any] | None:
+    def record(self, confidence: float) -> Json | None:
         """Whether the model is proven to read them better than chance, by Student's t over the texts."""
         reading = self.reading
         if reading is None:
@@ -176,18 +176,18 @@ class Measurement:
     deployed: PropensityCurve | None = None
     is_slope: bool = False
     has_slopes: bool = True
-    of_items: Sequence[Mapping[str, Any]] = ()
+    of_items: Sequence[Json] = ()
     also: Mapping[str, Sample[Any]] = field(default_factory=dict)
     reads: Sequence[Read] = ()
     written: Written | None = None
     rulings: Sequence[Sequence[Ruling]] = ()
-    how: Mapping[str, Any] = field(default_factory=dict)
+    how: Json = field(default_factory=dict)
     unpaired: str | None = None
     details: Any = field(default_factory=dict)
-    described: Mapping[str, Any] = field(default_factory=dict)
-    compared: Compared | Mapping[str, Any] | None = None
+    described: Json = field(default_factory=dict)
+    compared: Compared | Json | None = None
     findings: Sequence[Finding] = ()
-    fields: Mapping[str, Any] = field(default_factory=dict)
+    fields: Json = field(default_factory=dict)
     of: str = ""
 
     @property

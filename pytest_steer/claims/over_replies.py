@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from ..core.errors import MeasurementError
+from ..core.evidence import Json
 from ..core.record import Asked
 from ..data import Dialogues, Sample
 from ..data.units import cluster_record
@@ -129,6 +129,6 @@ def asked_replies(model: Model, written: Written, context: Context) -> Asked:
     )
 
 
-def cluster_details(written: Written) -> dict[str, Any]:
+def cluster_details(written: Written) -> Json:
     """The evidence's ``details.clusters`` record, if there are clusters of replies."""
     return {} if written.clusters is None else cluster_record(written.sample.key, written.clusters, "replies")

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ..core.errors import DataError, SteerError
-from ..core.evidence import Evidence
+from ..core.evidence import Evidence, Json
 from ..core.finding import Finding, Weight, code
 from ..core.promises import Promised
 from ..core.record import SCHEMA_NAME, ThresholdSet
@@ -69,7 +69,7 @@ def _read(file: Path, _changed: int, _size: int) -> Pilot:
     return Pilot(shown(file), hashlib.sha256(content).hexdigest(), frozenset(ids), measured)
 
 
-def _report_in(content: bytes, file: Path) -> dict[str, Any] | None:
+def _report_in(content: bytes, file: Path) -> Json | None:
     """The report that a file holds; None if it holds something else."""
     try:
         found = json.loads(content)
@@ -87,7 +87,7 @@ def _report_in(content: bytes, file: Path) -> dict[str, Any] | None:
     return dict(found)
 
 
-def _of_report(report: dict[str, Any]) -> set[str]:
+def _of_report(report: Json) -> set[str]:
     """The hashes of all units that its claims were measured on."""
     found: set[str] = set()
     for claim in report["claims"]:
@@ -120,7 +120,7 @@ def _of_data(file: Path) -> set[str]:
     return found
 
 
-def _day(report: dict[str, Any]) -> datetime.date | None:
+def _day(report: Json) -> datetime.date | None:
     try:
         return datetime.datetime.fromisoformat(report["provenance"]["started"]).date()
     except (KeyError, TypeError, ValueError):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
@@ -195,7 +195,7 @@ def _gains(values: Array, fill: int) -> Array:
     return gains
 
 
-def shares_by_side(sides: Sequence[Sequence[Ruling]], clusters: Clusters, confidence: float) -> dict[str, Any]:
+def shares_by_side(sides: Sequence[Sequence[Ruling]], clusters: Clusters, confidence: float) -> Json:
     """The evidence's ``details.shares`` record: the share of accepted replies of each side with its bounds."""
     found = {
         name: ShareAccepted().infer(accepted(own), clusters, confidence=confidence, direction=Direction.AT_LEAST)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import is_dataclass, replace
-from typing import Any
 
 from ..core.errors import SteerError
 from ..core.evidence import Evidence, Json, fault_of, plain, written
@@ -97,7 +96,7 @@ def _with_curve(ask: Ask, measured: Measurement) -> Measurement:
     )
 
 
-def _doubted(claim: Claim, ask: Ask, measured: Measurement, judgement: Judgement) -> tuple[Judgement, dict[str, Any]]:
+def _doubted(claim: Claim, ask: Ask, measured: Measurement, judgement: Judgement) -> tuple[Judgement, Json]:
     """The judgement after every reason to withhold it, and what was found on the way, for the evidence's details."""
     sample = measured.sample_of_entries
     details = {**sample.details(), **plain(measured.described, claim.name), **plain(measured.details, claim.name)}

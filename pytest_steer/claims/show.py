@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import date
 from statistics import fmean, stdev
-from typing import Any
 
 from ..core.block import Block, Curve, Distribution, Entry, Estimate, Excerpt, Items, Line, Series, Table, items_of
-from ..core.evidence import Evidence, Verdict
+from ..core.evidence import Evidence, Json, Verdict
 from ..core.numbers import number, promised
 from ..core.record import Data, Dose, Item, Stratum, Vector
 
@@ -179,7 +178,7 @@ def _controls(evidence: Evidence) -> list[str]:
     ]
 
 
-def rank_of(found: Mapping[str, Any]) -> str:
+def rank_of(found: Json) -> str:
     """The rank of a vector among its ``count`` controls, by its p-value."""
     return f"number {round(found['p'] * (found['count'] + 1))} of {found['count'] + 1} (p = {found['p']:.3g})"
 
@@ -391,7 +390,7 @@ def deployed_mark(evidence: Evidence) -> list[tuple[float, str]]:
     return [] if multiplier is None else [(multiplier, "deployed")]
 
 
-def estimate_row(found: Mapping[str, Any], name: str, estimate: str = "estimate", interval: str = "interval") -> Estimate:
+def estimate_row(found: Json, name: str, estimate: str = "estimate", interval: str = "interval") -> Estimate:
     """A row of a record that has an estimate and its bounds under these keys."""
     low, high = found.get(interval) or (None, None)
     return Estimate(name, found[estimate], (low, high), found.get("n"), found.get("verdict"))

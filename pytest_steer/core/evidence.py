@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import KW_ONLY, dataclass, field, fields, is_dataclass, replace
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 from .block import LEFT_OUT, Block, block_record
+from .block import Json as Json
 from .columns import one_screen
 from .errors import MeasurementError
 from .finding import Finding, ordered
@@ -32,9 +33,6 @@ if TYPE_CHECKING:
         Units,
         Vector,
     )
-
-Json = dict[str, Any]
-"""A JSON object whose keys are not fixed here: of a user's file, of a setting, or of what is written as it is."""
 
 SCORING = 2
 """Version of the scoring. Raise it when the same model, vector, data and seed give another number than before: a score, a statistic, its
@@ -109,7 +107,7 @@ class Evidence:
     check: str
     name: str
     matrix: dict[str, str] | None = field(default=None, kw_only=True)
-    compared: Compared | Mapping[str, Any] | None = field(default=None, kw_only=True)
+    compared: Compared | None = field(default=None, kw_only=True)
     verdict: Verdict
     statistic: str = ""
     estimate: float | None = None

@@ -43,7 +43,7 @@ class FileFormat:
         """The docstring of its function."""
         return self.function.__doc__ or ""
 
-    def check_settings(self, given: Mapping[str, Any]) -> None:
+    def check_settings(self, given: Mapping[str, object]) -> None:
         """Refuse settings that the format does not have, values that they cannot have, and a missing one.
 
         Raises:

@@ -37,7 +37,7 @@ class Form:
         load: makes the value of it; takes what the file holds and the claim in its file (``claims.from_file.FromFile``).
     """
 
-    schema: Mapping[str, Any]
+    schema: Schema
     load: Callable[[Any, Any], Any]
 
 
@@ -79,7 +79,7 @@ class Param:
     judges: bool = False
     reads: Callable[[Any], Any] | None = None
     loads: Form | None = None
-    schema: Mapping[str, Any] = field(default_factory=dict)
+    schema: Schema = field(default_factory=dict)
 
     def to_schema(self, name: str) -> Schema:
         """The keywords that this gives the schema of a parameter."""
@@ -218,7 +218,7 @@ def keywords_of(
     return Keywords(settings, required_of(function), frozenset(fillable) & keywords.keys())
 
 
-def hints_of(declared: Declared) -> dict[str, Any]:
+def hints_of(declared: Declared) -> dict[str, object]:
     """The types of the fields or keywords.
 
     Raises:
@@ -230,7 +230,7 @@ def hints_of(declared: Declared) -> dict[str, Any]:
         raise SteerError(f"{declared.__module__}.{declared.__name__}: its types cannot be read: {error}") from None
 
 
-def _defaults_of(declared: Declared) -> dict[str, Any]:
+def _defaults_of(declared: Declared) -> dict[str, object]:
     """Field or keyword to its default, or ``MISSING``."""
     if not isinstance(declared, type):
         given = inspect.signature(declared).parameters.values()

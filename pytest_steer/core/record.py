@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Annotated, Any, Final, Literal, dataclass_transform
+from typing import Annotated, Final, Literal, dataclass_transform
 
 from msgspec import Meta, convert
 
 from .block import LEFT_OUT as LEFT_OUT
+from .block import Json
 
 Count = Annotated[int, Meta(ge=0)]
 Positive = Annotated[int, Meta(ge=1)]
@@ -158,7 +159,7 @@ class Units(Record):
     values: tuple[float, ...]
     clusters: tuple[int, ...] | None
     parts: tuple[str, ...] | None
-    how: Mapping[str, Any]
+    how: Json
 
 
 class Item(Record):
@@ -307,7 +308,7 @@ class BrokenProperty(Record):
     property: str
     promise: str
     message: str
-    example: Mapping[str, Any]
+    example: Json
 
 
 class Soundness(Record):
@@ -426,8 +427,8 @@ class Replies(Record):
 
     span: Literal["answer", "thought", "both"]
     max_characters: int
-    drawing: Mapping[str, Any]
-    judge: Mapping[str, Any] | None
+    drawing: Json
+    judge: Json | None
     agreement: Agreement | None
     counts: CountsBySide
     of: tuple[ReplyPair, ...]
@@ -645,7 +646,7 @@ class Counterexample(Record):
         reproduce: the command that measures it again
     """
 
-    context: Mapping[str, Any]
+    context: Json
     estimate: float
     reproduce: str
 
@@ -728,7 +729,7 @@ class ClaimRecord(Record):
     model: Model | None = None
     vector: Vector | None
     data: Data | None
-    details: Mapping[str, Any] = field(default_factory=dict)
+    details: Json = field(default_factory=dict)
     strata: tuple[Stratum, ...] = ()
     receipt: Receipt | None = None
     soundness: Soundness | None = None
@@ -746,7 +747,7 @@ class ClaimRecord(Record):
     headline: str = ""
     reason: str = ""
     promised: Literal["at least", "at most", "more than"] = "at least"
-    blocks: tuple[Mapping[str, Any], ...] = ()
+    blocks: tuple[Json, ...] = ()
     message: str
     multipliers: tuple[float, ...] | None = field(default=None, metadata=LEFT_OUT)
     curve: tuple[float, ...] | None = field(default=None, metadata=LEFT_OUT)
@@ -796,7 +797,7 @@ class Provenance(Record):
     scoring: Positive
     seed: Count
     profile: str
-    options: Mapping[str, Any] = field(default_factory=dict)
+    options: Json = field(default_factory=dict)
     commit: Commit | None = None
     started: str
     seconds: Amount
@@ -1016,11 +1017,11 @@ class Report(Record):
     against: Against | None = None
 
 
-def record_of(claim: Mapping[str, Any]) -> ClaimRecord:
+def record_of(claim: Json) -> ClaimRecord:
     """A claim's plain record, valid under the schema, with its types. Keys that no record has are left out."""
     return convert(claim, ClaimRecord)
 
 
-def typed(report: Mapping[str, Any]) -> Report:
+def typed(report: Json) -> Report:
     """A plain report, valid under the schema, with its types."""
     return convert(report, Report)

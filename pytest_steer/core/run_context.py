@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from .sources import DEFAULT_MODEL
 
 if TYPE_CHECKING:
-    from .evidence import Evidence
+    from .evidence import Evidence, Json
     from .record import Report
 
 
@@ -82,7 +82,7 @@ class RunContext:
     allow_unexpected: tuple[str, ...] = ()
     cache: Path | None = None
     counterexamples: Callable[[], Path | None] = lambda: None
-    context: Mapping[str, Any] | None = None
+    context: Json | None = None
     place: str = ""
     progress: Callable[[str], None] | None = None
     evidence: Callable[[Evidence], Evidence] | None = None
