@@ -1,4 +1,4 @@
-"""Evidence as a terminal shows it. What a claim shows is a list of blocks; each kind of block is drawn here once."""
+"""Evidence as text for a terminal. A claim shows a list of blocks; each kind of block is drawn here once."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ _TEXT, _EXCERPT = 110, 60
 
 
 def complete(evidence: Evidence) -> Evidence:
-    """The evidence with what it shows: headline, reason, blocks and the message made of them.
+    """The evidence with its headline, reason and blocks, and the message made of them.
 
     Call it when nothing else of the evidence changes any more.
 
     Raises:
-        SteerError: a claim of a user's shows something else than blocks.
+        SteerError: a user-defined claim shows something other than blocks.
     """
     if evidence.check and evidence.verdict is Verdict.ERROR:
         with suppress(Exception):  # of a user's claim, which may be the error itself
@@ -55,7 +55,7 @@ def _shown(kind: ClaimKind, evidence: Evidence) -> Evidence:
 
 
 def explain(evidence: Evidence, *, brief: bool = False, width: int | None = None, first: int = 0) -> str:
-    """The text that a terminal shows for one claim. A pass is a few lines; everything else says why and what to do.
+    """The text of one claim for a terminal. A pass takes a few lines; any other verdict explains itself and says what to do.
 
     Args:
         brief: leave out why: the curve, strata, the worst items.
@@ -181,7 +181,7 @@ def _cut(line: str) -> str:
     return cut(visible(line), current_columns())
 
 
-# A distribution and an effect against its cost are for the page; what they come to, a claim says in a line.
+# Only the page draws a distribution and an effect against its cost. Their result is a line of the claim.
 _DRAWN: dict[type, Callable[[Any], list[str]]] = {
     Line: _line,
     Table: _table,

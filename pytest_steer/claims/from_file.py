@@ -83,7 +83,7 @@ class FromFile(Protocol):
     @property
     def in_rounds(self) -> bool: ...
 
-    # --- what it is measured on, by the name of the field that takes it ---
+    # --- its data, by the name of the field that takes them ---
 
     @property
     def subject(self) -> Subject: ...
@@ -108,7 +108,7 @@ class FromFile(Protocol):
     @property
     def others(self) -> Sequence[OtherClaim]: ...
 
-    # --- what a parameter names ---
+    # --- values that parameters name ---
 
     def under(self, key: str) -> FromFile:
         """The same, one key deeper."""

@@ -28,7 +28,7 @@ class Judgement:
     """How a measurement was judged.
 
     Attributes:
-        found: the inference, on its own scale. at: the threshold there; None as long as there is none.
+        found: the inference, on its own scale. at: the threshold there; None without one.
         estimate / interval / threshold: on the scale of the promise.
         min_n: the least number of units for a verdict; None where there is no floor.
         items_needed: units that would decide an inconclusive claim.
@@ -110,7 +110,7 @@ UNDERMINES_A_FAIL = frozenset({nothing_to_lose.name, over_budget.name, few_units
 def withhold(judgement: Judgement, reason: Reason) -> Judgement:
     """Take the verdict back, once: an inconclusive claim that proves nothing, neither alone nor among others.
 
-    A fail stays unless the reason undermines it too (:data:`UNDERMINES_A_FAIL`). The first reason is kept.
+    A fail stays unless the reason undermines it too (:data:`UNDERMINES_A_FAIL`). A claim has one reason, the first.
     """
     both = reason.code in UNDERMINES_A_FAIL
     if judgement.withheld is not None or (judgement.verdict is Verdict.FAIL and not both):
@@ -127,7 +127,10 @@ def withhold(judgement: Judgement, reason: Reason) -> Judgement:
 
 
 def not_read(read: Read, confidence: float) -> Finding | None:
-    """That the unsteered model is not proven to read texts or questions better than chance; None if it is, or they are too short to say."""
+    """The finding that the unsteered model does not read texts or questions significantly better than chance.
+
+    None if it does, or if they are too short to tell.
+    """
     record = read.record(confidence)
     if read.reading is None or record is None or record["is_better"]:
         return None
@@ -145,7 +148,7 @@ def judge_measurement(
     """Judge a measurement by its interval.
 
     Args:
-        threshold: on the scale of the promise; None as long as there is none: then the claim is inconclusive, whatever the interval.
+        threshold: on the scale of the promise; without one the claim is inconclusive, whatever the interval.
         min_n: with fewer units the verdict is inconclusive; None for what the estimator needs.
 
     Raises:

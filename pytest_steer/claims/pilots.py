@@ -43,7 +43,7 @@ class Pilot:
 
 
 def read_pilot(path: str | os.PathLike[str]) -> Pilot:
-    """Read what a threshold was set on: a JSON report of pytest-steer, else a file of contrast items, pairs, texts or questions.
+    """Read the data that a threshold was set on: a JSON report of pytest-steer, else a file of contrast items, pairs, texts or questions.
 
     Raises:
         SteerError: it is not there, is damaged, or holds nothing that can be told by its content.
@@ -143,7 +143,7 @@ odd_day = code(
 
 
 def note_threshold(evidence: Evidence, given: Promised | None, claim: Any) -> tuple[ThresholdSet | None, list[Finding]]:
-    """Where the threshold of evidence comes from, with findings where that says against a pass.
+    """The source of the evidence's threshold, with findings that speak against a pass.
 
     Args:
         claim: whose data are compared with those of the pilot, where the evidence has no ``units``.
@@ -169,7 +169,7 @@ def note_threshold(evidence: Evidence, given: Promised | None, claim: Any) -> tu
 
 
 def _judged_on(evidence: Evidence, claim: Any) -> tuple[str, set[str]]:
-    """What a claim is judged on: what they are called, and their hashes."""
+    """The units that a claim is judged on: their name, and their hashes."""
     if evidence.units is not None:
         return evidence.units.unit, set(evidence.units.ids)
     for name, form in (("items", _form), ("tasks", _form), ("texts", form_of), ("questions", _form)):
@@ -208,7 +208,7 @@ def _doubts(unit: str, record: ThresholdSet, given: Promised, pilot: Pilot | Non
 
 
 def threshold_line(evidence: Evidence) -> list[str]:
-    """Where the threshold comes from, in a line: what is known of it and no more."""
+    """The source of the threshold in one line, as far as it is known."""
     record = evidence.threshold_set
     if record is None:
         return []

@@ -1,4 +1,4 @@
-"""What became of a claim's replies: rulings, shares of accepted ones with what has no ruling filled in, and how they are recorded and shown."""
+"""Rulings on a claim's replies, shares of accepted replies in which missing rulings are filled in, and their record and words."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ SIDES: tuple[SideName, ...] = ("base", "steered")
 
 @dataclass(frozen=True)
 class Ruling:
-    """What became of one reply.
+    """The ruling on one reply.
 
     Attributes:
         outcome: None where no judge was asked and the reply can be judged.
@@ -64,11 +64,11 @@ def unjudged(side: Side, measures: Sequence[float | None]) -> list[Ruling]:
 
 @dataclass(frozen=True, eq=False)
 class Rulings:
-    """What became of the replies.
+    """The rulings on the replies of both sides.
 
     Attributes:
         sides: for each side a ruling per reply.
-        rated: the replies that the judge was asked about, to be held against human labels.
+        rated: the judged replies, to compare with human labels.
     """
 
     sides: tuple[list[Ruling], ...]
@@ -263,7 +263,7 @@ _CALLED = {"base": "unsteered replies:", "steered": "steered replies:"}
 
 
 def counts_lines(evidence: Evidence) -> list[Block]:
-    """How many replies were accepted, and what became of the others, a line each for base and steered."""
+    """The number of accepted replies and the outcomes of the others, a line each for base and steered."""
     return [] if evidence.replies is None else [Line(words) for words in _counts(evidence.replies)]
 
 

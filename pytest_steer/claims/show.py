@@ -1,4 +1,4 @@
-"""What claims show in common: verdict and numbers in words, where it was measured, curves, strata, worst items, controls."""
+"""Blocks and words that claims share: verdict and numbers, what was steered, curves, strata, worst items, controls."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def _seen(evidence: Evidence) -> str:
 
 
 def reason(evidence: Evidence, own: str | None = None) -> str:
-    """What the verdict rests on, and why it is this one.
+    """The basis of the verdict, and why it is this one.
 
     Args:
         own: the kind's own reason, which goes before where the interval lies.
@@ -68,7 +68,7 @@ def _why(evidence: Evidence, own: str | None) -> str:
 
 
 def too_few(evidence: Evidence) -> str | None:
-    """That the units are fewer than a verdict needs, or None."""
+    """The words for too few units for a verdict, or None."""
     is_floored = evidence.min_n is not None and evidence.n < evidence.min_n
     return f"n = {evidence.n} is below min_n {evidence.min_n}" if is_floored else None
 
@@ -109,7 +109,7 @@ def _advice(evidence: Evidence) -> str:
 
 
 def frame(evidence: Evidence) -> list[Block]:
-    """What every claim shows beside its verdict, as far as its evidence has it."""
+    """The lines that every claim shows below its verdict, as far as its evidence has them."""
     lines = [
         *_by_themselves(evidence),
         *_reading(evidence),
@@ -122,7 +122,7 @@ def frame(evidence: Evidence) -> list[Block]:
 
 
 def _by_themselves(evidence: Evidence) -> list[str]:
-    """How many items are on the promised side of the threshold, beside a mean over them."""
+    """The number of items on the promised side of the threshold, for a mean over them."""
     side = evidence.details.get("on_promised_side")
     if side is None:
         return []
@@ -158,7 +158,7 @@ def _deployed(evidence: Evidence) -> list[str]:
 
 
 def _not_looked_at(evidence: Evidence) -> list[str]:
-    """What the check of the hooks could not look at on this model, a line each."""
+    """Properties of the hooks that could not be checked on this model, a line each."""
     if evidence.soundness is None or evidence.details.get("not_looked_at"):  # then the verdict is about that
         return []
     skipped = evidence.soundness.skipped
@@ -184,7 +184,7 @@ def rank_of(found: Json) -> str:
 
 
 def controls_wanted(evidence: Evidence) -> list[Block]:
-    """How to find out whether there is an effect, where none can be told from 0 and no controls were measured."""
+    """How to find out whether there is an effect, if none can be told from 0 and no controls were measured."""
     slopes = [item.slope for item in evidence.items or ()]
     has = "controls" in evidence.details or evidence.passed
     if has or len(slopes) < 2 or (evidence.vector and evidence.vector.operation) not in _ADDED:
@@ -195,7 +195,7 @@ def controls_wanted(evidence: Evidence) -> list[Block]:
 
 
 def texts_chosen(data: Data | None) -> list[str]:
-    """How the texts were chosen from more, and what was left out by which rule."""
+    """How the texts were chosen, and which were left out by which rule."""
     if data is None:
         return []
     lines = [f"texts: {data.chosen}"] if data.chosen else []
@@ -210,7 +210,7 @@ def _first_ids(ids: Sequence[str]) -> str:
 
 
 def where(evidence: Evidence) -> list[Block]:
-    """What was steered and on which data."""
+    """The intervention, its dose and the data."""
     lines = []
     if evidence.vector is not None:
         vector = evidence.vector
@@ -301,7 +301,7 @@ def distribution(evidence: Evidence) -> list[Block]:
 
 
 def strata(evidence: Evidence) -> list[Block]:
-    """The items by matching answer; which of these miss the threshold, if it is one of the numbers that strata have."""
+    """The strata by matching answer. Those that miss the threshold are marked if it is about a number that strata have."""
     if len(evidence.strata) < 2 or "effects" in evidence.details:  # strata are of slopes
         return []
     is_bad = _MISSES.get(evidence.statistic) if evidence.threshold is not None else None
@@ -379,7 +379,7 @@ def contrast_item(item: Item, value: float, words: str) -> Entry:
 
 
 def promised_in(evidence: Evidence) -> list[float]:
-    """The threshold, for ``promised``; nothing as long as there is none."""
+    """The threshold, for ``promised``; empty without one."""
     return [] if evidence.threshold is None else [evidence.threshold]
 
 
@@ -397,7 +397,7 @@ def estimate_row(found: Json, name: str, estimate: str = "estimate", interval: s
 
 
 def slope_sign(evidence: Evidence) -> int:
-    """1 or -1, as ``Subject.slope_sign``: what a slope is multiplied with so that above 0 means as promised."""
+    """1 or -1, as ``Subject.slope_sign``: the factor that makes a slope above 0 mean as promised."""
     at = evidence.details.get("deployed") or {}
     return -1 if at.get("direction") == "lowers" and at["multiplier"] > 0 else 1
 
@@ -408,17 +408,17 @@ def effect_sign(evidence: Evidence) -> int:
 
 
 def steerability(sign: int) -> str:
-    """What a slope that is multiplied with the sign is called."""
+    """The name of a slope that is multiplied by the sign."""
     return "steerability" if sign > 0 else "negative steerability"
 
 
 def wrong_way(sign: int) -> str:
-    """What an item is called whose slope is not on the promised side of 0."""
+    """The name of an item whose slope is not on the promised side of 0."""
     return "anti-steerable" if sign > 0 else "does not fall"
 
 
 def shorten(text: str, width: int) -> str:
-    """A text in one line of at most so many characters."""
+    """A text in one line of at most ``width`` characters."""
     flat = " ".join(text.split())
     return flat if len(flat) <= width else flat[: width - 3] + "..."
 

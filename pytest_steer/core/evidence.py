@@ -1,4 +1,4 @@
-"""Evidence: everything that a claim measured, with its interval and its verdict. Plain data: words about it belong to its claim."""
+"""Evidence: everything that a claim measured, with its interval and its verdict. Plain data: its words belong to its claim."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ if TYPE_CHECKING:
 
 SCORING = 2
 """Version of the scoring. Raise it when the same model, vector, data and seed give another number than before: a score, a statistic, its
-interval or its verdict. Reports of two versions are not compared, and scores on disk are computed anew."""
+interval or its verdict. Reports of two versions are not compared, and scores on disk are computed again."""
 
 
 class Verdict(str, Enum):
-    """What a claim came to. ``ERROR`` is for a claim that could not be measured: :func:`judge` never returns it."""
+    """The outcome of a claim. ``ERROR`` is for a claim that could not be measured: :func:`judge` never returns it."""
 
     PASS = "pass"
     FAIL = "fail"
@@ -67,7 +67,7 @@ class Direction(str, Enum):
 
 @dataclass(frozen=True, eq=False)
 class Evidence:
-    """What a claim measured and how it was judged. Its fields, but for ``own`` and ``extra``, are those of ``core.record.ClaimRecord``.
+    """The measurement of a claim and its judgement. Its fields except ``own`` and ``extra`` are those of ``core.record.ClaimRecord``.
 
     Attributes:
         check: kind of promise (``steers``, ...). name: the claim's own name.
@@ -215,7 +215,7 @@ class Evidence:
 
 
 def fault_of(evidence: Evidence) -> str | None:
-    """Why evidence that was measured cannot be what it says it is, as the end of a sentence; None if it can."""
+    """The contradiction in measured evidence, as the end of a sentence; None if it is consistent."""
     verdict, estimate, threshold = evidence.verdict, evidence.estimate, evidence.threshold
     if not isinstance(verdict, Verdict):
         return f"has no Verdict, but {verdict!r}"
@@ -254,7 +254,7 @@ def fault_of(evidence: Evidence) -> str | None:
 
 
 def error_evidence(check: str, name: str, error: str, **known: Any) -> Evidence:
-    """Evidence that there is no result. Never a number, never a pass. Of a long ``error``, one screen is kept."""
+    """Evidence that there is no result. Never a number, never a pass. A long ``error`` is cut to one screen."""
     return Evidence(check, name, Verdict.ERROR, error=one_screen(error), **known)
 
 
@@ -297,7 +297,7 @@ def plain(value: Any, where: str = "the report") -> Any:
 class SteeringFailure(AssertionError):
     """A claim does not hold, or there is not enough evidence that it does.
 
-    Two failures are equal if the same check of the same name came to the same verdict: Hypothesis then shrinks
+    Two failures are equal if the same check of the same name has the same verdict: Hypothesis then shrinks
     towards the same failure, however the numbers move.
 
     Attributes:

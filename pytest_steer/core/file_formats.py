@@ -61,7 +61,7 @@ class FileFormat:
                 )
 
 
-# Keys that stand beside ``file`` in a claim file, whatever the format.
+# Keys next to ``file`` in a claim file, whatever the format.
 _TAKEN = (
     "file", "extract", "layer", "rows", "positions", "include_first", "allow_mismatch", "kind", "site", "condition", "multiplier",
     "multipliers",

@@ -387,7 +387,7 @@ class ReplyPair(Record):
 
 
 class ReplyCounts(Record):
-    """How many replies of one side came to what."""
+    """The numbers of replies of one side, by outcome."""
 
     accepted: Count
     rejected: Count
@@ -396,7 +396,7 @@ class ReplyCounts(Record):
 
 
 class CountsBySide(Record):
-    """How many replies of each side came to what."""
+    """The numbers of replies of each side, by outcome."""
 
     base: ReplyCounts
     steered: ReplyCounts
@@ -956,7 +956,7 @@ Outcome = Literal["held", "broken", "worse", "better", "unchanged", "newly_holdi
 
 
 class AgainstClaim(Record):
-    """One claim of this run held against the same claim of an earlier one.
+    """One claim of this run compared with the same claim of an earlier one.
 
     Attributes:
         outcome: broken: it held and does not now; worse: another fall of the verdict, or a loss beyond the tolerance is proven; unchanged: it did not hold before and does not now
@@ -988,7 +988,7 @@ class AgainstClaim(Record):
 
 
 class Against(Record):
-    """A run held against an earlier one (--steer-baseline); see docs/baseline.md.
+    """A run compared with an earlier one (--steer-baseline); see docs/baseline.md.
 
     Attributes:
         notes: what differs between the two runs, and claims that are left out
@@ -1007,7 +1007,7 @@ class Report(Record):
 
     Attributes:
         comparison: what the claims of a matrix say side by side
-        against: this run held against an earlier one
+        against: this run compared with an earlier one
     """
 
     schema: Literal["pytest-steer/report/2"]

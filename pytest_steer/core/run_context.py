@@ -1,4 +1,4 @@
-"""What a run carries to everything that it measures: one frozen object, set once and read anywhere. Imports nothing heavy."""
+"""The settings of a run: one frozen object, set once and read anywhere. Imports nothing heavy."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ class Looks(Protocol):
     """Told of searches, which try more or less as the scores come in."""
 
     def most(self, count: int, what: str) -> None:
-        """A search tries at most so many: ``contexts`` or ``multipliers``."""
+        """A search tries at most ``count`` ``contexts`` or ``multipliers``."""
 
     def look(self, count: int, *, sure: bool) -> AbstractContextManager[None]:
-        """So many are measured in the body; ``sure``: whatever the scores are. 0: something beside that may be known by then."""
+        """The body measures ``count`` of them; ``sure``: whatever the scores are. 0: something else, which may be known by then."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ class RunContext:
         progress: takes a line about long work, or None.
         evidence: takes the evidence of every assertion and returns it with what the run knows of it, or None.
         option_prefix: how options are written here, for messages.
-        baseline: an earlier report that this run is held against, or None.
+        baseline: an earlier report that this run is compared with, or None.
         makes_baseline: this run's report becomes the first baseline.
         looks: told of searches, or None.
     """
@@ -123,10 +123,10 @@ def report_progress(text: str) -> None:
 
 
 def looking(count: int, *, sure: bool) -> AbstractContextManager[None]:
-    """The body measures so many of what a search tries.
+    """The body measures ``count`` of the contexts or multipliers of a search.
 
     Args:
-        count: 0 for what is measured beside it, in a context or at a multiplier that may be known by then.
+        count: 0 for other measurements, in a context or at a multiplier that may be known by then.
         sure: it does so whatever the scores are.
     """
     looks = current_run().looks
@@ -134,7 +134,7 @@ def looking(count: int, *, sure: bool) -> AbstractContextManager[None]:
 
 
 def most_looks(count: int, what: str) -> None:
-    """The limits of a search, which tries at most so many ``contexts`` or ``multipliers``."""
+    """Tell the run that a search tries at most ``count`` ``contexts`` or ``multipliers``."""
     looks = current_run().looks
     if looks is not None:
         looks.most(count, what)
