@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar, Protocol, dataclass_transform
 
@@ -41,7 +40,7 @@ from ..measures.subject import Moves, Subject
 from ..model import Model
 from ..model.drawing import Drawing
 from ..prompting import AS_GIVEN, Context
-from ..stats import Inference, Verdict, judge, rounds
+from ..stats import Verdict, judge, rounds
 from ..stats.estimators import Estimator
 from ..steering import Apply, Intervention, Positions, SteeringVector, applied, as_intervention, check_positions, custom
 from ..steering.intervention import StrengthMeaning
@@ -67,59 +66,6 @@ def is_in_rounds(said: bool | None, effort: Effort, items: int, interval: str = 
         items: number of items that can be drawn one by one. interval: only the bounds of t may be looked at early.
     """
     return said if said is not None else effort.in_rounds and interval == "t" and items >= LEAST_ITEMS
-
-
-@dataclass(frozen=True)
-class Draw:
-    """The items that were drawn in rounds.
-
-    Attributes:
-        items: the measured items, in the order drawn.
-        looks: numbers of items after which the bounds were looked at.
-        available: number of items to draw from.
-    """
-
-    items: Items
-    looks: tuple[int, ...]
-    available: int
-
-    def describe(self) -> dict[str, object]:
-        """The evidence's ``details.sequential`` record."""
-        return {"used": len(self.items), "available": self.available, "looks": list(self.looks)}
-
-
-def draw_in_rounds(
-    items: Items,
-    slopes_or_flags: Callable[[Items], Array],
-    infer: Callable[[Array], Inference],
-    *,
-    threshold: float | None,
-    direction: Direction,
-    seed: int,
-    min_n: int | None = None,
-) -> Draw:
-    """Draw items in random order, round by round, until the bounds decide or no items are left; all of them without a threshold.
-
-    Args:
-        slopes_or_flags: measures items: one number (or flag) per item.
-        infer: anytime-valid bounds of these numbers.
-        min_n: items before the first look, if that is more than 8.
-        seed: of the order of drawing, which has to be random for the bounds to hold.
-
-    Raises:
-        DataError: fewer than 8 items.
-    """
-    if len(items) < LEAST_ITEMS:
-        raise DataError(f"{items.source}: has {len(items)} items; drawing in rounds needs at least {LEAST_ITEMS}")
-    order = np.random.default_rng(seed).permutation(len(items))
-    shuffled = items.part(map(int, order))
-    looks: list[int] = []
-    for count in rounds(len(shuffled), first=max(LEAST_ITEMS, min_n or 0)):
-        looks.append(count)
-        found = infer(slopes_or_flags(shuffled[:count]))
-        if threshold is not None and judge(found, threshold, direction) is not Verdict.INCONCLUSIVE:
-            break
-    return Draw(shuffled[: looks[-1]], tuple(looks), len(items))
 
 
 Vector = SteeringVector | Intervention | None
@@ -378,21 +324,9 @@ class OverCurve(OverItems):
         sample, details = self.sampled_items, Json()
         multipliers = check_has_slope(self.subject, self.multipliers if grid is None else grid, by_effect=not is_slope)
         if getattr(estimator, "sequential", False):
-            if sample.clusters is not None:
-                raise SteerError(
-                    f"drawing in rounds draws items one by one, and {sample.units.source} has {sample.n} clusters of items that belong "
-                    "together: set sequential: false"
-                )
-            draw = draw_in_rounds(
-                sample.units,
-                lambda items: values(ask.propensity(items, multipliers)),
-                lambda numbers: inferred(estimator, numbers, confidence=self.confidence, direction=direction),
-                threshold=self.threshold,
-                direction=direction,
-                seed=self.seed,
-                min_n=self.min_n,
-            )
-            sample, details = dataclasses.replace(sample, units=draw.items), {"sequential": draw.describe()}
+            drawn, looks = self._drawn(lambda items: values(ask.propensity(items, multipliers)), estimator, direction)
+            details["sequential"] = {"used": len(drawn), "available": len(sample.units), "looks": looks}
+            sample = dataclasses.replace(sample, units=drawn)
         curve = ask.propensity(sample.units, multipliers)
         if isinstance(self.controls, int) and self.controls:
             found = random_controls(ask.model, self.subject, curve, self.controls, seed=self.seed, context=ask.context)
@@ -410,6 +344,32 @@ class OverCurve(OverItems):
             how={"multipliers": multipliers} if is_slope else {},
             details=details,
         )
+
+    def _drawn(
+        self, measure: Callable[[Items], Array], estimator: Estimator, direction: Direction
+    ) -> tuple[Items, list[int]]:
+        """Draw items in random order, round by round, until anytime-valid bounds decide or no items are left; all of them without a threshold.
+
+        Returns:
+            The drawn items, in their order, and the numbers of items after which the bounds were looked at.
+        """
+        items = self.sampled_items.units
+        if self.sampled_items.clusters is not None:
+            raise SteerError(
+                f"drawing in rounds draws items one by one, and {items.source} has {self.sampled_items.n} clusters of items that belong "
+                "together: set sequential: false"
+            )
+        if len(items) < LEAST_ITEMS:
+            raise DataError(f"{items.source}: has {len(items)} items; drawing in rounds needs at least {LEAST_ITEMS}")
+        # Bounds that are looked at early hold for items in random order only.
+        shuffled = items.part(map(int, np.random.default_rng(self.seed).permutation(len(items))))
+        looks: list[int] = []
+        for count in rounds(len(shuffled), first=max(LEAST_ITEMS, self.min_n or 0)):
+            looks.append(count)
+            found = inferred(estimator, measure(shuffled[:count]), confidence=self.confidence, direction=direction)
+            if self.threshold is not None and judge(found, self.threshold, direction) is not Verdict.INCONCLUSIVE:
+                break
+        return shuffled[: looks[-1]], looks
 
     @staticmethod
     def always(evidence: Evidence) -> Iterable[Block]:
