@@ -13,7 +13,7 @@ from typing import Annotated, Final, Literal, dataclass_transform
 from msgspec import Meta, convert
 
 from .block import LEFT_OUT as LEFT_OUT
-from .block import Json
+from .block import Json as Json
 
 Count = Annotated[int, Meta(ge=0)]
 Positive = Annotated[int, Meta(ge=1)]
