@@ -6,6 +6,8 @@ import json
 
 import pytest
 
+from pytest_steer.core import run_context
+
 CLAIMS = """\
 model: builtin:tiny
 vector: {extract: {method: mean_difference, data: train.json}, layer: 1, positions: all}
