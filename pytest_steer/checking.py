@@ -10,7 +10,7 @@ import math
 import tempfile
 import time
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cache
@@ -23,11 +23,11 @@ import torch
 from hypothesis import HealthCheck, find
 from hypothesis import settings as searching
 
-from .claims import ClaimKind, PplDeltaBelow, complete, evidence_of
-from .claims.base import Claim
+from .claims import Claim, ClaimKind, complete, evidence_of
+from .claims.kinds.ppl_delta_below import PplDeltaBelow
 from .core import registry
 from .core.errors import DataError, SteerError, exceptions_named
-from .core.evidence import Direction, Evidence, Verdict
+from .core.evidence import Direction, Evidence, Json, Verdict
 from .core.file_formats import FileFormat
 from .core.parameters import Schema, hints_of, param_of
 from .core.validation import Checks
@@ -92,7 +92,7 @@ class _Trial:
 
 
 def check_extension(
-    name: str, *, kind: str | None = None, given: Mapping[str, Any] | None = None, sample: str | Path | None = None
+    name: str, *, kind: str | None = None, given: Json | None = None, sample: str | Path | None = None
 ) -> list[str]:
     """Try a registered thing on the built-in model: whatever everything of its kind has to keep to.
 
@@ -234,7 +234,7 @@ def _beyond(schema: Schema) -> list[float]:
 # --- a claim ---
 
 
-def _claim(trial: _Trial, kind: ClaimKind, given: dict[str, Any], sample: Path | None) -> None:
+def _claim(trial: _Trial, kind: ClaimKind, given: Json, sample: Path | None) -> None:
     base = {
         name: _DATA[name]() for name, needed in kind.fields.items() if name in _DATA and (needed or name in kind.either[:1])
     }
@@ -265,7 +265,7 @@ def _claim(trial: _Trial, kind: ClaimKind, given: dict[str, Any], sample: Path |
     _varied(trial, kind, promise, base, measured, next(iter(forced.values()), None))
 
 
-def _needed(kind: ClaimKind, given: Mapping[str, Any]) -> dict[str, Any]:
+def _needed(kind: ClaimKind, given: Json) -> Json:
     """Examples of the parameters that have to be given."""
     names = [name for name, schema in kind.parameters.items() if "x-questions" in schema]
     names += [*kind.schema.get("required", ()), *(() if set(kind.one_of) & given.keys() else kind.one_of[:1])]
@@ -282,9 +282,7 @@ def _needed(kind: ClaimKind, given: Mapping[str, Any]) -> dict[str, Any]:
 def _forced(kind: ClaimKind, promise: str, verdict: Verdict, measured: Callable[..., Evidence]) -> Evidence:
     """Evidence with a verdict, whose threshold is set from what was measured without one."""
     seen = []
-    directions: list[dict[str, Any]] = (
-        [{"direction": "raises"}, {"direction": "lowers"}] if "direction" in kind.fields else [{}]
-    )
+    directions: list[Json] = [{"direction": "raises"}, {"direction": "lowers"}] if "direction" in kind.fields else [{}]
     for deployed in ({"multiplier": multiplier, **one} for multiplier in _MULTIPLIERS for one in directions):
         said = ", ".join(f"{key} {value}" for key, value in deployed.items())
         try:
@@ -307,7 +305,7 @@ def _forced(kind: ClaimKind, promise: str, verdict: Verdict, measured: Callable[
                 continue
             if found.verdict is verdict:
                 return found
-            why = "" if found.withheld is None else f" ({found.withheld['text']})"
+            why = "" if found.withheld is None else f" ({found.withheld.text})"
             seen[-1] += f", with {threshold:.4g} {found.verdict}{why}"
     raise SteerError(f"never {verdict}. {'; '.join(dict.fromkeys(seen))}")
 
@@ -346,22 +344,22 @@ def _reported(found: list[Evidence]) -> None:
 
 def _averages(evidence: Evidence) -> None:
     units, estimate = evidence.units, evidence.estimate
-    if units is None or estimate is None or units["parts"] is not None:
+    if units is None or estimate is None or units.parts is not None:
         return  # of several parts the worst one is the estimate
-    mean = float(np.mean(units["values"]))
-    if units["clusters"] is not None:
-        groups = np.array(units["clusters"])
-        mean = float(np.mean([np.mean(np.array(units["values"])[groups == group]) for group in np.unique(groups)]))
+    mean = float(np.mean(units.values))
+    if units.clusters is not None:
+        groups = np.array(units.clusters)
+        mean = float(np.mean([np.mean(np.array(units.values)[groups == group]) for group in np.unique(groups)]))
     sign = 1 if mean * estimate >= 0 else -1
     close = math.isclose(sign * mean, estimate, rel_tol=1e-3, abs_tol=1e-6)
-    _require(close, f"the mean of the {len(units['values'])} units is {mean:.6g}, and the estimate {estimate:.6g}")
+    _require(close, f"the mean of the {len(units.values)} units is {mean:.6g}, and the estimate {estimate:.6g}")
 
 
 def _varied(
     trial: _Trial,
     kind: ClaimKind,
     promise: str | None,
-    base: Mapping[str, Any],
+    base: Json,
     measured: Callable[..., Evidence],
     before: Evidence | None,
 ) -> None:
@@ -389,7 +387,7 @@ def _varied(
                 raise SteerError(f"{said}: runs with other values of it would {'not ' if judges else ''}be compared")
 
 
-def _refuses(kind: ClaimKind, values: Mapping[str, Any], name: str) -> None:
+def _refuses(kind: ClaimKind, values: Json, name: str) -> None:
     try:
         kind.declared(**{key: value for key, value in values.items() if value is not ...})
     except SteerError as error:
@@ -398,9 +396,7 @@ def _refuses(kind: ClaimKind, values: Mapping[str, Any], name: str) -> None:
     raise SteerError("it was taken")
 
 
-def _changes_how(
-    name: str, values: list[Any], base: Mapping[str, Any], partner: Mapping[str, Any], measured: Callable[..., Evidence]
-) -> bool | None:
+def _changes_how(name: str, values: list[Any], base: Json, partner: Json, measured: Callable[..., Evidence]) -> bool | None:
     """Whether ``units.how`` differs between the default of a parameter and another value; None if none could be tried."""
     try:
         before = measured(**partner)
@@ -408,7 +404,7 @@ def _changes_how(
         return None
     changes = None
     for value in values[:4]:
-        if before.units is None or value == base.get(name, before.units["how"].get(name)):
+        if before.units is None or value == base.get(name, before.units.how.get(name)):
             continue
         try:
             after = measured(**partner, **{name: value})
@@ -416,7 +412,7 @@ def _changes_how(
             continue  # a value that these data, or the other parameters, do not allow
         if after.units is None:
             continue
-        changes = after.units["how"] != before.units["how"]
+        changes = after.units.how != before.units.how
         if changes:
             break
     return changes
@@ -425,7 +421,7 @@ def _changes_how(
 # --- what steers ---
 
 
-def _method(trial: _Trial, kind: MethodKind, given: dict[str, Any], sample: Path | None) -> None:
+def _method(trial: _Trial, kind: MethodKind, given: Json, sample: Path | None) -> None:
     seen = [f"At the {place}, the {event} began." for place in _PLACES for event in _EVENTS]
     sides = ([f"{_GOOD} {one}" for one in seen], [f"{_BAD} {one}" for one in seen])
     forms = {
@@ -468,7 +464,7 @@ def _same(one: SteeringVector | Intervention, other: SteeringVector | Interventi
     return as_intervention(one).hash == as_intervention(other).hash
 
 
-def _intervention(trial: _Trial, kind: InterventionKind, given: dict[str, Any], sample: Path | None) -> None:
+def _intervention(trial: _Trial, kind: InterventionKind, given: Json, sample: Path | None) -> None:
     vector = _vector()
     values = {name: _settings_of(schema) for name, schema in kind.settings.items()}
     settings = {name: values[name][0] for name in kind.required if name not in given} | given
@@ -515,7 +511,7 @@ def _settings_of(schema: Schema) -> list[Any]:
 # --- how it is asked ---
 
 
-def _axis(trial: _Trial, axis: Axis, given: dict[str, Any], sample: Path | None) -> None:
+def _axis(trial: _Trial, axis: Axis, given: Json, sample: Path | None) -> None:
     values = given.get("values") or _values_of(axis)
     examples = _items() if axis.draws_examples else None
     items = [*islice(_items(), 2), *islice(_lettered(), 2)]
@@ -559,7 +555,7 @@ def _asked(items: Iterable[ContrastItem], context: Context) -> list[Any]:
     return found
 
 
-def _judge(trial: _Trial, kind: JudgeKind, given: dict[str, Any], sample: Path | None) -> None:
+def _judge(trial: _Trial, kind: JudgeKind, given: Json, sample: Path | None) -> None:
     exchanges = [
         Exchange((item.question,), reply, item.id)
         for item, reply in zip(_items(), (_GOOD, _BAD, "", "Sorry."), strict=False)
@@ -579,7 +575,7 @@ def _judge(trial: _Trial, kind: JudgeKind, given: dict[str, Any], sample: Path |
 # --- files ---
 
 
-def _vector_format(trial: _Trial, known: FileFormat, given: dict[str, Any], sample: Path | None) -> None:
+def _vector_format(trial: _Trial, known: FileFormat, given: Json, sample: Path | None) -> None:
     with trial.of("there is a file to read, or it writes one"):
         _require(
             sample is not None or known.write is not None,
@@ -601,7 +597,7 @@ def _vector_format(trial: _Trial, known: FileFormat, given: dict[str, Any], samp
             )
 
 
-def _data_format(trial: _Trial, known: FileFormat, given: dict[str, Any], sample: Path | None) -> None:
+def _data_format(trial: _Trial, known: FileFormat, given: Json, sample: Path | None) -> None:
     with trial.of("there is a file to read"):
         _require(sample is not None, f"name one: check_extension({known.name!r}, sample='FILE{known.suffixes[0]}')")
     if sample is None:
@@ -618,7 +614,7 @@ def _data_format(trial: _Trial, known: FileFormat, given: dict[str, Any], sample
         _require([*read(sample)] == [*read(lines)], "they are read as others")
 
 
-def _report_format(trial: _Trial, known: FileFormat, given: dict[str, Any], sample: Path | None) -> None:
+def _report_format(trial: _Trial, known: FileFormat, given: Json, sample: Path | None) -> None:
     records = []
     for name, limit in (("pass", 90.0), ("fail", 1e-9), ("open", None)):
         evidence = evidence_of(PplDeltaBelow(vector=_vector(), texts=_texts(), limit=limit, name=name), _model())
@@ -632,7 +628,7 @@ def _report_format(trial: _Trial, known: FileFormat, given: dict[str, Any], samp
             _require(files[0].read_bytes() == files[1].read_bytes(), "one report is written in two ways")
 
 
-_CHECKS: dict[str, Callable[[_Trial, Any, dict[str, Any], Path | None], None]] = {
+_CHECKS: dict[str, Callable[[_Trial, Any, Json, Path | None], None]] = {
     "claim": _claim,
     "method": _method,
     "intervention": _intervention,

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any, ParamSpec, Protocol, get_args, get_type_hints
 
 from ..core.errors import SteerError, exceptions_named, warnings_noted
-from ..core.evidence import Evidence, SteeringFailure, SteeringInconclusive, Verdict, error_evidence
+from ..core.evidence import Evidence, Json, SteeringFailure, SteeringInconclusive, Verdict, error_evidence
 from ..core.parameters import Param
 from ..core.registry import did_you_mean
 from ..core.run_context import current_run
@@ -63,7 +63,7 @@ def assertion(kind: Callable[P, AnyClaim]) -> Assertion[P]:
     return hold
 
 
-def _hold(kind: ClaimKind, model: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Evidence:
+def _hold(kind: ClaimKind, model: Any, args: tuple[Any, ...], kwargs: Json) -> Evidence:
     call = f"assert_{kind.name}"
     given = _bound(call, kind, model, args, kwargs)
     name = given.get("name", kind.name)
@@ -89,7 +89,7 @@ def _untaken(evidence: Evidence) -> Evidence:
     return complete(evidence)
 
 
-def _bound(call: str, kind: ClaimKind, model: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+def _bound(call: str, kind: ClaimKind, model: Any, args: tuple[Any, ...], kwargs: Json) -> Json:
     """The arguments by name.
 
     Raises:
@@ -121,7 +121,7 @@ def _bound(call: str, kind: ClaimKind, model: Any, args: tuple[Any, ...], kwargs
     return given
 
 
-def _check(call: str, kind: ClaimKind, model: Any, given: dict[str, Any]) -> None:
+def _check(call: str, kind: ClaimKind, model: Any, given: Json) -> None:
     name = given.get("name", kind.name)
     if not isinstance(name, str) or not name.strip():
         raise SteerError(f"{call}: name is a text that reports show, not {name!r}")

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar, Protocol, dataclass_transform
 
@@ -17,9 +16,10 @@ import torch
 
 from ..core.block import Block
 from ..core.errors import DataError, SteerError
-from ..core.evidence import Direction, Evidence
+from ..core.evidence import Direction, Evidence, Json
 from ..core.finding import Finding
 from ..core.promises import Promised
+from ..core.record import Agreement
 from ..core.run_context import Effort, current_run
 from ..data import (
     DialogueLike,
@@ -40,7 +40,7 @@ from ..measures.subject import Moves, Subject
 from ..model import Model
 from ..model.writing import Drawing
 from ..prompting import AS_GIVEN, Context
-from ..stats import Inference, Verdict, judge, rounds
+from ..stats import Verdict, judge, rounds
 from ..stats.estimators import Estimator
 from ..steering import Apply, Intervention, Positions, SteeringVector, applied, as_intervention, check_positions, custom
 from ..steering.intervention import StrengthMeaning
@@ -54,85 +54,32 @@ from .measurement import Counted, Measurement
 from .over_replies import Written, asked_replies, cluster_details, read_replies, reply_probes
 from .rulings import Ruling, noted_replies, replies_record
 
-# Before that many items the bounds of a mean say nothing, see stats/sequential.py.
 LEAST_ITEMS = 8
+"""Items before the first look at the bounds of a mean. With fewer these say nothing, see stats/sequential.py."""
 
 
 def is_in_rounds(said: bool | None, effort: Effort, items: int, interval: str = "t") -> bool:
     """Whether a claim draws its items in rounds.
 
     Args:
-        said: what the claim says. None: as the run's effort says, if there are items enough and its bounds may be looked at early.
-        items: how many there are to be drawn one by one. interval: only the bounds of t may be looked at early.
+        said: the claim's own choice. None follows the run's effort, given enough items and an interval whose bounds may be looked at early.
+        items: number of items that can be drawn one by one. interval: only the bounds of t may be looked at early.
     """
     return said if said is not None else effort.in_rounds and interval == "t" and items >= LEAST_ITEMS
-
-
-@dataclass(frozen=True)
-class Draw:
-    """The items that were drawn in rounds.
-
-    Attributes:
-        items: the items that were looked at, in the order drawn.
-        looks: after how many items the bounds were looked at.
-        available: how many items there were to draw from.
-    """
-
-    items: Items
-    looks: tuple[int, ...]
-    available: int
-
-    def describe(self) -> dict[str, object]:
-        """The evidence's ``details.sequential`` record."""
-        return {"used": len(self.items), "available": self.available, "looks": list(self.looks)}
-
-
-def draw_in_rounds(
-    items: Items,
-    slopes_or_flags: Callable[[Items], Array],
-    infer: Callable[[Array], Inference],
-    *,
-    threshold: float | None,
-    direction: Direction,
-    seed: int,
-    min_n: int | None = None,
-) -> Draw:
-    """Draw items in random order, round by round, until the bounds decide or no items are left; all of them without a threshold.
-
-    Args:
-        slopes_or_flags: measures items: one number (or flag) per item.
-        infer: anytime-valid bounds of what was measured so far.
-        min_n: items before the first look, if that is more than 8.
-        seed: of the order of drawing, which has to be random for the bounds to hold.
-
-    Raises:
-        DataError: fewer than 8 items.
-    """
-    if len(items) < LEAST_ITEMS:
-        raise DataError(f"{items.source}: has {len(items)} items; drawing in rounds needs at least {LEAST_ITEMS}")
-    order = np.random.default_rng(seed).permutation(len(items))
-    shuffled = items.part(map(int, order))
-    looks: list[int] = []
-    for count in rounds(len(shuffled), first=max(LEAST_ITEMS, min_n or 0)):
-        looks.append(count)
-        found = infer(slopes_or_flags(shuffled[:count]))
-        if threshold is not None and judge(found, threshold, direction) is not Verdict.INCONCLUSIVE:
-            break
-    return Draw(shuffled[: looks[-1]], tuple(looks), len(items))
 
 
 Vector = SteeringVector | Intervention | None
 
 
 class Kind(Protocol):
-    """What a claim asks of its kind (``kinds.ClaimKind``)."""
+    """The part of :class:`~pytest_steer.claims.kind.ClaimKind` that a claim uses."""
 
     @property
     def name(self) -> str: ...
     @property
     def directed(self) -> bool: ...
     def promise_of(self, claim: AnyClaim) -> Promised | None: ...
-    def how_of(self, claim: Claim) -> dict[str, Any]: ...
+    def how_of(self, claim: Claim) -> Json: ...
     def weak_promises(self, claim: AnyClaim) -> list[str]: ...
 
 
@@ -146,7 +93,7 @@ class Declared:
 
 
 class AnyClaim(Declared):
-    """One promise, also one that counts no units: such a claim makes its evidence itself, in ``conclude``.
+    """A promise of any kind. One that counts no units makes its evidence itself, in ``conclude``.
 
     Attributes:
         seed: everything random follows it; that of the run by default.
@@ -161,27 +108,27 @@ class AnyClaim(Declared):
     silence: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Check what the fields are together, of a subclass that has something to check."""
+        """Validate the fields together. Subclasses override it."""
 
     def conclude(self, model: Model) -> Evidence:
         """The evidence of a claim that counts no units."""
         raise NotImplementedError
 
-    # --- what it shows ---
+    # --- the blocks and words of a report ---
 
     @staticmethod
     def headline(evidence: Evidence) -> str | None:
-        """What was found, where that is not an estimate with its bounds and its promise."""
+        """The result in one line; None for the estimate with its bounds and its promise."""
         return None
 
     @staticmethod
     def reason(evidence: Evidence) -> str | None:
-        """Why the verdict is what it is, where that is not where the interval lies."""
+        """Why this is the verdict; None for where the interval lies."""
         return None
 
     @staticmethod
     def cure(evidence: Evidence) -> str | None:
-        """What to do about an inconclusive claim, where that is not to measure more units; empty for nothing."""
+        """What to do about an inconclusive claim; None for measuring more units, empty for nothing."""
         return None
 
     @staticmethod
@@ -195,20 +142,20 @@ class AnyClaim(Declared):
         return ()
 
     @staticmethod
-    def extra(evidence: Evidence) -> dict[str, Any]:
-        """What the record of the evidence has at its top level for this kind alone."""
+    def extra(evidence: Evidence) -> Json:
+        """Entries at the top level of the evidence's record that only this kind has."""
         return evidence.extra
 
-    # --- what follows from its fields ---
+    # --- derived from the fields ---
 
     @cached_property
     def promise(self) -> Promised | None:
-        """The promise with where its threshold comes from; of several that exclude each other the one that is given."""
+        """The promise and the source of its threshold; of several that exclude each other the given one."""
         return self.kind.promise_of(self)
 
     @property
     def threshold(self) -> float | None:
-        """The promised number; None as long as there is none."""
+        """The promised number; None without one yet."""
         return None if self.promise is None else self.promise.value
 
 
@@ -223,7 +170,7 @@ class Steering(AnyClaim):
         allow_mismatch: ``("model",)`` and / or ``("template",)``: accept a vector that was made elsewhere.
         apply: your own way of steering, of any library: ``apply(multiplier)`` or ``apply(multiplier, batch)`` returns a context
             manager that steers every forward of ``model.hf`` in its body (docs/hooks.md). The vector is then what it is declared to do.
-        layers / strength: with ``apply`` and no vector: the blocks whose output it changes, and what its multiplier means.
+        layers / strength: with ``apply`` and no vector: the blocks whose output it changes, and the meaning of its multiplier.
     """
 
     vector: Vector = dataclasses.field(kw_only=False)
@@ -241,7 +188,7 @@ class Steering(AnyClaim):
 
     @cached_property
     def subject(self) -> Subject:
-        """What steers, and how it is deployed.
+        """The intervention and how it is deployed.
 
         Raises:
             SteerError: nothing steers, or more than one thing is declared.
@@ -267,10 +214,10 @@ class Claim(Steering):
     confidence: float = 0.95
     min_n: int | None = None
 
-    # --- what a kind says ---
+    # --- methods of a kind ---
 
     def measure(self, ask: Ask) -> Measurement:
-        """Ask, and return what was measured."""
+        """Ask the model, and return the measurement."""
         raise NotImplementedError
 
     def judge(self, ask: Ask, measured: Measurement) -> Judgement:
@@ -281,25 +228,25 @@ class Claim(Steering):
         """Withhold a verdict for a reason of the kind's own."""
         return judgement
 
-    def after(self, ask: Ask, measured: Measurement, judgement: Judgement) -> dict[str, Any]:
-        """Further details that are worth measuring only after some verdict, such as random controls."""
+    def after(self, ask: Ask, measured: Measurement, judgement: Judgement) -> Json:
+        """Further details that are measured after some verdicts only, such as random controls."""
         return {}
 
     def find(self, found: Found) -> Iterable[Finding]:
         """Findings of the kind's own that depend on the verdict; the others belong in the measurement."""
         return ()
 
-    # --- what follows from its fields ---
+    # --- derived from the fields ---
 
     @property
     def context_asked(self) -> Context:
-        """How its data are put to the model."""
+        """The context in which its data are put to the model."""
         found: Context = getattr(self, "context", AS_GIVEN)
         return found
 
     @property
-    def how(self) -> dict[str, Any]:
-        """What the values of the units depend on: every parameter but its promises and those that only judge."""
+    def how(self) -> Json:
+        """Everything that the units' values depend on: all parameters except its promises and those that only judge."""
         return self.kind.how_of(self)
 
 
@@ -308,9 +255,9 @@ class AboutItems(Claim):
 
     Attributes:
         items: held-out contrast items, at least two.
-        direction: ``raises`` (the default) or ``lowers``: what the deployed model is meant to do with the behaviour (docs/claims.md).
+        direction: ``raises`` (the default) or ``lowers``: the intended effect of the deployed model on the behaviour (docs/claims.md).
         context: how the items are put to the model.
-        cluster: a key of the items' ``meta`` that names what belongs together (paraphrases, samples): bounds are over clusters.
+        cluster: a key of the items' ``meta`` that names groups (paraphrases, samples): bounds are over clusters.
     """
 
     items: Iterable[ItemLike] = dataclasses.field(kw_only=False)
@@ -345,8 +292,8 @@ class OverCurve(OverItems):
     Attributes:
         sequential: draw items in rounds under an anytime-valid bound and stop when decided (docs/verdicts.md); None leaves it to
             ``--steer-profile``, as in a claim file.
-        controls: how many random directions of equal norm are measured beside the vector. By default 19 at the deployed multiplier, where
-            there seems to be no effect; 0 leaves them out.
+        controls: number of random directions of equal norm to measure next to the vector. By default 19 at the deployed multiplier, if
+            there seems to be no effect; 0 for none.
     """
 
     sequential: Sequential = None
@@ -371,27 +318,15 @@ class OverCurve(OverItems):
         """Measure the curve of the items, or of as many of them as decide, and a number of each item's curve.
 
         Args:
-            values: [n_items] the numbers. moved: how far rounding moves one of them, or the share that it leaves open.
+            values: [n_items] the numbers. moved: how far rounding moves one of them, or the share of items that it leaves open.
             grid: multipliers, if not the claim's own. is_slope: the numbers depend on the slope over the grid.
         """
-        sample, details = self.sampled_items, dict[str, Any]()
+        sample, details = self.sampled_items, Json()
         multipliers = check_has_slope(self.subject, self.multipliers if grid is None else grid, by_effect=not is_slope)
         if getattr(estimator, "sequential", False):
-            if sample.clusters is not None:
-                raise SteerError(
-                    f"drawing in rounds draws items one by one, and {sample.units.source} has {sample.n} clusters of items that belong "
-                    "together: set sequential: false"
-                )
-            draw = draw_in_rounds(
-                sample.units,
-                lambda items: values(ask.propensity(items, multipliers)),
-                lambda numbers: inferred(estimator, numbers, confidence=self.confidence, direction=direction),
-                threshold=self.threshold,
-                direction=direction,
-                seed=self.seed,
-                min_n=self.min_n,
-            )
-            sample, details = dataclasses.replace(sample, units=draw.items), {"sequential": draw.describe()}
+            drawn, looks = self._drawn(lambda items: values(ask.propensity(items, multipliers)), estimator, direction)
+            details["sequential"] = {"used": len(drawn), "available": len(sample.units), "looks": looks}
+            sample = dataclasses.replace(sample, units=drawn)
         curve = ask.propensity(sample.units, multipliers)
         if isinstance(self.controls, int) and self.controls:
             found = random_controls(ask.model, self.subject, curve, self.controls, seed=self.seed, context=ask.context)
@@ -410,13 +345,39 @@ class OverCurve(OverItems):
             details=details,
         )
 
+    def _drawn(
+        self, measure: Callable[[Items], Array], estimator: Estimator, direction: Direction
+    ) -> tuple[Items, list[int]]:
+        """Draw items in random order, round by round, until anytime-valid bounds decide or no items are left; all of them without a threshold.
+
+        Returns:
+            The drawn items, in their order, and the numbers of items after which the bounds were looked at.
+        """
+        items = self.sampled_items.units
+        if self.sampled_items.clusters is not None:
+            raise SteerError(
+                f"drawing in rounds draws items one by one, and {items.source} has {self.sampled_items.n} clusters of items that belong "
+                "together: set sequential: false"
+            )
+        if len(items) < LEAST_ITEMS:
+            raise DataError(f"{items.source}: has {len(items)} items; drawing in rounds needs at least {LEAST_ITEMS}")
+        # Bounds that are looked at early hold for items in random order only.
+        shuffled = items.part(map(int, np.random.default_rng(self.seed).permutation(len(items))))
+        looks: list[int] = []
+        for count in rounds(len(shuffled), first=max(LEAST_ITEMS, self.min_n or 0)):
+            looks.append(count)
+            found = inferred(estimator, measure(shuffled[:count]), confidence=self.confidence, direction=direction)
+            if self.threshold is not None and judge(found, self.threshold, direction) is not Verdict.INCONCLUSIVE:
+                break
+        return shuffled[: looks[-1]], looks
+
     @staticmethod
     def always(evidence: Evidence) -> Iterable[Block]:
-        """How to find out whether there is an effect, where none was found."""
+        """How to find out whether there is an effect, if none was found."""
         return show.controls_wanted(evidence)
 
-    def after(self, ask: Ask, measured: Measurement, judgement: Judgement) -> dict[str, Any]:
-        """Random directions beside a claim that shows no effect: they tell an absent effect from one that any direction has."""
+    def after(self, ask: Ask, measured: Measurement, judgement: Judgement) -> Json:
+        """Measure random directions where a claim shows no effect: they tell an absent effect from one that any direction has."""
         return {} if self.controls != "auto" else controls_of_no_effect(ask, measured, judgement, seed=self.seed)
 
 
@@ -424,7 +385,7 @@ class OverTexts(Claim):
     """A claim about neutral texts.
 
     Attributes:
-        texts: at least two, each a ``str`` or a :class:`Completion`: text that the behaviour has nothing to do with.
+        texts: at least two, each a ``str`` or a :class:`Completion`, unrelated to the behaviour.
         source: where the texts come from, for messages.
     """
 
@@ -441,14 +402,14 @@ class OverReplies(Claim):
     """A claim about the replies that the model writes.
 
     Attributes:
-        prompts: at least two texts, :class:`Dialogue` or contrast items, whose questions are asked.
-        max_new_tokens: a reply of so many tokens is cut there; 64 by default.
+        prompts: at least two texts, :class:`Dialogue` or contrast items. Of items the questions are asked.
+        max_new_tokens: the number of tokens at which a reply is cut; 64 by default.
         samples: replies to each prompt, which count as one cluster.
-        temperature / top_p: how tokens are drawn; without a temperature the likeliest one is taken.
-        span: what of a reply is judged: ``answer`` (the default), ``thought`` or ``both``.
+        temperature / top_p: how tokens are drawn; without a temperature the likeliest token is taken.
+        span: the judged part of a reply: ``answer`` (the default), ``thought`` or ``both``.
         from_turn: the first turn that is steered; 1 by default.
         context: system prompt, template, thinking and date.
-        cluster: a key of the prompts' ``meta`` that names what belongs together: bounds are over clusters.
+        cluster: a key of the prompts' ``meta`` that names groups: bounds are over clusters.
     """
 
     prompts: Iterable[DialogueLike] = dataclasses.field(kw_only=False)
@@ -500,24 +461,21 @@ class OverReplies(Claim):
         values: Array,
         estimator: Estimator,
         *,
-        statistic: str,
         worst_first: Sequence[int],
-        direction: Direction = Direction.AT_LEAST,
         kept: Sequence[int] | None = None,
         n: int | None = None,
-        judge: Mapping[str, Any] | None = None,
-        agreement: Mapping[str, Any] | None = None,
-        details: Mapping[str, Any],
-        how: Mapping[str, Any] | None = None,
+        judge: Json | None = None,
+        agreement: Agreement | None = None,
+        how: Json | None = None,
         **more: Any,
     ) -> Measurement:
-        """A measurement of the last replies of the unsteered and of the steered model.
+        """Make a measurement of the last replies of the unsteered and of the steered model.
 
         Args:
-            ruled: what became of them, on both sides. values: one row per reply, or per reply that is ``kept``. n: independent ones of these, if they are not
-                those of the prompts.
+            ruled: their rulings, of both sides. values: one row per reply, or per reply that is ``kept``.
+            n: independent ones of these, if they are not those of the prompts.
             worst_first: the replies in the order in which they are shown. judge: its record. agreement: with human labels.
-            more: other fields of the measurement.
+            more: other fields of the measurement, such as its ``statistic``.
         """
         dialogues = written.sample.units
         places = range(len(written.ids)) if kept is None else kept
@@ -535,14 +493,12 @@ class OverReplies(Claim):
             sample=written.sample,
             values=values,
             estimator=estimator,
-            statistic=statistic,
-            direction=direction,
             probes=reply_probes(written.sides[1]),
             asked=asked_replies(ask.model, written, ask.context),
             units=units,
             written=written,
             how={"drawing": dataclasses.asdict(self.drawing), **(how or {})},
-            details={"from_turn": self.from_turn, **details, **cluster_details(written), "noted": noted_replies(record)},
+            described={"from_turn": self.from_turn, **cluster_details(written), "noted": noted_replies(record)},
             fields={"replies": record},
             **more,
         )

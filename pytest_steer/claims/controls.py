@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass, field
 
-from ..core.evidence import Verdict
+from ..core.evidence import Json, Verdict
+from ..core.record import LEFT_OUT
 from ..measures import can_have_controls, random_controls
 from ..measures.ask import Ask
 from .curves import moves_of_deployed
@@ -16,9 +17,16 @@ CONTROLS = 19
 _MOST_ITEMS = 32
 
 
+@dataclass(frozen=True, kw_only=True)
+class WithControls:
+    """Details of a claim beside which random directions may be measured."""
+
+    controls: Json | None = field(default=None, metadata=LEFT_OUT)
+
+
 def controls_of_no_effect(
     ask: Ask, measured: Measurement, judgement: Judgement, *, seed: int, moves: str | None = None
-) -> dict[str, Any]:
+) -> Json:
     """Random directions beside a claim that did not pass and of which it is not proven which way the deployed model moves.
 
     Vector and controls are compared on the same items, at most 32, spread evenly over the claim's own, at the deployed multiplier alone.

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 from ..core.errors import SteerError
+from ..core.evidence import Json
 from ..core.numbers import number
-from ..core.record import Compared
+from ..core.record import Bounds, Compared, Item
 from ..measures import PropensityCurve, check_dose, check_multipliers, check_slope_grid, explained
 from ..measures.ask import Ask
 from ..measures.at_cost import spread
 from ..measures.compared import bounds_of, strength_of
 from ..measures.subject import Subject
 from ..stats import Inference, mean_t
-from .judging import Interval, Judgement, Reason, contradiction, withhold
+from .judging import Judgement, Reason, contradiction, withhold
 
 
 def with_deployed(ask: Ask, curve: PropensityCurve) -> PropensityCurve:
@@ -35,9 +35,7 @@ def moves_of_deployed(subject: Subject, deployed: PropensityCurve, confidence: f
     return moves_of(mean_t(effects, confidence=confidence, clusters=clusters))
 
 
-def contradicted(
-    judgement: Judgement, curve: PropensityCurve, clusters: Sequence[int] | None, at: dict[str, Any]
-) -> Judgement:
+def contradicted(judgement: Judgement, curve: PropensityCurve, clusters: Sequence[int] | None, at: Json) -> Judgement:
     """Withhold a pass if the effect at the deployed multiplier contradicts the slope that it rests on.
 
     It does if the mean effect has another sign than the slope gives it, provided that one of the two is significant.
@@ -67,7 +65,7 @@ def compared_by_items(
     confidence: float,
     clusters: Sequence[int] | None,
     *,
-    judged_slope: Interval | None = None,
+    judged_slope: Bounds | None = None,
 ) -> Compared:
     """What the evidence holds for a comparison of methods: the effect at the deployed multiplier, and the slope if there is one.
 
@@ -94,36 +92,14 @@ def compared_by_items(
     )
 
 
-def curve_fields(
-    curve: PropensityCurve,
-    subject: Subject,
-    confidence: float,
-    clusters: Sequence[int] | None,
-) -> dict[str, Any]:
-    """Fields of evidence that say what a curve is measured on and what it is.
-
-    Args:
-        confidence: of each bound of the band. clusters: of the items, see ``data.Sample``.
-    """
-    return {
-        "n": len(curve.items),
-        "data": curve.items.describe(),
-        "multipliers": [float(m) for m in curve.multipliers],
-        "curve": [float(p) for p in curve.mean],
-        "curve_interval": curve_band(curve, confidence, clusters),
-        "items": [item_record(curve, index) for index in range(len(curve.items))],
-        "details": curve_details(curve, subject),
-    }
-
-
-def curve_band(curve: PropensityCurve, confidence: float, clusters: Sequence[int] | None) -> list[list[float | None]]:
+def curve_band(curve: PropensityCurve, confidence: float, clusters: Sequence[int] | None) -> list[Bounds]:
     """The bounds of the mean propensity at each multiplier by Student's t, each one-sided; they do not hold for all multipliers at once."""
-    return [list(bounds_of(mean_t(column, confidence=confidence, clusters=clusters))) for column in curve.values.T]
+    return [bounds_of(mean_t(column, confidence=confidence, clusters=clusters)) for column in curve.values.T]
 
 
 def deployed_record(
     subject: Subject, curve: PropensityCurve, confidence: float, clusters: Sequence[int] | None = None
-) -> dict[str, Any]:
+) -> Json:
     """The evidence's ``details.deployed``: the mean effect there, and which way it is proven to move the model.
 
     Args:
@@ -173,21 +149,24 @@ def check_has_slope(
     return grid
 
 
-def item_record(curve: PropensityCurve, index: int) -> dict[str, Any]:
-    """The evidence's record of one item."""
-    item = curve.items[index]
-    return {
-        "id": item.id,
-        "propensity": [float(p) for p in curve.values[index]],
-        "slope": float(curve.slopes[index]),
-        "label": curve.labels[index] if curve.labels is not None else item.label,
-        "question": item.question,
-        "matching": list(item.matching),
-        "not_matching": list(item.not_matching),
-    }
+def item_records(curve: PropensityCurve) -> list[Item]:
+    """The items of a curve, each with what was measured of it."""
+    labels = [item.label for item in curve.items] if curve.labels is None else curve.labels
+    return [
+        Item(
+            id=item.id,
+            propensity=tuple(values),
+            slope=slope,
+            label=label,
+            question=item.question,
+            matching=tuple(item.matching),
+            not_matching=tuple(item.not_matching),
+        )
+        for item, values, slope, label in zip(curve.items, curve.values.tolist(), curve.slopes.tolist(), labels, strict=True)
+    ]
 
 
-def curve_details(curve: PropensityCurve, subject: Subject) -> dict[str, Any]:
+def curve_details(curve: PropensityCurve, subject: Subject) -> Json:
     """What the evidence says of a curve besides its verdict. Steerability is the slope as it is; anti-steerable is what moves the wrong way."""
     return {
         "steerability": curve.steerability,

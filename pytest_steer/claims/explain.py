@@ -1,8 +1,8 @@
-"""Evidence as a terminal shows it. What a claim shows is a list of blocks; each kind of block is drawn here once."""
+"""Evidence as text for a terminal. A claim shows a list of blocks; each kind of block is drawn here once."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -10,10 +10,11 @@ from ..core.block import Block, Conversation, Curve, Intervals, Items, Line, Tab
 from ..core.columns import current_columns, cut, in_columns, table, visible, wrapped
 from ..core.evidence import Evidence, Verdict
 from ..core.numbers import low_confidence, number
+from ..core.record import Reply
 from . import show
 from .kind import ClaimKind, kind_of
 from .pilots import threshold_line
-from .rulings import SIDES, short_reason
+from .rulings import short_reason
 
 _ITEMS = 3
 """Items of a list, and replies, that a terminal shows."""
@@ -22,12 +23,12 @@ _TEXT, _EXCERPT = 110, 60
 
 
 def complete(evidence: Evidence) -> Evidence:
-    """The evidence with what it shows: headline, reason, blocks and the message made of them.
+    """The evidence with its headline, reason and blocks, and the message made of them.
 
     Call it when nothing else of the evidence changes any more.
 
     Raises:
-        SteerError: a claim of a user's shows something else than blocks.
+        SteerError: a user-defined claim shows something other than blocks.
     """
     if evidence.check and evidence.verdict is Verdict.ERROR:
         with suppress(Exception):  # of a user's claim, which may be the error itself
@@ -54,7 +55,7 @@ def _shown(kind: ClaimKind, evidence: Evidence) -> Evidence:
 
 
 def explain(evidence: Evidence, *, brief: bool = False, width: int | None = None, first: int = 0) -> str:
-    """The text that a terminal shows for one claim. A pass is a few lines; everything else says why and what to do.
+    """The text of one claim for a terminal. A pass takes a few lines; any other verdict explains itself and says what to do.
 
     Args:
         brief: leave out why: the curve, strata, the worst items.
@@ -77,7 +78,7 @@ def _lines(evidence: Evidence, brief: bool) -> list[str]:
         f"{evidence.name}: {_verdict(evidence)}  {evidence.headline}",
         f"  {evidence.reason}",
         *(f"  warning: {str(one).removeprefix(said)}" for one in evidence.findings),
-        *(f"  silenced: {one['code']} ({one['reason']})" for one in evidence.silenced),
+        *(f"  silenced: {one.code} ({one.reason})" for one in evidence.silenced),
     ]
     blocks = [block for block in evidence.blocks if not block.is_reason]
     lines += _drawn(evidence, blocks)
@@ -160,18 +161,19 @@ def _conversation(evidence: Evidence, block: Conversation) -> list[str]:
     if found is None:
         return []
     lines = [f"  {block.title or 'worst replies'}:"]
-    for one in found["of"][:_ITEMS]:
-        sample = f", sample {one['sample']}" if found["drawing"]["samples"] > 1 else ""
-        lines.append(_cut(f"    [{one['id']}{sample}] {' '.join(one['prompt'][-1].split())}"))
-        lines += [_cut(f"      {name + ':':8} {_ruled(one[name])}{one[name]['turns'][-1]!r}") for name in SIDES]
+    for one in found.of[:_ITEMS]:
+        sample = f", sample {one.sample}" if found.drawing["samples"] > 1 else ""
+        lines.append(_cut(f"    [{one.id}{sample}] {' '.join(one.prompt[-1].split())}"))
+        for name, reply in (("base", one.base), ("steered", one.steered)):
+            lines.append(_cut(f"      {name + ':':8} {_ruled(reply)}{reply.turns[-1]!r}"))
     return lines
 
 
-def _ruled(side: Mapping[str, Any]) -> str:
+def _ruled(reply: Reply) -> str:
     """The outcome of a reply, in front of its text."""
-    score = "" if side["score"] is None else number(side["score"])
-    why = "" if side["why"] is None else f"({short_reason(side['why'])})"
-    said = " ".join(part for part in (side["outcome"] or "", score, why) if part)
+    score = "" if reply.score is None else number(reply.score)
+    why = "" if reply.why is None else f"({short_reason(reply.why)})"
+    said = " ".join(part for part in (reply.outcome or "", score, why) if part)
     return f"{said}  " if said else ""
 
 
@@ -179,7 +181,7 @@ def _cut(line: str) -> str:
     return cut(visible(line), current_columns())
 
 
-# A distribution and an effect against its cost are for the page; what they come to, a claim says in a line.
+# Only the page draws a distribution and an effect against its cost. Their result is a line of the claim.
 _DRAWN: dict[type, Callable[[Any], list[str]]] = {
     Line: _line,
     Table: _table,

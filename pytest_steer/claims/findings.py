@@ -1,4 +1,4 @@
-"""Findings: what a reader should know beside a verdict. Each finder is written once and runs over every measurement that has what it needs."""
+"""Findings: facts that a reader of a verdict should know. Each finder runs over every measurement that has the data it needs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..core.errors import SteerError
-from ..core.evidence import Direction, Verdict
+from ..core.evidence import Direction, Json, Verdict
 from ..core.finding import CODES, Finding, Weight, code, ordered
 from ..core.numbers import number
 from ..core.registry import did_you_mean
@@ -31,7 +31,7 @@ from .over_replies import Written
 
 @dataclass(frozen=True, eq=False)
 class Found:
-    """What a finder looks at: a claim, what it asked and measured, and how that was judged.
+    """The input of a finder: a claim, its questions and measurement, and the judgement.
 
     Attributes:
         details: of the evidence, as far as they are known.
@@ -41,7 +41,7 @@ class Found:
     ask: Ask
     measured: Measurement
     judgement: Judgement
-    details: dict[str, Any] = field(default_factory=dict)
+    details: Json = field(default_factory=dict)
 
     @property
     def subject(self) -> Subject:
@@ -49,7 +49,7 @@ class Found:
 
     @property
     def asked_texts(self) -> list[str]:
-        """What the model was asked, one text per unit; empty for texts that are read as they are."""
+        """The questions, one text per unit; empty for texts that are read as they are."""
         ask_of = _ASKED.get(self.measured.sample.called)
         return [] if ask_of is None else [ask_of(one) for one in self.measured.sample.units]
 
@@ -65,7 +65,7 @@ Finder = Callable[[Found], Iterable[Finding]]
 
 
 def findings_of(found: Found) -> list[Finding]:
-    """What all finders and the claim itself say, each once, the most important first."""
+    """The findings of all finders and of the claim itself, without repeats, the most important first."""
     said = [finding for finder in FINDERS for finding in finder(found)]
     measured = found.measured
     of_sample = (_named(measured.of, one) for one in measured.sample.findings)
@@ -157,7 +157,7 @@ def _overlaps(found: Found) -> Iterator[Finding]:
 
 
 def of_other_data(found: Found) -> Iterator[Finding]:
-    """What is to be said of data beside the claim's own, unless it is said of these too."""
+    """Findings about the claim's other data, except those that its own data have too."""
     own = [] if found.measured.of else [*_overlaps(found), *found.measured.sample.findings]
     for name, sample in found.measured.also.items():
         said = (*_overlaps(replace(found, measured=found.measured.but(sample=sample))), *sample.findings)
@@ -184,7 +184,7 @@ def _how_made(subject: Subject, *, asks: bool) -> Iterator[Finding]:
 
 
 def of_items(subject: Subject, sample: Sample[Items]) -> list[Finding]:
-    """What is to be said of items and a vector before anything is measured."""
+    """Findings about items and a vector before anything is measured."""
     questions = [item.question for item in sample.units]
     known = leaks(subject.intervention.metadata, questions, sample.units.hash)
     return [*map(overlap, known), *_how_made(subject, asks=True), *sample.findings]
@@ -264,8 +264,8 @@ def of_asking(found: Found) -> Iterator[Finding]:
     yield from (_named(found.measured.of, one) for one in said)
     record = found.measured.asked
     if record is not None:
-        yield from map(template_note, record["notes"])
-        yield from _of_thinking(model, found.subject, record["thinking"])
+        yield from map(template_note, record.notes)
+        yield from _of_thinking(model, found.subject, record.thinking)
 
 
 def _of_control_tokens(model: Model, asked: Sequence[str]) -> Iterator[Finding]:
@@ -353,7 +353,7 @@ def of_few_units(found: Found) -> Iterator[Finding]:
 
 
 def below_floor(n: int, least: int, unit: str) -> Finding:
-    """That the units are fewer than a verdict needs."""
+    """The finding that a verdict needs more units."""
     return few_units(
         f"n = {n} is below min_n {least}: so few {unit} say too little about how much they vary, so there is no verdict; measure at "
         f"least {least}{', or set min_n' if least == MIN_N else ''}"
@@ -376,8 +376,8 @@ def of_weak_promises(found: Found) -> Iterator[Finding]:
     yield from map(weak_promise, found.claim.kind.weak_promises(found.claim))
 
 
-def on_promised_side(found: Found) -> dict[str, Any]:
-    """The share of units that keep the promise of a mean by themselves, for the evidence's details."""
+def on_promised_side(found: Found) -> Json:
+    """The share of units that keep the promise of a mean by themselves, as an entry of the evidence's details."""
     seen = _as_mean(found)
     if seen is None:
         return {}
@@ -395,7 +395,7 @@ def on_promised_side(found: Found) -> dict[str, Any]:
 
 
 def of_single_values(found: Found) -> Iterator[Finding]:
-    """What makes the verdict of a mean doubtful: equal values, single units, skewness."""
+    """Reasons to doubt the verdict of a mean: equal values, single units, skewness."""
     seen = _as_mean(found)
     if seen is None or found.judgement.verdict not in (Verdict.PASS, Verdict.FAIL):
         return
@@ -417,7 +417,7 @@ def _as_mean(found: Found) -> tuple[Array, float, Estimator] | None:
 
 
 def equal_values(judgement: Judgement, values: Array) -> list[Finding]:
-    """That the values of a verdict are all equal, if they are."""
+    """The finding that all values of a verdict are equal; none if they differ."""
     if judgement.verdict not in (Verdict.PASS, Verdict.FAIL) or values.min() < values.max():
         return []
     most = 1 - (1 - judgement.found.confidence) ** (1 / judgement.n)
@@ -579,8 +579,7 @@ judge_sees_one = code(
 )
 
 
-# A text of so many tokens is hardly the answer to several questions; a shorter one, such as "Yes.", may be.
-_LONG = 8
+_LONG = 8  # tokens: a shorter text, such as "Yes.", may be the answer to several questions
 
 
 def of_replies(found: Found) -> Iterator[Finding]:
@@ -636,7 +635,7 @@ FINDERS: list[Finder] = [
 _SHOWN = 50  # characters
 
 
-def leaks(record: Mapping[str, Any], questions: Sequence[str], data_hash: str, *, unit: str = "items") -> list[str]:
+def leaks(record: Mapping[str, object], questions: Sequence[str], data_hash: str, *, unit: str = "items") -> list[str]:
     """Warnings about test items whose question is in the training data.
 
     Args:
@@ -656,7 +655,7 @@ def leaks(record: Mapping[str, Any], questions: Sequence[str], data_hash: str, *
     return found + _not_comparable(record, unit)
 
 
-def text_leaks(record: Mapping[str, Any], texts: Sequence[TextLike]) -> list[str]:
+def text_leaks(record: Mapping[str, object], texts: Sequence[TextLike]) -> list[str]:
     """Warnings about neutral texts that are in the training data, so that what steering costs is judged on what it was made of.
 
     Args:
@@ -697,7 +696,7 @@ def _such_as(known: Known) -> str:
     return f" (such as {cut!r})"
 
 
-def _not_comparable(record: Mapping[str, Any], unit: str) -> list[str]:
+def _not_comparable(record: Mapping[str, object], unit: str) -> list[str]:
     if is_comparable(record):
         return []
     return [

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from ..core.errors import at_key
-from ..core.evidence import Evidence
+from ..core.evidence import Evidence, Json
 from ..core.parameters import Form
 from ..core.run_context import RunContext
 from ..data import Dialogues, Items, Questions, Tasks, Texts
@@ -41,9 +41,9 @@ class Written(Protocol):
     """
 
     @property
-    def values(self) -> dict[str, Any]: ...
+    def values(self) -> Json: ...
     @property
-    def entry(self) -> dict[str, Any]: ...
+    def entry(self) -> Json: ...
     @property
     def own_names(self) -> Collection[str]: ...
     def path(self, text: str) -> Path: ...
@@ -71,9 +71,9 @@ class FromFile(Protocol):
     @property
     def run(self) -> RunContext: ...
     @property
-    def params(self) -> Mapping[str, Any]: ...
+    def params(self) -> Mapping[str, object]: ...
     @property
-    def frame(self) -> Mapping[str, Any]: ...
+    def frame(self) -> Mapping[str, object]: ...
     @property
     def data(self) -> Collection[str]: ...
     @property
@@ -83,7 +83,7 @@ class FromFile(Protocol):
     @property
     def in_rounds(self) -> bool: ...
 
-    # --- what it is measured on, by the name of the field that takes it ---
+    # --- its data, by the name of the field that takes them ---
 
     @property
     def subject(self) -> Subject: ...
@@ -108,7 +108,7 @@ class FromFile(Protocol):
     @property
     def others(self) -> Sequence[OtherClaim]: ...
 
-    # --- what a parameter names ---
+    # --- values that parameters name ---
 
     def under(self, key: str) -> FromFile:
         """The same, one key deeper."""
@@ -122,7 +122,7 @@ class FromFile(Protocol):
     def read_questions(self, text: str) -> Questions:
         """Questions of a file or of the hub, as many as the profile measures."""
 
-    def read_context(self, values: Mapping[str, Any]) -> Context:
+    def read_context(self, values: Mapping[str, object]) -> Context:
         """A context, over the one in which the claim's items are asked."""
 
     @property
@@ -154,7 +154,7 @@ FILLED = (
 # --- forms of parameters ---
 
 
-def file_schema(about: str = "", example: str = "") -> dict[str, Any]:
+def file_schema(about: str = "", example: str = "") -> Json:
     """A file, relative to the folder of the claim file."""
     words = {**({"description": about} if about else {}), **({"examples": [example]} if example else {})}
     return {**words, "type": "string", "pattern": r"\S", "x-file": True}
@@ -187,7 +187,7 @@ def named(form: Form, *, without_own: bool = False, **keywords: Any) -> Form:
         keywords: further ones of the mapping's JSON Schema.
     """
 
-    def load(given: Mapping[str, Any], file: FromFile) -> dict[str, Any]:
+    def load(given: Json, file: FromFile) -> Json:
         found = {}
         for name, one in given.items():
             if without_own and name in file.own_names:

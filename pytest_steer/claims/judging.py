@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 
 from ..core.errors import SteerError
 from ..core.evidence import Direction, Verdict
 from ..core.finding import Finding, Weight, code
 from ..core.numbers import number
-from ..core.record import Noise, Receipt
+from ..core.record import Bounds, Noise, Receipt
 from ..measures import Array, NoiseFloor, noise_floor, steering_receipt
 from ..measures.ask import Ask
 from ..measures.compared import bounds_of
@@ -19,23 +19,8 @@ from ..stats import Inference, judge
 from ..stats.estimators import Clusters, Estimator, floor_of
 from .measurement import Measurement, Read
 
-Interval = tuple[float | None, float | None]
-
-
-@dataclass(frozen=True)
-class Reason:
-    """Why a verdict is withheld.
-
-    Attributes:
-        code: of the table of codes. text: the end of a sentence. cure: what to do.
-    """
-
-    code: str
-    text: str
-    cure: str
-
-    def to_dict(self) -> dict[str, str]:
-        return asdict(self)
+Reason = Finding
+"""Why a verdict is withheld: its text is the end of a sentence."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +28,7 @@ class Judgement:
     """How a measurement was judged.
 
     Attributes:
-        found: the inference, on its own scale. at: the threshold there; None as long as there is none.
+        found: the inference, on its own scale. at: the threshold there; None without one.
         estimate / interval / threshold: on the scale of the promise.
         min_n: the least number of units for a verdict; None where there is no floor.
         items_needed: units that would decide an inconclusive claim.
@@ -55,17 +40,17 @@ class Judgement:
     at: float | None
     verdict: Verdict
     estimate: float | None
-    interval: Interval
+    interval: Bounds
     threshold: float | None
     direction: Direction
     n: int
     unit: str
     min_n: int | None
-    p_pass: float | None
-    p_fail: float | None
-    items_needed: int | None
-    noise: Noise | None
     receipt: Receipt
+    p_pass: float | None = None
+    p_fail: float | None = None
+    items_needed: int | None = None
+    noise: Noise | None = None
     withheld: Reason | None = None
 
     @property
@@ -125,7 +110,7 @@ UNDERMINES_A_FAIL = frozenset({nothing_to_lose.name, over_budget.name, few_units
 def withhold(judgement: Judgement, reason: Reason) -> Judgement:
     """Take the verdict back, once: an inconclusive claim that proves nothing, neither alone nor among others.
 
-    A fail stays unless the reason undermines it too (:data:`UNDERMINES_A_FAIL`). The first reason is kept.
+    A fail stays unless the reason undermines it too (:data:`UNDERMINES_A_FAIL`). A claim has one reason, the first.
     """
     both = reason.code in UNDERMINES_A_FAIL
     if judgement.withheld is not None or (judgement.verdict is Verdict.FAIL and not both):
@@ -142,7 +127,10 @@ def withhold(judgement: Judgement, reason: Reason) -> Judgement:
 
 
 def not_read(read: Read, confidence: float) -> Finding | None:
-    """That the unsteered model is not proven to read texts or questions better than chance; None if it is, or they are too short to say."""
+    """The finding that the unsteered model does not read texts or questions significantly better than chance.
+
+    None if it does, or if they are too short to tell.
+    """
     record = read.record(confidence)
     if read.reading is None or record is None or record["is_better"]:
         return None
@@ -160,7 +148,7 @@ def judge_measurement(
     """Judge a measurement by its interval.
 
     Args:
-        threshold: on the scale of the promise; None as long as there is none: then the claim is inconclusive, whatever the interval.
+        threshold: on the scale of the promise; without one the claim is inconclusive, whatever the interval.
         min_n: with fewer units the verdict is inconclusive; None for what the estimator needs.
 
     Raises:
@@ -168,34 +156,34 @@ def judge_measurement(
     """
     subject, entries, direction = measured.subject or ask.subject, measured.entries, measured.direction
     found = inferred(measured.estimator, measured.values, entries.clusters, confidence=confidence, direction=direction)
-    receipt = steering_receipt(ask.model, measured.probes, subject.intervention, subject.multiplier)
-    at = _threshold_at(measured, threshold)
-    holds, fails = (None, None) if at is None else (found.p_at_least(at), found.p_at_most(at))
-    least, n = floor_of(found, min_n), found.n
-    verdict = verdict_of(found, at, direction, min_n)
-    if at is not None and least is not None and n < least:
-        holds = fails = 1.0  # proves nothing, neither alone nor among others
-    shown = measured.scale.shown if measured.scale is not None else None
-    low, high = bounds_of(found)
+    at, least = _threshold_at(measured, threshold), floor_of(found, min_n)
+    estimate: float | None = found.estimate
+    interval: Bounds = bounds_of(found)
+    if measured.scale is not None:
+        shown = measured.scale.shown
+        estimate, interval = shown(found.estimate), (shown(found.low), shown(found.high))
     judgement = Judgement(
         found=found,
         at=at,
-        verdict=verdict,
-        estimate=found.estimate if shown is None else shown(found.estimate),
-        interval=(low, high) if shown is None else (shown(found.low), shown(found.high)),
+        verdict=verdict_of(found, at, direction, min_n),
+        estimate=estimate,
+        interval=interval,
         threshold=threshold,
         direction=direction,
         n=entries.count,
         unit=entries.counted,
         min_n=least,
-        p_pass=holds if direction is Direction.AT_LEAST else fails,
-        p_fail=fails if direction is Direction.AT_LEAST else holds,
-        items_needed=None
-        if at is None or verdict is not Verdict.INCONCLUSIVE
-        else measured.estimator.units_needed(found, measured.values, entries.clusters, at, direction),
-        noise=None,
-        receipt=receipt,
+        receipt=steering_receipt(ask.model, measured.probes, subject.intervention, subject.multiplier),
     )
+    if at is not None:
+        # With too few units a claim proves nothing, neither alone nor among others.
+        p_values = (1.0, 1.0) if least is not None and found.n < least else (found.p_at_least(at), found.p_at_most(at))
+        p_pass, p_fail = p_values if direction is Direction.AT_LEAST else p_values[::-1]
+        is_open = judgement.verdict is Verdict.INCONCLUSIVE
+        needed = (
+            measured.estimator.units_needed(found, measured.values, entries.clusters, at, direction) if is_open else None
+        )
+        judgement = replace(judgement, p_pass=p_pass, p_fail=p_fail, items_needed=needed)
     if measured.moved is None:
         return judgement
     floor = noise_floor(ask.model, measured.noisy or measured.probes, subject.intervention, subject.multiplier)
@@ -241,7 +229,7 @@ def exceeding_nothing(at: float, direction: Direction) -> float:
     return math.ulp(0.0) if at == 0 and direction is Direction.AT_LEAST else at
 
 
-def _noise(floor: NoiseFloor, room: float, interval: Interval) -> Noise:
+def _noise(floor: NoiseFloor, room: float, interval: Bounds) -> Noise:
     low, high = interval
     return Noise(
         score=floor.score,

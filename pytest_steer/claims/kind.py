@@ -1,4 +1,4 @@
-"""Kinds of claims: what the decorator :func:`claim` makes of a class, and what others may ask about it."""
+"""Kinds of claims: the decorator :func:`claim`, which makes one of a class, and the queries about a kind."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from ..core import registry
 from ..core.block import KINDS as BLOCKS
 from ..core.errors import Fault, SteerError, at_key
-from ..core.evidence import Evidence
+from ..core.evidence import Evidence, Json
 from ..core.parameters import Form, Param, Schema, hints_of, names_of, param_of, properties_of, required_of
 from ..core.promises import Promised, promise_schema, promised
 from ..core.registry import did_you_mean
@@ -33,7 +33,7 @@ EVERY: dict[str, Schema] = {
     "seed": {"type": "integer", "minimum": 0},
     "min_n": {"type": "integer"} | Param("With fewer units a claim is inconclusive.", at_least=2).to_schema("min_n"),
 }
-"""What claims share and that is checked as parameters are, in the words of a claim file."""
+"""Fields of every claim that are validated as parameters are, in the words of a claim file."""
 
 Declared = TypeVar("Declared", bound=type)
 
@@ -67,15 +67,15 @@ class ClaimKind:
 
     Attributes:
         name: its key in a claim file, and ``check`` in the evidence.
-        declared: the class: its fields with a ``Param`` are the claim's parameters, the others what it is measured on.
-        title: what it promises, in a few words.
+        declared: the class. Its fields with a ``Param`` are the claim's parameters, the others its data.
+        title: the promise in a few words.
         main: the parameter that a bare number sets, ``- steers: 0.3``.
         one_of: parameters of which exactly one is given.
         any_of: parameters, or keys of every claim, of which at least one is given.
         either: fields of which one is filled in: the one that the parameter ``on`` names, else the first whose data is given.
-        directed: whether it says which way a behaviour is to move, so that ``direction`` means something.
-        only_with: a field or parameter to the parameter, or the field of ``either``, without which it means nothing.
-        not_with: a field or parameter to the parameter beside which it means nothing.
+        directed: it promises which way a behaviour moves, so it takes ``direction``.
+        only_with: field or parameter to the parameter, or the field of ``either``, that it needs.
+        not_with: field or parameter to the parameter that excludes it.
         starter: its part in the claim files that commands write; None for none.
     """
 
@@ -89,7 +89,7 @@ class ClaimKind:
     directed: bool = True
     only_with: Mapping[str, str] = dataclasses.field(default_factory=dict)
     not_with: Mapping[str, str] = dataclasses.field(default_factory=dict)
-    schema_more: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    schema_more: Mapping[str, object] = dataclasses.field(default_factory=dict)
     starter: Starter | None = None
 
     @cached_property
@@ -99,7 +99,7 @@ class ClaimKind:
 
     @cached_property
     def fields(self) -> dict[str, bool]:
-        """Names of what it is measured on, and whether it cannot be measured without."""
+        """Names of the data fields, and whether each is required."""
         return {
             one.name: one.default is dataclasses.MISSING and one.default_factory is dataclasses.MISSING
             for one in dataclasses.fields(self.declared)
@@ -131,7 +131,7 @@ class ClaimKind:
 
     @cached_property
     def plain(self) -> dict[str, Schema]:
-        """Those whose values in Python are what a file holds: a file names contexts and items in another way."""
+        """The parameters whose Python values are those of a file. Contexts and items, which a file names in another way, are none."""
         hints = hints_of(self.declared)
         params = {name: param_of(hints[self.field_of[name]]) for name in self.parameters}
         made = {name for name, param in params.items() if param is not None and param.loads is not None}
@@ -142,8 +142,8 @@ class ClaimKind:
         """The parameters that the evidence's ``threshold`` comes from; of ``one_of`` the one that is given."""
         return tuple(name for name, schema in self.parameters.items() if schema.get("x-promise"))
 
-    def promised(self, given: Mapping[str, Any]) -> dict[str, Promised]:
-        """The promises among the arguments. None is a threshold that is not there yet, but of ``one_of`` one that is not given."""
+    def promised(self, given: Json) -> dict[str, Promised]:
+        """The promises among the arguments. None means no threshold yet; of ``one_of`` it means not given."""
         return {
             name: promised(given[name], f"{self.name}: {name}")
             for name in self.promises
@@ -152,11 +152,11 @@ class ClaimKind:
 
     @cached_property
     def needs(self) -> tuple[str, ...]:
-        """The keys of ``data`` that it cannot be measured without."""
+        """The keys of ``data`` that it requires."""
         return tuple(dict.fromkeys(key for name, key in _FROM_DATA.items() if self.fields.get(name)))
 
     def needed(self, given: Container[str]) -> tuple[str, ...]:
-        """Its ``needs``, with the file that serves instead where only that is given."""
+        """Its ``needs``, with the substitute file for each key of which only that is given."""
         return tuple(
             dict.fromkeys(
                 _INSTEAD[key] if key not in given and _INSTEAD.get(key, key) in given else key for key in self.needs
@@ -165,7 +165,7 @@ class ClaimKind:
 
     @cached_property
     def uses(self) -> tuple[str, ...]:
-        """Other keys of ``data`` that it reads where they are given."""
+        """Optional keys of ``data`` that it reads."""
         return tuple(
             dict.fromkeys(
                 key for name, key in _FROM_DATA.items() if self.fields.get(name) is False and name not in self.either
@@ -177,8 +177,8 @@ class ClaimKind:
         """For each field of ``either`` the key of ``data`` that it comes from."""
         return {name: _FROM_DATA[name] for name in self.either}
 
-    def chosen(self, params: Mapping[str, Any], given: Container[str]) -> str | None:
-        """Which field of ``either`` is filled in, or None if the data for it is not there.
+    def chosen(self, params: Mapping[str, object], given: Container[str]) -> str | None:
+        """The field of ``either`` that is filled in, or None if its data are missing.
 
         Args:
             params: of which ``on`` names one, or ``auto`` the first. given: keys of ``data``.
@@ -186,9 +186,12 @@ class ClaimKind:
         on = params.get("on")
         return next((name for name, key in self.choices.items() if key in given and on in (None, "auto", name)), None)
 
-    def lacks(self, params: Mapping[str, Any]) -> tuple[str | None, list[str]]:
-        """Of ``either``, when nothing is chosen: the parameter that asks for data that are not there, if one does, and the keys of ``data``
-        of which one is needed; none if the parameter has no such value."""
+    def lacks(self, params: Json) -> tuple[str | None, list[str]]:
+        """What is missing when no field of ``either`` is chosen.
+
+        Returns:
+            The parameter that asks for missing data, if one does, and the keys of ``data`` of which one is needed.
+        """
         on = params.get("on", "auto")
         if on == "auto":
             return None, [*self.choices.values()]
@@ -199,8 +202,8 @@ class ClaimKind:
         """Whether its class takes the data of ``either`` as one argument, ``data``, too."""
         return bool(self.either) and "data" in self.fields
 
-    def sorted_out(self, data: Iterable[Any], on: str | None) -> dict[str, Any]:
-        """That argument under the field that it is for: the one that ``on`` names, else ``texts`` if all of it are texts."""
+    def sorted_out(self, data: Iterable[Any], on: str | None) -> Json:
+        """The argument ``data`` under its field: the one that ``on`` names, else ``texts`` if all of it are texts."""
         every = data if isinstance(data, Units) else list(data)
         is_text = all(isinstance(one, (str, Completion)) for one in every)
         by_content = next((name for name in self.either if (name == "texts") == is_text), self.either[0])
@@ -229,10 +232,10 @@ class ClaimKind:
                 return dataclasses.replace(promised(value, f"{self.name}: {name}"), name=name)
         return None
 
-    def how_of(self, claim: Claim) -> dict[str, Any]:
-        """What the values of a claim's units depend on: its context and every parameter that is no promise and does not only judge."""
+    def how_of(self, claim: Claim) -> Json:
+        """Everything that the values of a claim's units depend on: its context, and all parameters except promises and those that only judge."""
         hints = hints_of(self.declared)
-        found: dict[str, Any] = {"context": claim.context_asked.to_dict()} if "context" in self.fields else {}
+        found: Json = {"context": claim.context_asked.to_dict()} if "context" in self.fields else {}
         for name, field in self.field_of.items():
             param = param_of(hints[field])
             if name not in self.promises and param is not None and not param.judges:
@@ -241,15 +244,15 @@ class ClaimKind:
 
     @property
     def has_direction(self) -> bool:
-        """Whether it is about a behaviour that the deployed model raises or lowers, which contrast items or replies show."""
+        """Whether it is about a behaviour, in contrast items or replies, that the deployed model raises or lowers."""
         return self.directed and ("items" in self.fields or self.fields.get("prompts", False))
 
     def takes(self, name: str) -> bool:
-        """Whether what a file says of that name reaches it: contexts do so with its items, whether as a field or as parameters."""
+        """Whether it uses a file's setting of that name. Every kind with items uses ``context``."""
         return name in self.fields or (name == "context" and "items" in self.fields)
 
-    def meaningless(self, given: Mapping[str, Any]) -> dict[str, str]:
-        """The fields and parameters that mean nothing beside what is given, each with the reason."""
+    def meaningless(self, given: Mapping[str, object]) -> dict[str, str]:
+        """The fields and parameters that do not apply to the given ones, each with the reason."""
 
         def has(name: str) -> bool:
             return given.get(name) is not None and given[name] is not False
@@ -260,7 +263,7 @@ class ClaimKind:
         return lacking | {name: f"beside {other!r}" for name, other in self.not_with.items() if has(other)}
 
     def is_default(self, name: str, value: Any) -> bool:
-        """Whether a value of a field or parameter is what it has where none is given."""
+        """Whether a value of a field or parameter is its default."""
         field = self.field_of.get(name, name)
         default = next(one.default for one in dataclasses.fields(self.declared) if one.name == field)
         if isinstance(default, Sequence) and not isinstance(default, str) and isinstance(value, Iterable):
@@ -268,7 +271,7 @@ class ClaimKind:
         return value is None or bool(value == default)
 
     def faults(self, written: Written) -> Iterable[Fault]:
-        """What is wrong with a claim as it is written in a file, beyond what a schema can say: as its class says."""
+        """The faults of a written claim that a schema cannot express, as its class lists them."""
         said: Callable[[Written], Iterable[Fault]] = getattr(self.declared, "faults", lambda _: ())
         return said(written)
 
@@ -276,7 +279,7 @@ class ClaimKind:
 
     @cached_property
     def forms(self) -> dict[str, Form]:
-        """What a claim file holds for parameters, where that is not their value."""
+        """The forms of the parameters for which a claim file holds something other than the value."""
         hints = hints_of(self.declared)
         found = {}
         for name, schema in self.parameters.items():
@@ -318,7 +321,7 @@ class ClaimKind:
         with at_key(name):
             return form.load(value, file.under(name))
 
-    def _left_out(self, params: Mapping[str, Any], given: Container[str]) -> set[str]:
+    def _left_out(self, params: Mapping[str, object], given: Container[str]) -> set[str]:
         """The fields that are not filled in: data that may be missing and are, or what the claim is not measured on."""
         if self.either:
             chosen = self.chosen(params, given)
@@ -332,7 +335,7 @@ class ClaimKind:
         on_prompts = "prompts" in given and "prompts" in self.fields and "items" not in self.fields
         return not on_prompts and ("test" in given or self.fields.get("items", True))
 
-    def in_rounds(self, params: Mapping[str, Any], effort: Effort, drawable: Callable[[], int]) -> bool:
+    def in_rounds(self, params: Json, effort: Effort, drawable: Callable[[], int]) -> bool:
         """Whether a claim with these parameters draws its items in rounds.
 
         Args:
@@ -376,7 +379,7 @@ class ClaimKind:
         }
 
     def said(self, part: str, evidence: Evidence) -> Any:
-        """What its class shows of its evidence, see :class:`~pytest_steer.claims.base.AnyClaim`.
+        """The part of its evidence that its class shows, see :class:`~pytest_steer.claims.base.AnyClaim`.
 
         Args:
             part: ``headline``, ``reason``, ``cure``, ``always``, ``why``, or ``extra`` (what the record of the evidence has for this kind alone).
@@ -413,18 +416,18 @@ def claim(
     directed: bool = True,
     only_with: Mapping[str, str] | None = None,
     not_with: Mapping[str, str] | None = None,
-    schema: Mapping[str, Any] | None = None,
+    schema: Mapping[str, object] | None = None,
     starter: Starter | None = None,
 ) -> Callable[[Declared], Declared]:
     """Register a class as a kind of claim; see docs/extending.md.
 
     Args:
         name: its key in a claim file.
-        title: what it promises, in a few words.
+        title: the promise in a few words.
         main: the parameter that a bare number sets.
         one_of / any_of: parameters of which exactly one, or at least one, is given.
         either: fields of which one is filled in, see :class:`ClaimKind`; the class has a parameter ``on`` that names one.
-        directed / only_with / not_with: which of what all claims take means nothing for it, see :class:`ClaimKind`.
+        directed / only_with / not_with: settings that do not apply to it, see :class:`ClaimKind`.
         schema: further keywords of JSON Schema for its parameters together.
         starter: its part in the claim files that commands write, see :class:`Starter`.
 

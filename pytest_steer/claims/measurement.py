@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
-from ..core.evidence import Direction
+from ..core.evidence import Direction, Json
 from ..core.finding import Finding
-from ..core.record import Compared
+from ..core.record import Asked, Compared, Units, UnitsKind
 from ..data import Sample, TextLike
 from ..data.likeness import content_hash
 from ..measures import Array, NoiseFloor, PropensityCurve, Reading
@@ -58,23 +58,23 @@ class Counted:
         """What n counts."""
         return self.unit or (self.called if self.clusters is None else "clusters")
 
-    def record(self, values: Array, kind: str, how: Mapping[str, Any], parts: Sequence[str] | None = None) -> dict[str, Any]:
-        """The evidence's ``units``: by content, so that two runs can be paired.
+    def record(self, values: Array, kind: str, how: Json, parts: Sequence[str] | None = None) -> Units:
+        """The units by content, so that two runs can be paired.
 
         Args:
             values: [n_entries] whose mean is the estimate, on its scale and with its sign. kind: of the estimator.
             how: what else the values depend on. Where it differs, two runs are not compared.
         """
-        return {
-            "kind": kind,
-            "unit": self.called,
-            "ids": [content_hash(form) for form in self.forms],
-            "names": list(self.names),
-            "values": [float(value) for value in values],
-            "clusters": None if self.clusters is None else list(self.clusters),
-            "parts": None if parts is None else list(parts),
-            "how": dict(how),
-        }
+        return Units(
+            kind=cast(UnitsKind, kind),
+            unit=self.called,
+            ids=tuple(map(content_hash, self.forms)),
+            names=tuple(self.names),
+            values=tuple(map(float, values)),
+            clusters=None if self.clusters is None else tuple(self.clusters),
+            parts=None if parts is None else tuple(parts),
+            how=how,
+        )
 
 
 def counted(sample: Sample[Any]) -> Counted:
@@ -111,7 +111,7 @@ class Read:
     texts: Sequence[TextLike] = ()
     asked: Sequence[Sequence[Probe]] = ()
 
-    def record(self, confidence: float) -> dict[str, Any] | None:
+    def record(self, confidence: float) -> Json | None:
         """Whether the model is proven to read them better than chance, by Student's t over the texts."""
         reading = self.reading
         if reading is None:
@@ -152,7 +152,7 @@ class Measurement:
         reads: texts or questions that the unsteered model has to read for a pass to mean something.
         written: the replies, of a claim about replies. rulings: of a judge, on those of each side.
         how: what the values depend on beside the claim's own parameters. unpaired: why two runs are not compared, as the end of a sentence.
-        details: further numbers: a frozen dataclass of the kind's own, or a mapping. compared: entries for a comparison of methods, if not those of the curve; empty for none.
+        details: further numbers: a frozen dataclass of the kind's own, or a mapping. described: those of the claim's base. compared: entries for a comparison of methods, if not those of the curve; empty for none.
         findings: the claim's own.
         fields: other fields of the evidence, such as ``replies`` or ``strata``.
     """
@@ -171,22 +171,23 @@ class Measurement:
     percent: bool = False
     subject: Subject | None = None
     context: Context | None = None
-    asked: dict[str, Any] | None = None
+    asked: Asked | None = None
     curve: PropensityCurve | None = None
     deployed: PropensityCurve | None = None
     is_slope: bool = False
     has_slopes: bool = True
-    of_items: Sequence[Mapping[str, Any]] = ()
+    of_items: Sequence[Json] = ()
     also: Mapping[str, Sample[Any]] = field(default_factory=dict)
     reads: Sequence[Read] = ()
     written: Written | None = None
     rulings: Sequence[Sequence[Ruling]] = ()
-    how: Mapping[str, Any] = field(default_factory=dict)
+    how: Json = field(default_factory=dict)
     unpaired: str | None = None
     details: Any = field(default_factory=dict)
-    compared: Compared | Mapping[str, Any] | None = None
+    described: Json = field(default_factory=dict)
+    compared: Compared | Json | None = None
     findings: Sequence[Finding] = ()
-    fields: Mapping[str, Any] = field(default_factory=dict)
+    fields: Json = field(default_factory=dict)
     of: str = ""
 
     @property

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
 
 from ..core.errors import MeasurementError
+from ..core.evidence import Json
+from ..core.record import Asked
 from ..data import Dialogues, Sample
 from ..data.units import cluster_record
 from ..measures.outcomes import ENDED, Outcome, Span, read_reply
@@ -113,21 +114,21 @@ def reply_probes(side: Side) -> list[Probe]:
     ]
 
 
-def asked_replies(model: Model, written: Written, context: Context) -> dict[str, Any]:
-    """The evidence's ``asked`` record: how the prompts were put, and the first one as the model sees it, up to its reply."""
+def asked_replies(model: Model, written: Written, context: Context) -> Asked:
+    """How the prompts were put to the model, and the first one as the model sees it, up to its reply."""
     first = written.sides[-1].last[0]
     prompt = Probe(first.prompt_ids, first.steer_from, candidates=())
-    return {
-        "template": context.setting(model.format).form.name,
-        "thinking": first.thinking,
-        "date": None if first.thinking is None else (context.date or model.format.date),
-        "answers": None,
-        "lengths": None,
-        "notes": list(written.notes),
-        "first_item": [shown_probe(model, prompt) | {"candidates": None}],
-    }
+    return Asked(
+        template=context.setting(model.format).form.name,
+        thinking=first.thinking,
+        date=None if first.thinking is None else (context.date or model.format.date),
+        answers=None,
+        lengths=None,
+        notes=written.notes,
+        first_item=(replace(shown_probe(model, prompt), candidates=None),),
+    )
 
 
-def cluster_details(written: Written) -> dict[str, Any]:
+def cluster_details(written: Written) -> Json:
     """The evidence's ``details.clusters`` record, if there are clusters of replies."""
     return {} if written.clusters is None else cluster_record(written.sample.key, written.clusters, "replies")

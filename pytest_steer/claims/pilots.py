@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ..core.errors import DataError, SteerError
-from ..core.evidence import Evidence
+from ..core.evidence import Evidence, Json
 from ..core.finding import Finding, Weight, code
 from ..core.promises import Promised
 from ..core.record import SCHEMA_NAME, ThresholdSet
@@ -43,7 +43,7 @@ class Pilot:
 
 
 def read_pilot(path: str | os.PathLike[str]) -> Pilot:
-    """Read what a threshold was set on: a JSON report of pytest-steer, else a file of contrast items, pairs, texts or questions.
+    """Read the data that a threshold was set on: a JSON report of pytest-steer, else a file of contrast items, pairs, texts or questions.
 
     Raises:
         SteerError: it is not there, is damaged, or holds nothing that can be told by its content.
@@ -69,7 +69,7 @@ def _read(file: Path, _changed: int, _size: int) -> Pilot:
     return Pilot(shown(file), hashlib.sha256(content).hexdigest(), frozenset(ids), measured)
 
 
-def _report_in(content: bytes, file: Path) -> dict[str, Any] | None:
+def _report_in(content: bytes, file: Path) -> Json | None:
     """The report that a file holds; None if it holds something else."""
     try:
         found = json.loads(content)
@@ -87,7 +87,7 @@ def _report_in(content: bytes, file: Path) -> dict[str, Any] | None:
     return dict(found)
 
 
-def _of_report(report: dict[str, Any]) -> set[str]:
+def _of_report(report: Json) -> set[str]:
     """The hashes of all units that its claims were measured on."""
     found: set[str] = set()
     for claim in report["claims"]:
@@ -120,7 +120,7 @@ def _of_data(file: Path) -> set[str]:
     return found
 
 
-def _day(report: dict[str, Any]) -> datetime.date | None:
+def _day(report: Json) -> datetime.date | None:
     try:
         return datetime.datetime.fromisoformat(report["provenance"]["started"]).date()
     except (KeyError, TypeError, ValueError):
@@ -143,7 +143,7 @@ odd_day = code(
 
 
 def note_threshold(evidence: Evidence, given: Promised | None, claim: Any) -> tuple[ThresholdSet | None, list[Finding]]:
-    """Where the threshold of evidence comes from, with findings where that says against a pass.
+    """The source of the evidence's threshold, with findings that speak against a pass.
 
     Args:
         claim: whose data are compared with those of the pilot, where the evidence has no ``units``.
@@ -169,9 +169,9 @@ def note_threshold(evidence: Evidence, given: Promised | None, claim: Any) -> tu
 
 
 def _judged_on(evidence: Evidence, claim: Any) -> tuple[str, set[str]]:
-    """What a claim is judged on: what they are called, and their hashes."""
+    """The units that a claim is judged on: their name, and their hashes."""
     if evidence.units is not None:
-        return evidence.units["unit"], set(evidence.units["ids"])
+        return evidence.units.unit, set(evidence.units.ids)
     for name, form in (("items", _form), ("tasks", _form), ("texts", form_of), ("questions", _form)):
         if given := getattr(claim, name, None):
             return name, {content_hash(form(one)) for one in given}
@@ -208,7 +208,7 @@ def _doubts(unit: str, record: ThresholdSet, given: Promised, pilot: Pilot | Non
 
 
 def threshold_line(evidence: Evidence) -> list[str]:
-    """Where the threshold comes from, in a line: what is known of it and no more."""
+    """The source of the threshold in one line, as far as it is known."""
     record = evidence.threshold_set
     if record is None:
         return []

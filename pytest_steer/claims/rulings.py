@@ -1,17 +1,18 @@
-"""What became of a claim's replies: rulings, shares of accepted ones with what has no ruling filled in, and how they are recorded and shown."""
+"""Rulings on a claim's replies, shares of accepted replies in which missing rulings are filled in, and their record and words."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
 from ..core.block import Block, Line
-from ..core.evidence import Direction, Evidence
+from ..core.evidence import Direction, Evidence, Json
 from ..core.numbers import number
+from ..core.record import Agreement, CountsBySide, Replies, Reply, ReplyCounts, ReplyPair
 from ..measures import Array
 from ..measures.judges import Exchange, Judge, Judgement, Rated, judged
 from ..measures.outcomes import split
@@ -32,7 +33,7 @@ SIDES: tuple[SideName, ...] = ("base", "steered")
 
 @dataclass(frozen=True)
 class Ruling:
-    """What became of one reply.
+    """The ruling on one reply.
 
     Attributes:
         outcome: None where no judge was asked and the reply can be judged.
@@ -63,11 +64,11 @@ def unjudged(side: Side, measures: Sequence[float | None]) -> list[Ruling]:
 
 @dataclass(frozen=True, eq=False)
 class Rulings:
-    """What became of the replies.
+    """The rulings on the replies of both sides.
 
     Attributes:
         sides: for each side a ruling per reply.
-        rated: the replies that the judge was asked about, to be held against human labels.
+        rated: the judged replies, to compare with human labels.
     """
 
     sides: tuple[list[Ruling], ...]
@@ -194,7 +195,7 @@ def _gains(values: Array, fill: int) -> Array:
     return gains
 
 
-def shares_by_side(sides: Sequence[Sequence[Ruling]], clusters: Clusters, confidence: float) -> dict[str, Any]:
+def shares_by_side(sides: Sequence[Sequence[Ruling]], clusters: Clusters, confidence: float) -> Json:
     """The evidence's ``details.shares`` record: the share of accepted replies of each side with its bounds."""
     found = {
         name: ShareAccepted().infer(accepted(own), clusters, confidence=confidence, direction=Direction.AT_LEAST)
@@ -211,91 +212,92 @@ def replies_record(
     rulings: Sequence[Sequence[Ruling]],
     worst_first: Sequence[int],
     *,
-    judge: Mapping[str, Any] | None = None,
-    agreement: Mapping[str, Any] | None = None,
-) -> dict[str, Any]:
-    """The evidence's ``replies`` record.
+    judge: Json | None = None,
+    agreement: Agreement | None = None,
+) -> Replies:
+    """The replies as the evidence has them.
 
     Args:
         written: with two sides, the unsteered and the steered one. rulings: of each side, one per reply.
         worst_first: the replies in the order in which they are shown.
         judge: its own record. agreement: with human labels.
     """
-    dialogues, places = written.sample.units, written.ids
-    named = dict(zip(SIDES, zip(written.sides[:2], rulings, strict=True), strict=True))
-    return {
-        "span": written.span,
-        "max_characters": MAX_CHARACTERS,
-        "drawing": asdict(written.drawing),
-        "judge": None if judge is None else dict(judge),
-        "agreement": None if agreement is None else dict(agreement),
-        "counts": {name: _outcomes(own) for name, (_, own) in named.items()},
-        "of": [
-            {
-                "id": dialogues[places[at][0]].id,
-                "prompt": [text[:MAX_CHARACTERS] for text in dialogues[places[at][0]].said],
-                "sample": places[at][1],
-                **{name: _reply(side, own[at], at) for name, (side, own) in named.items()},
-            }
-            for at in worst_first
-        ],
-    }
+    sides = [*zip(SIDES, written.sides, rulings, strict=False)]
+
+    def pair(at: int) -> ReplyPair:
+        prompt, sample = written.ids[at]
+        dialogue = written.sample.units[prompt]
+        said = tuple(text[:MAX_CHARACTERS] for text in dialogue.said)
+        return ReplyPair(
+            id=dialogue.id, prompt=said, sample=sample, **{name: _reply(side, own[at], at) for name, side, own in sides}
+        )
+
+    return Replies(
+        span=written.span,
+        max_characters=MAX_CHARACTERS,
+        drawing=asdict(written.drawing),
+        judge=judge,
+        agreement=agreement,
+        counts=CountsBySide(**{name: _outcomes(own) for name, _, own in sides}),
+        of=tuple(map(pair, worst_first)),
+    )
 
 
-def _outcomes(rulings: Sequence[Ruling]) -> dict[str, int]:
+def _outcomes(rulings: Sequence[Ruling]) -> ReplyCounts:
     found = Counter(one.outcome for one in rulings)
-    return {name: found[name] for name in RULED}
+    return ReplyCounts(**{name: found[name] for name in RULED})
 
 
-def _reply(side: Side, ruling: Ruling, at: int) -> dict[str, Any]:
-    return {
-        "turns": [one.text[:MAX_CHARACTERS] for one in side.turns[at]],
-        "outcome": ruling.outcome,
-        "why": ruling.why,
-        "score": ruling.score,
-        "said": None if ruling.said is None else ruling.said[:MAX_CHARACTERS],
-        "cut": side.outcomes[at].cut,
-    }
+def _reply(side: Side, ruling: Ruling, at: int) -> Reply:
+    return Reply(
+        turns=tuple(one.text[:MAX_CHARACTERS] for one in side.turns[at]),
+        outcome=ruling.outcome,
+        why=ruling.why,
+        score=ruling.score,
+        said=None if ruling.said is None else ruling.said[:MAX_CHARACTERS],
+        cut=side.outcomes[at].cut,
+    )
 
 
 _CALLED = {"base": "unsteered replies:", "steered": "steered replies:"}
 
 
 def counts_lines(evidence: Evidence) -> list[Block]:
-    """How many replies were accepted, and what became of the others, a line each for base and steered."""
+    """The number of accepted replies and the outcomes of the others, a line each for base and steered."""
     return [] if evidence.replies is None else [Line(words) for words in _counts(evidence.replies)]
 
 
-def _counts(found: Mapping[str, Any]) -> list[str]:
+def _counts(found: Replies) -> list[str]:
     lines = []
     for name in SIDES:
-        counts = found["counts"][name]
-        known = [f"{counts[one]} {one}" for one in RULED if counts[one]] if found["judge"] is not None else []
-        reasons = Counter(short_reason(one[name]["why"]) for one in found["of"] if one[name]["why"])
+        counts = vars(getattr(found.counts, name))
+        known = [f"{counts[one]} {one}" for one in RULED if counts[one]] if found.judge is not None else []
+        reasons = Counter(short_reason(why) for why in _reasons(found, name))
         why = ", ".join(f"{count} {reason}" for reason, count in reasons.most_common())
         if known or why:
             lines.append(f"{_CALLED[name]:18} {', '.join(known)}{f' ({why})' if why and known else why}")
     return lines
 
 
-def noted_replies(found: Mapping[str, Any]) -> list[str]:
-    """What the reader of a passing claim about replies wants to know: replies without a ruling, and how far people agree with the judge.
+def _reasons(found: Replies, side: SideName) -> list[str]:
+    """Why replies of a side are undetermined or missing, one reason per such reply."""
+    return [why for pair in found.of if (why := getattr(pair, side).why)]
 
-    Args:
-        found: the record of the replies.
-    """
-    unruled = any(one[name]["why"] for one in found["of"] for name in SIDES)
+
+def noted_replies(found: Replies) -> list[str]:
+    """What the reader of a passing claim wants to know of its replies: how many have no ruling, and how far people agree with the judge."""
+    unruled = any(_reasons(found, side) for side in SIDES)
     lines = [" ".join(line.split()) for line in _counts(found)] if unruled else []
     return lines + ([agreement_words(found)] if agreement_words(found) else [])
 
 
-def agreement_words(replies: Mapping[str, Any]) -> str:
+def agreement_words(replies: Replies) -> str:
     """The judge's agreement with human labels; empty without labels."""
-    found = replies["agreement"]
-    if found is None or found["kappa"] is None:
+    found = replies.agreement
+    if found is None or found.kappa is None or found.interval is None:
         return ""
-    low, high = map(number, found["interval"])
-    return f"Cohen's kappa with {found['n']} human labels {number(found['kappa'])} [{low}, {high}]"
+    low, high = map(number, found.interval)
+    return f"Cohen's kappa with {found.n} human labels {number(found.kappa)} [{low}, {high}]"
 
 
 def short_reason(why: str) -> str:

@@ -5,22 +5,21 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import is_dataclass, replace
-from typing import Any
 
 from ..core.errors import SteerError
-from ..core.evidence import Evidence, fault_of, plain
+from ..core.evidence import Evidence, Json, fault_of, plain, written
 from ..core.finding import ordered
-from ..core.record import Holm
-from ..measures import asked_record, strata
+from ..core.record import Holm, Silenced, Units
+from ..measures import PropensityCurve, asked_record, strata
 from ..measures.ask import Ask
 from ..measures.subject import describe_model
 from ..model import Model
 from ..soundness import check_before
 from ..stats import Verdict, holm
 from .base import AnyClaim, Claim
-from .curves import compared_by_items, contradicted, curve_fields, deployed_record, with_deployed
+from .curves import compared_by_items, contradicted, curve_band, curve_details, deployed_record, item_records, with_deployed
 from .findings import Found, check_silence, findings_of, on_promised_side, weak_promise
-from .judging import Judgement, Reason, not_read, withhold
+from .judging import Judgement, not_read, withhold
 from .measurement import Measurement, Read
 from .pilots import note_threshold
 
@@ -97,10 +96,10 @@ def _with_curve(ask: Ask, measured: Measurement) -> Measurement:
     )
 
 
-def _doubted(claim: Claim, ask: Ask, measured: Measurement, judgement: Judgement) -> tuple[Judgement, dict[str, Any]]:
+def _doubted(claim: Claim, ask: Ask, measured: Measurement, judgement: Judgement) -> tuple[Judgement, Json]:
     """The judgement after every reason to withhold it, and what was found on the way, for the evidence's details."""
     sample = measured.sample_of_entries
-    details = {**sample.details(), **plain(measured.details, claim.name)}
+    details = {**sample.details(), **plain(measured.described, claim.name), **plain(measured.details, claim.name)}
     if measured.deployed is not None and "deployed" not in details:
         details["deployed"] = deployed_record(ask.subject, measured.deployed, claim.confidence, sample.clusters)
         if measured.is_slope and claim.kind.directed:
@@ -117,69 +116,64 @@ def _doubted(claim: Claim, ask: Ask, measured: Measurement, judgement: Judgement
 def _unread(judgement: Judgement, read: Read, confidence: float) -> Judgement:
     """Withhold a pass on texts that the unsteered model is not proven to read better than chance."""
     said = not_read(read, confidence)
-    return judgement if said is None else withhold(judgement, Reason(said.code, said.text, said.cure))
+    return judgement if said is None else withhold(judgement, said)
 
 
 def _recorded(claim: Claim, ask: Ask, found: Found) -> Evidence:
-    measured, judgement, details = found.measured, found.judgement, found.details
-    entries, subject = measured.entries, found.subject
-    fields: dict[str, Any] = {"n": entries.count, "unit": entries.counted, "data": measured.sample.describe()}
-    compared = measured.compared
+    measured, judgement, subject = found.measured, found.judgement, found.subject
+    fields: Json = {"details": found.details, "compared": measured.compared or None}
     if measured.curve is not None:
-        fields = {**curve_fields(measured.curve, subject, claim.confidence, measured.sample_of_entries.clusters), **fields}
-        for item, more in zip(fields["items"], measured.of_items, strict=bool(measured.of_items)):
-            item |= more
-        of_slopes = fields.pop("details")
-        if measured.has_slopes:
-            details = {**of_slopes, **details}
-            fields["strata"] = [plain(one) for one in strata(measured.curve, subject.slope_sign)]
-        if compared is None:
-            assert measured.deployed is not None
-            judged_slope = judgement.interval if measured.statistic == "steerability" else None
-            compared = compared_by_items(
-                measured.curve,
-                measured.deployed,
-                ask.subject,
-                claim.confidence,
-                measured.sample_of_entries.clusters,
-                judged_slope=judged_slope,
-            )
-    units = None if measured.unpaired is not None else _units(claim, measured, judgement)
+        fields |= _of_curve(claim, ask, found, measured.curve)
     return Evidence(
-        claim.kind.name,
-        claim.name,
-        judgement.verdict,
-        **{
+        check=claim.kind.name,
+        name=claim.name,
+        **written(judgement, without=("found", "at"))
+        | {
             "statistic": measured.statistic,
-            "estimate": judgement.estimate,
-            "interval": judgement.interval,
             "interval_method": judgement.found.method,
             "confidence": claim.confidence,
-            "threshold": judgement.threshold,
-            "direction": judgement.direction,
-            "min_n": judgement.min_n,
             "percent": measured.percent,
             "is_strict": measured.is_strict,
-            "items_needed": judgement.items_needed,
-            "p_pass": judgement.p_pass,
-            "p_fail": judgement.p_fail,
+            "n": measured.entries.count,
+            "unit": measured.entries.counted,
+            "units": None if measured.unpaired is not None else _units(claim, measured),
+            "unpaired": measured.unpaired,
             "multiplier": subject.multiplier,
             "model": describe_model(ask.model),
             "vector": subject.describe(judgement.receipt),
-            "receipt": judgement.receipt,
-            "noise": judgement.noise,
+            "data": measured.sample.describe(),
             "soundness": ask.soundness,
             "asked": measured.asked,
-            "withheld": None if judgement.withheld is None else judgement.withheld.to_dict(),
-            "units": units,
-            "unpaired": measured.unpaired,
-            "compared": compared or None,
-            "details": details,
             "findings": tuple(findings_of(found)),
         }
         | fields
         | dict(measured.fields),
     )
+
+
+def _of_curve(claim: Claim, ask: Ask, found: Found, curve: PropensityCurve) -> Json:
+    """The fields of evidence that a claim about contrast items has: the curve, its items and strata, and its entries for a comparison."""
+    measured, clusters = found.measured, found.measured.sample_of_entries.clusters
+    items = item_records(curve)
+    if measured.of_items:
+        items = [replace(item, **more) for item, more in zip(items, measured.of_items, strict=True)]
+    fields: Json = {
+        "multipliers": curve.multipliers.tolist(),
+        "curve": curve.mean.tolist(),
+        "curve_interval": curve_band(curve, claim.confidence, clusters),
+        "items": items,
+    }
+    if measured.has_slopes:
+        fields["details"] = curve_details(curve, found.subject) | found.details
+        fields["strata"] = strata(curve, found.subject.slope_sign)
+    if measured.compared is None:
+        assert measured.deployed is not None
+        judged_slope = found.judgement.interval if measured.statistic == "steerability" else None
+        of_items = compared_by_items(
+            curve, measured.deployed, ask.subject, claim.confidence, clusters, judged_slope=judged_slope
+        )
+        fields["compared"] = of_items
+    return fields
 
 
 def _noted(claim: AnyClaim, evidence: Evidence) -> Evidence:
@@ -191,12 +185,12 @@ def _noted(claim: AnyClaim, evidence: Evidence) -> Evidence:
         promise=None if claim.promise is None else claim.promise.name,
         threshold_set=threshold_set,
         findings=shown,
-        silenced=tuple({**one.to_dict(), "reason": claim.silence[one.code]} for one in said if one.code in claim.silence),
+        silenced=tuple(Silenced(**vars(one), reason=claim.silence[one.code]) for one in said if one.code in claim.silence),
     )
 
 
-def _units(claim: Claim, measured: Measurement, judgement: Judgement) -> dict[str, Any] | None:
-    """The evidence's ``units`` record, if the estimate is the mean of numbers of the units."""
+def _units(claim: Claim, measured: Measurement) -> Units:
+    """The units, each with its number, whose mean is the estimate."""
     values = measured.estimator.per_unit(measured.values, measured.direction)
     if measured.scale is not None:
         values = measured.scale.per_unit(values)

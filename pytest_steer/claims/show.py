@@ -1,16 +1,15 @@
-"""What claims show in common: verdict and numbers in words, where it was measured, curves, strata, worst items, controls."""
+"""Blocks and words that claims share: verdict and numbers, what was steered, curves, strata, worst items, controls."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import date
 from statistics import fmean, stdev
-from typing import Any
 
 from ..core.block import Block, Curve, Distribution, Entry, Estimate, Excerpt, Items, Line, Series, Table, items_of
-from ..core.evidence import Evidence, Verdict
+from ..core.evidence import Evidence, Json, Verdict
 from ..core.numbers import number, promised
-from ..core.record import Data, Dose, Vector
+from ..core.record import Data, Dose, Item, Stratum, Vector
 
 # Properties of hooks that only a model can keep from being checked; the others are left out for what an intervention is.
 OF_THE_MODEL = ("all", "batch_size", "padding_side", "cached_decoding")
@@ -36,7 +35,7 @@ def _seen(evidence: Evidence) -> str:
 
 
 def reason(evidence: Evidence, own: str | None = None) -> str:
-    """What the verdict rests on, and why it is this one.
+    """The basis of the verdict, and why it is this one.
 
     Args:
         own: the kind's own reason, which goes before where the interval lies.
@@ -52,7 +51,7 @@ def reason(evidence: Evidence, own: str | None = None) -> str:
 
 
 def _why(evidence: Evidence, own: str | None) -> str:
-    withheld = evidence.withheld["text"] if evidence.withheld else None
+    withheld = evidence.withheld.text if evidence.withheld else None
     if evidence.threshold is None:
         return f"no threshold yet{f'; {own or withheld}' if own or withheld else ''}"
     if evidence.holm is not None and evidence.holm.verdict_alone != evidence.verdict.value:
@@ -69,7 +68,7 @@ def _why(evidence: Evidence, own: str | None) -> str:
 
 
 def too_few(evidence: Evidence) -> str | None:
-    """That the units are fewer than a verdict needs, or None."""
+    """The words for too few units for a verdict, or None."""
     is_floored = evidence.min_n is not None and evidence.n < evidence.min_n
     return f"n = {evidence.n} is below min_n {evidence.min_n}" if is_floored else None
 
@@ -93,7 +92,7 @@ def _advice(evidence: Evidence) -> str:
     if evidence.holm is not None and evidence.holm.verdict_alone != evidence.verdict.value:
         return "the evidence is enough for this claim alone, and not for all claims of its file together: measure more items"
     if evidence.withheld:
-        return evidence.withheld["cure"]
+        return evidence.withheld.cure
     if too_few(evidence):
         return f"not enough evidence: measure at least {evidence.min_n} {evidence.unit}"
     if evidence.holm is not None:
@@ -110,7 +109,7 @@ def _advice(evidence: Evidence) -> str:
 
 
 def frame(evidence: Evidence) -> list[Block]:
-    """What every claim shows beside its verdict, as far as its evidence has it."""
+    """The lines that every claim shows below its verdict, as far as its evidence has them."""
     lines = [
         *_by_themselves(evidence),
         *_reading(evidence),
@@ -123,7 +122,7 @@ def frame(evidence: Evidence) -> list[Block]:
 
 
 def _by_themselves(evidence: Evidence) -> list[str]:
-    """How many items are on the promised side of the threshold, beside a mean over them."""
+    """The number of items on the promised side of the threshold, for a mean over them."""
     side = evidence.details.get("on_promised_side")
     if side is None:
         return []
@@ -133,14 +132,13 @@ def _by_themselves(evidence: Evidence) -> list[str]:
 
 def _reading(evidence: Evidence) -> list[str]:
     """How answers of different lengths were read, which can turn a sign."""
-    lengths = (evidence.asked or {}).get("lengths")
-    if evidence.asked is None or not lengths or not lengths["different"]:
+    asked = evidence.asked
+    if asked is None or asked.lengths is None or not asked.lengths.different:
         return []
-    how = "sum" if evidence.asked["answers"] == "sum" else "mean"
-    other = {"mean": "sum", "sum": "mean"}[how]
+    lengths, (how, other) = asked.lengths, ("sum", "mean") if asked.answers == "sum" else ("mean", "sum")
     return [
-        f"answers differ in length in {lengths['different']} of {lengths['items']} items (on average {lengths['matching']:.1f} matching and "
-        f"{lengths['not_matching']:.1f} other tokens): scored by the {how} of token log-likelihoods (`answers: {other}` for the {other})"
+        f"answers differ in length in {lengths.different} of {lengths.items} items (on average {lengths.matching:.1f} matching and "
+        f"{lengths.not_matching:.1f} other tokens): scored by the {how} of token log-likelihoods (`answers: {other}` for the {other})"
     ]
 
 
@@ -160,7 +158,7 @@ def _deployed(evidence: Evidence) -> list[str]:
 
 
 def _not_looked_at(evidence: Evidence) -> list[str]:
-    """What the check of the hooks could not look at on this model, a line each."""
+    """Properties of the hooks that could not be checked on this model, a line each."""
     if evidence.soundness is None or evidence.details.get("not_looked_at"):  # then the verdict is about that
         return []
     skipped = evidence.soundness.skipped
@@ -180,14 +178,14 @@ def _controls(evidence: Evidence) -> list[str]:
     ]
 
 
-def rank_of(found: Mapping[str, Any]) -> str:
+def rank_of(found: Json) -> str:
     """The rank of a vector among its ``count`` controls, by its p-value."""
     return f"number {round(found['p'] * (found['count'] + 1))} of {found['count'] + 1} (p = {found['p']:.3g})"
 
 
 def controls_wanted(evidence: Evidence) -> list[Block]:
-    """How to find out whether there is an effect, where none can be told from 0 and no controls were measured."""
-    slopes = [item["slope"] for item in evidence.items or ()]
+    """How to find out whether there is an effect, if none can be told from 0 and no controls were measured."""
+    slopes = [item.slope for item in evidence.items or ()]
     has = "controls" in evidence.details or evidence.passed
     if has or len(slopes) < 2 or (evidence.vector and evidence.vector.operation) not in _ADDED:
         return []
@@ -197,7 +195,7 @@ def controls_wanted(evidence: Evidence) -> list[Block]:
 
 
 def texts_chosen(data: Data | None) -> list[str]:
-    """How the texts were chosen from more, and what was left out by which rule."""
+    """How the texts were chosen, and which were left out by which rule."""
     if data is None:
         return []
     lines = [f"texts: {data.chosen}"] if data.chosen else []
@@ -212,7 +210,7 @@ def _first_ids(ids: Sequence[str]) -> str:
 
 
 def where(evidence: Evidence) -> list[Block]:
-    """What was steered and on which data."""
+    """The intervention, its dose and the data."""
     lines = []
     if evidence.vector is not None:
         vector = evidence.vector
@@ -283,7 +281,7 @@ def distribution(evidence: Evidence) -> list[Block]:
         return []
     by_effect = effects is not None
     sign = effect_sign(evidence) if by_effect else slope_sign(evidence)
-    values = [item["slope"] for item in items] if effects is None else [*effects]
+    values = [item.slope for item in items] if effects is None else [*effects]
     share, mean = details.get("anti_steerable_share"), details.get("steerability")
     marked = [(mean, "mean")] if mean is not None and not by_effect else []
     if evidence.threshold is not None and evidence.statistic.removeprefix("negative ") in ("steerability", "effect"):
@@ -303,18 +301,18 @@ def distribution(evidence: Evidence) -> list[Block]:
 
 
 def strata(evidence: Evidence) -> list[Block]:
-    """The items by matching answer; which of these miss the threshold, if it is one of the numbers that strata have."""
+    """The strata by matching answer. Those that miss the threshold are marked if it is about a number that strata have."""
     if len(evidence.strata) < 2 or "effects" in evidence.details:  # strata are of slopes
         return []
     is_bad = _MISSES.get(evidence.statistic) if evidence.threshold is not None else None
-    bad = [stratum for stratum in evidence.strata if is_bad and is_bad(stratum, evidence.threshold)]
+    bad = [stratum for stratum in evidence.strata if is_bad and is_bad(stratum, evidence.threshold or 0.0)]
     sign = slope_sign(evidence)
     rows = [
         [
-            f"matching answer {stratum['label']}",
-            str(stratum["n"]),
-            number(sign * stratum["steerability"]),
-            f"{stratum['anti_steerable_share']:.2f}",
+            f"matching answer {stratum.label}",
+            str(stratum.n),
+            number(sign * stratum.steerability),
+            f"{stratum.anti_steerable_share:.2f}",
             "misses the threshold" if stratum in bad else "",
         ]
         for stratum in evidence.strata
@@ -328,16 +326,16 @@ def _explained(evidence: Evidence) -> list[str]:
     shares = evidence.details.get("explained") or {}
     called = {"letter": "the answer's letter", "yes_no": "Yes or No", "both": "both together"}
     each = ", ".join(f"{called[name]} {share:.0%}" for name, share in shares.items())
-    if not shares and evidence.strata and all(stratum["n"] < 2 for stratum in evidence.strata):
+    if not shares and evidence.strata and all(stratum.n < 2 for stratum in evidence.strata):
         return ["what they explain is not said: each has one item"]
     return [f"of the variance of the slopes explains: {each}"] if each else []
 
 
-_MISSES: dict[str, Callable[[dict[str, Any], Any], bool]] = {
-    "steerability": lambda stratum, least: stratum["steerability"] < least,
-    "negative steerability": lambda stratum, least: -stratum["steerability"] < least,
-    "anti-steerable share": lambda stratum, most: stratum["anti_steerable_share"] > most,
-    "share that does not fall": lambda stratum, most: stratum["anti_steerable_share"] > most,
+_MISSES: dict[str, Callable[[Stratum, float], bool]] = {
+    "steerability": lambda stratum, least: stratum.steerability < least,
+    "negative steerability": lambda stratum, least: -stratum.steerability < least,
+    "anti-steerable share": lambda stratum, most: stratum.anti_steerable_share > most,
+    "share that does not fall": lambda stratum, most: stratum.anti_steerable_share > most,
 }
 """Statistics that strata have, and whether a stratum misses the promise."""
 
@@ -351,12 +349,12 @@ def worst_items(evidence: Evidence, rank: Callable[[float], float] | None = None
     items, effects = evidence.items or [], evidence.details.get("effects")
     sign = slope_sign(evidence) if effects is None else effect_sign(evidence)
     value = "slope" if effects is None else "effect"
-    measured = [item["slope"] for item in items] if effects is None else effects
+    measured = [item.slope for item in items] if effects is None else effects
     ordered = sorted(zip(measured, items, strict=True), key=lambda pair: rank(pair[0]) if rank else sign * float(pair[0]))
     return items_block(
         (
             contrast_item(
-                item, found, f"{value} {number(found)}, propensity {', '.join(f'{p:.2f}' for p in item['propensity'])}"
+                item, found, f"{value} {number(found)}, propensity {', '.join(f'{p:.2f}' for p in item.propensity)}"
             )
             for found, item in ordered
         ),
@@ -370,23 +368,18 @@ def items_block(items: Iterable[Entry], *, title: str = "worst items", value: st
     return [found] if found.of else []
 
 
-def contrast_item(record: Mapping[str, Any], value: float, words: str) -> Entry:
+def contrast_item(item: Item, value: float, words: str) -> Entry:
     """A contrast item of the evidence in a list."""
-    sides = (("matching", "matching"), ("not matching", "not_matching"))
-    return Entry(
-        record["id"],
-        float(value),
-        words,
-        record["question"],
-        [Excerpt(name, " | ".join(record[key])) for name, key in sides],
-    )
+    answers = (("matching", item.matching), ("not matching", item.not_matching))
+    texts = [Excerpt(name, " | ".join(own)) for name, own in answers]
+    return Entry(item.id, float(value), words, item.question or "", texts)
 
 
 # --- parts of blocks ---
 
 
 def promised_in(evidence: Evidence) -> list[float]:
-    """The threshold, for ``promised``; nothing as long as there is none."""
+    """The threshold, for ``promised``; empty without one."""
     return [] if evidence.threshold is None else [evidence.threshold]
 
 
@@ -397,14 +390,14 @@ def deployed_mark(evidence: Evidence) -> list[tuple[float, str]]:
     return [] if multiplier is None else [(multiplier, "deployed")]
 
 
-def estimate_row(found: Mapping[str, Any], name: str, estimate: str = "estimate", interval: str = "interval") -> Estimate:
+def estimate_row(found: Json, name: str, estimate: str = "estimate", interval: str = "interval") -> Estimate:
     """A row of a record that has an estimate and its bounds under these keys."""
     low, high = found.get(interval) or (None, None)
     return Estimate(name, found[estimate], (low, high), found.get("n"), found.get("verdict"))
 
 
 def slope_sign(evidence: Evidence) -> int:
-    """1 or -1, as ``Subject.slope_sign``: what a slope is multiplied with so that above 0 means as promised."""
+    """1 or -1, as ``Subject.slope_sign``: the factor that makes a slope above 0 mean as promised."""
     at = evidence.details.get("deployed") or {}
     return -1 if at.get("direction") == "lowers" and at["multiplier"] > 0 else 1
 
@@ -415,16 +408,21 @@ def effect_sign(evidence: Evidence) -> int:
 
 
 def steerability(sign: int) -> str:
-    """What a slope that is multiplied with the sign is called."""
+    """The name of a slope that is multiplied by the sign."""
     return "steerability" if sign > 0 else "negative steerability"
 
 
 def wrong_way(sign: int) -> str:
-    """What an item is called whose slope is not on the promised side of 0."""
+    """The name of an item whose slope is not on the promised side of 0."""
     return "anti-steerable" if sign > 0 else "does not fall"
 
 
 def shorten(text: str, width: int) -> str:
-    """A text in one line of at most so many characters."""
+    """A text in one line of at most ``width`` characters."""
     flat = " ".join(text.split())
     return flat if len(flat) <= width else flat[: width - 3] + "..."
+
+
+def bounds(interval: Iterable[float | None], percent: bool = False) -> str:
+    """Both bounds in words: ``[0.1, 0.3]``."""
+    return f"[{', '.join(number(bound, percent) for bound in interval)}]"

@@ -65,7 +65,7 @@ def _versions() -> dict[str, str]:
 def _devices() -> dict[str, str]:
     import torch
 
-    from ..core.processor import has_bfloat16
+    from ..core.run_context import has_bfloat16
 
     devices = {"cpu": f"{torch.get_num_threads()} threads, bfloat16 {'in hardware' if has_bfloat16() else 'emulated'}"}
     for index in range(torch.cuda.device_count()):

@@ -51,7 +51,7 @@ def command(options: _Options) -> int:
     with a search, its limits give the least and the most.
     The options are those of pytest, without `steer-`.
     """
-    from ..core.processor import has_bfloat16
+    from ..core.run_context import has_bfloat16
     from ..pytest_plugin.options import PROFILES
     from ..studies.explain import Explaining
     from .claim_file import suite_with

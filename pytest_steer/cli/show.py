@@ -213,7 +213,7 @@ def _prompts(inputs: Inputs, claim: ClaimSpec) -> list[str]:
             f"  prompt {dialogue.id}: {_PLACES[text.thinking]}{stand_ins}",
             *(f"  note: {note}" for note in text.notes),
         ]
-        record = shown_probe(model, probe) | {"first_scored": None, "candidates": None}
+        record = replace(shown_probe(model, probe), first_scored=-1, candidates=None)  # the reply is scored
         counted = f"{len(probe.ids)} tokens, steered from {probe.steer_from}; the reply follows"
         lines += [f"      {counted}", *_broken(shown_line(record))]
     return lines
@@ -247,7 +247,7 @@ def _asked(
             lines.append(f"    {answers[index] if len(probes) > 1 else ', '.join(answers)}")
         record = shown_probe(model, probe)
         lines.append(
-            f"      {len(record['tokens'])} tokens, steered from {record['first_steered']}, scored from {record['first_scored']}"
+            f"      {len(record.tokens)} tokens, steered from {record.first_steered}, scored from {record.first_scored}"
         )
         lines += _broken(shown_line(record))
     return lines

@@ -9,6 +9,12 @@ from typing import Any, ClassVar, Literal
 Bound = float | None
 Interval = tuple[Bound, Bound]
 
+Json = dict[str, Any]
+"""A JSON object with free keys: of a user's file, of the settings of something registered, or as it is written."""
+
+LEFT_OUT: Mapping[str, bool] = {"left out": True}
+"""Marks a field of a record that a report does not have where it is None or empty."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class _Block:
@@ -222,12 +228,12 @@ def as_reasons(blocks: Iterable[Block]) -> list[Block]:
     return [replace(block, is_reason=True) for block in blocks]
 
 
-def block_record(block: Block) -> dict[str, Any]:
+def block_record(block: Block) -> Json:
     """The block as plain data, as a report has it."""
     return {"kind": block.name, **asdict(block)}
 
 
-def block_of(record: Mapping[str, Any]) -> Block | None:
+def block_of(record: Json) -> Block | None:
     """The block of a report's record; None for a kind that is not known here."""
     from msgspec import convert
 

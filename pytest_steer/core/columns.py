@@ -39,7 +39,7 @@ def one_screen(text: str, *, share: float = 1.0) -> str:
 
 
 def message_of(error: BaseException) -> str:
-    """What an exception says: its kind and its message, which may fail itself. Where it stands finds room on the same screen."""
+    """The kind and the message of an exception, whose ``str`` may itself fail. It leaves room for its place on the same screen."""
     kind = type(error).__name__
     try:
         text = str(error)
@@ -74,7 +74,7 @@ def stream_columns(stream: TextIO | None) -> int:
 
 @contextmanager
 def in_columns(width: int) -> Iterator[None]:
-    """Make tables of claims, which know nothing of a terminal, fit into so many columns while the body runs."""
+    """Fit the tables of claims, which know nothing of a terminal, into ``width`` columns while the body runs."""
     token = _width.set(width)
     try:
         yield
@@ -100,13 +100,13 @@ def _columns(character: str) -> int:
 
 
 def padded(text: str, width: int, *, right: bool = False) -> str:
-    """The text with spaces up to so many columns."""
+    """The text padded with spaces to ``width`` columns."""
     space = " " * (width - columns_of(text))
     return space + text if right else text + space
 
 
 def shortened(text: str, width: int) -> str:
-    """A text in at most so many columns. What is left out is in the middle, since names differ at both ends."""
+    """A text in at most ``width`` columns, shortened in the middle, since names differ at both ends."""
     if columns_of(text) <= width:
         return text
     if width < 2:
@@ -116,7 +116,7 @@ def shortened(text: str, width: int) -> str:
 
 
 def cut(text: str, width: int) -> str:
-    """A text in at most so many columns. What is left out is at its end."""
+    """A text in at most ``width`` columns, shortened at its end."""
     return text if columns_of(text) <= width else f"{_first(text, width - 1)}…"
 
 

@@ -1,31 +1,46 @@
-"""Evidence: everything that a claim measured, with its interval and its verdict. Plain data: words about it belong to its claim."""
+"""Evidence: everything that a claim measured, with its interval and its verdict. Plain data: its words belong to its claim."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, fields, is_dataclass, replace
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import KW_ONLY, dataclass, field, fields, is_dataclass, replace
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
-from .block import Block, block_record
+from .block import LEFT_OUT, Block, block_record
+from .block import Json as Json
 from .columns import one_screen
 from .errors import MeasurementError
 from .finding import Finding, ordered
 
 if TYPE_CHECKING:
-    from .record import Compared, Data, Holm, Model, Noise, Receipt, Soundness, ThresholdSet, Vector
-
-Json = dict[str, Any]
-"""A JSON object whose keys are not fixed here: of a user's file, of a setting, or of what is written as it is."""
+    from .record import (
+        Asked,
+        Bounds,
+        Compared,
+        Data,
+        Holm,
+        Item,
+        Model,
+        Noise,
+        Receipt,
+        Replies,
+        Silenced,
+        Soundness,
+        Stratum,
+        ThresholdSet,
+        Units,
+        Vector,
+    )
 
 SCORING = 2
 """Version of the scoring. Raise it when the same model, vector, data and seed give another number than before: a score, a statistic, its
-interval or its verdict. Reports of two versions are not compared, and scores on disk are computed anew."""
+interval or its verdict. Reports of two versions are not compared, and scores on disk are computed again."""
 
 
 class Verdict(str, Enum):
-    """What a claim came to. ``ERROR`` is for a claim that could not be measured: :func:`judge` never returns it."""
+    """The outcome of a claim. ``ERROR`` is for a claim that could not be measured: :func:`judge` never returns it."""
 
     PASS = "pass"
     FAIL = "fail"
@@ -52,54 +67,66 @@ class Direction(str, Enum):
 
 @dataclass(frozen=True, eq=False)
 class Evidence:
-    """What a claim measured and how it was judged.
+    """The measurement of a claim and its judgement. Its fields except ``own`` and ``extra`` are those of ``core.record.ClaimRecord``.
 
     Attributes:
         check: kind of promise (``steers``, ...). name: the claim's own name.
+        matrix: the claim's choice on each axis of its file's ``matrix``, axis to name; None without a matrix.
+        compared: the claim's entries in a comparison of methods, see ``report/matrix_rows.py``; None for none.
         verdict: pass, fail, inconclusive or error.
-        statistic: what the estimate is, in words.
+        statistic: the estimate in words.
         estimate: the statistic; None only if there is an error.
         interval: (low, high), each a one-sided bound at ``confidence``; None where there is none.
-        threshold: what the claim promises; None as long as it has no threshold, and then it is inconclusive. promise: the claim's parameter
-            that says it. threshold_set: where it comes from, see ``claims/pilots.py``. direction: whether the statistic has to be at least or at most that. is_strict: it has to
-            exceed the threshold.
+        threshold: the promised number; None as long as there is none, and the claim is then inconclusive.
+        promise: the claim's parameter that the threshold comes from. threshold_set: when and on which data it was set (``claims/pilots.py``).
+        direction: whether the statistic has to be at least or at most the threshold. is_strict: it has to exceed the threshold.
         n: independent units that the estimate rests on. unit: what they are.
-        min_n: with fewer units there is no verdict but inconclusive; None where there is no floor.
+        min_n: with fewer units the claim is inconclusive; None where there is no floor.
         percent: estimate, interval and threshold are shown in per cent.
         items_needed: units that would decide an inconclusive claim if the estimate were the truth, or None.
-        p_pass / p_fail: one-sided p-values that the claim holds / does not hold; small means proven.
-        vector / data / multipliers / items / curve / curve_interval / strata / receipt / soundness / noise: see docs/report.md.
-        units: what the estimate is made of, by content hash, see ``claims.measurement.Counted``; None where runs cannot be paired.
+        units: the values behind the estimate, by content hash, see ``claims.measurement.Counted``; None where runs cannot be paired.
         unpaired: why not, as the end of a sentence.
-        replies: what the model wrote, unsteered and steered, see ``claims/rulings.py``; None where it wrote nothing.
-        xfail: why the claim is known to fail, while that excuses it; xfail_expires: the last day on which it does (YYYY-MM-DD), or None.
+        p_pass / p_fail: one-sided p-values that the claim holds / does not hold; small means proven.
+        multiplier: the deployed one.
+        model / vector / data / strata / receipt / soundness / noise / multipliers / curve / curve_interval / items: see docs/report.md.
+        details: further numbers of the check, as a report has them. own: the same in the class of the kind, which its hooks read.
         asked: how items were asked and read, and the first of them as the model sees it; see ``measures.shown``.
-        extra: what this kind of claim adds to the record at its top level, such as the ``counterexample`` of ``holds_in_contexts``.
-        compared: what it says in a comparison of methods, see ``report/matrix_rows.py``; None if nothing.
-        headline: what was found, with its numbers and its promise. reason: what the verdict rests on, and why it is this one. blocks: what else it shows. message: what the terminal shows of all this. They are made when the evidence
-            is complete.
-        matrix: of a claim that a claim file's ``matrix`` makes many of: its choice on each axis, axis to name; else None.
-        details: further numbers of the check, as a report has them. own: the same of its kind, in the kind's class: what its hooks read. error: why
-            there is no result.
+        replies: the unsteered and the steered replies, see ``claims/rulings.py``; None for a claim without replies.
+        findings: what the reader should know beside the verdict, the most important first. silenced: those that the claim silences.
+        withheld: why the verdict was taken back; None if it was not.
+        error: why there is no result.
+        xfail: why the claim is known to fail, while that excuses it; xfail_expires: the last day on which it does (YYYY-MM-DD), or None.
+        rerun: the command that runs the claim again.
+        headline: the result, with its numbers and its promise. reason: what the verdict rests on. blocks: what else the claim shows.
+        message: the text of all this for a terminal. The four are made when the evidence is complete.
+        extra: further entries at the top level of the record, such as the ``counterexample`` of ``holds_in_contexts``.
     """
 
+    id: str = field(default="", kw_only=True)
+    suite: str = field(default="", kw_only=True)
     check: str
     name: str
+    matrix: dict[str, str] | None = field(default=None, kw_only=True)
+    compared: Compared | None = field(default=None, kw_only=True)
     verdict: Verdict
     statistic: str = ""
     estimate: float | None = None
     interval: tuple[float | None, float | None] = (None, None)
-    confidence: float = 0.95
+    _: KW_ONLY
     interval_method: str = ""
+    confidence: float = 0.95
     threshold: float | None = None
     promise: str | None = None
     threshold_set: ThresholdSet | None = None
     direction: Direction = Direction.AT_LEAST
+    is_strict: bool = False
     n: int = 0
     unit: str = "items"
     min_n: int | None = None
     percent: bool = False
     items_needed: int | None = None
+    units: Units | None = None
+    unpaired: str | None = None
     p_pass: float | None = None
     p_fail: float | None = None
     seconds: float = 0.0
@@ -107,38 +134,31 @@ class Evidence:
     model: Model | None = None
     vector: Vector | None = None
     data: Data | None = None
-    multipliers: list[float] | None = None
-    items: list[dict[str, Any]] | None = None
-    curve: list[float] | None = None
-    curve_interval: list[list[float | None]] | None = None
-    strata: list[dict[str, Any]] = field(default_factory=list)
+    details: Json = field(default_factory=dict)
+    strata: Sequence[Stratum] = ()
     receipt: Receipt | None = None
     soundness: Soundness | None = None
+    asked: Asked | None = None
+    replies: Replies | None = None
     noise: Noise | None = None
-    details: dict[str, Any] = field(default_factory=dict)
-    own: Any = None
+    findings: tuple[Finding, ...] = ()
+    silenced: tuple[Silenced, ...] = ()
+    withheld: Finding | None = None
     error: str | None = None
-    id: str = ""
-    suite: str = ""
     xfail: str | None = None
+    xfail_expires: str | None = None
     rerun: str | None = None
     holm: Holm | None = None
-    extra: dict[str, Any] = field(default_factory=dict)
-    compared: Compared | Mapping[str, Any] | None = None
-    message: str = ""
-    matrix: dict[str, str] | None = None
-    asked: dict[str, Any] | None = None
-    units: dict[str, Any] | None = None
-    unpaired: str | None = None
-    xfail_expires: str | None = None
-    replies: dict[str, Any] | None = None
-    findings: tuple[Finding, ...] = ()
-    silenced: tuple[dict[str, str], ...] = ()
-    withheld: dict[str, str] | None = None
-    is_strict: bool = False
     headline: str = ""
     reason: str = ""
     blocks: tuple[Block, ...] = field(default=(), repr=False)
+    message: str = ""
+    multipliers: Sequence[float] | None = field(default=None, metadata=LEFT_OUT)
+    curve: Sequence[float] | None = field(default=None, metadata=LEFT_OUT)
+    curve_interval: Sequence[Bounds] | None = field(default=None, metadata=LEFT_OUT)
+    items: Sequence[Item] | None = field(default=None, metadata=LEFT_OUT)
+    own: Any = None
+    extra: Json = field(default_factory=dict)
 
     def but(self, **changes: Any) -> Evidence:
         """The evidence with other values in some fields."""
@@ -170,87 +190,32 @@ class Evidence:
         return self.threshold is None and self.verdict is Verdict.INCONCLUSIVE
 
     @property
-    def counterexample(self) -> dict[str, Any] | None:
+    def counterexample(self) -> Json | None:
         """A context that breaks the promise: ``context``, ``estimate`` and, once complete, ``reproduce``; None if there is none."""
-        found: dict[str, Any] | None = self.extra.get("counterexample")
+        found: Json | None = self.extra.get("counterexample")
         return found
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> Json:
         """The evidence as finite JSON values, in the shape of ``core.record.ClaimRecord``.
 
         Raises:
             MeasurementError: a number in it is NaN or infinite, or something in it is no JSON.
         """
-        found: dict[str, Any] = plain(self.extra | self.record(), self.name)
+        found: Json = plain(self.extra | self.record(), self.name)
         return found
 
-    def record(self) -> dict[str, Any]:
-        """Its own entries of :meth:`to_dict`, without ``extra``."""
-        out: dict[str, Any] = {
+    def record(self) -> Json:
+        """The values of :meth:`to_dict` as they are, without ``extra``."""
+        return written(self, without=("own", "extra")) | {
             "id": self.id or self.name,
-            "suite": self.suite,
-            "check": self.check,
-            "name": self.name,
-            "matrix": self.matrix,
-            "compared": self.compared,
-            "verdict": self.verdict.value,
-            "statistic": self.statistic,
-            "estimate": self.estimate,
-            "interval": list(self.interval),
-            "interval_method": self.interval_method,
-            "confidence": self.confidence,
-            "threshold": self.threshold,
-            "promise": self.promise,
-            "threshold_set": self.threshold_set,
-            "direction": self.direction.value,
-            "is_strict": self.is_strict,
-            "n": self.n,
-            "unit": self.unit,
-            "min_n": self.min_n,
-            "percent": self.percent,
-            "items_needed": self.items_needed,
-            "units": self.units,
-            "unpaired": self.unpaired,
-            "p_pass": self.p_pass,
-            "p_fail": self.p_fail,
             "seconds": round(self.seconds, 3),
-            "multiplier": self.multiplier,
-            "model": self.model,
-            "vector": self.vector,
-            "data": self.data,
-            "details": self.details,
-            "strata": self.strata,
-            "receipt": self.receipt,
-            "soundness": self.soundness,
-            "asked": self.asked,
-            "replies": self.replies,
-            "noise": self.noise,
-            "findings": [one.to_dict() for one in self.findings],
-            "silenced": [*self.silenced],
-            "withheld": self.withheld,
-            "error": self.error,
-            "xfail": self.xfail,
-            "xfail_expires": self.xfail_expires,
-            "rerun": self.rerun,
-            "holm": self.holm,
-            "headline": self.headline,
-            "reason": self.reason,
             "promised": self.promised,
             "blocks": [block_record(one) for one in self.blocks],
-            "message": self.message,
         }
-        if self.multipliers is not None:
-            out["multipliers"] = self.multipliers
-            out["curve"] = self.curve
-        if self.curve_interval is not None:
-            out["curve_interval"] = self.curve_interval
-        if self.items is not None:
-            out["items"] = self.items
-        return out
 
 
 def fault_of(evidence: Evidence) -> str | None:
-    """Why evidence that was measured cannot be what it says it is, as the end of a sentence; None if it can."""
+    """The contradiction in measured evidence, as the end of a sentence; None if it is consistent."""
     verdict, estimate, threshold = evidence.verdict, evidence.estimate, evidence.threshold
     if not isinstance(verdict, Verdict):
         return f"has no Verdict, but {verdict!r}"
@@ -289,8 +254,16 @@ def fault_of(evidence: Evidence) -> str | None:
 
 
 def error_evidence(check: str, name: str, error: str, **known: Any) -> Evidence:
-    """Evidence that there is no result. Never a number, never a pass. Of a long ``error``, one screen is kept."""
+    """Evidence that there is no result. Never a number, never a pass. A long ``error`` is cut to one screen."""
     return Evidence(check, name, Verdict.ERROR, error=one_screen(error), **known)
+
+
+def written(record: Any, *, without: Collection[str] = ()) -> Json:
+    """The fields of a dataclass that a report has, by name: all but those that :data:`LEFT_OUT` marks and that are None or empty."""
+    values = [(one, getattr(record, one.name)) for one in fields(record) if one.name not in without]
+    return {
+        one.name: value for one, value in values if "left out" not in one.metadata or (value is not None and value != ())
+    }
 
 
 def plain(value: Any, where: str = "the report") -> Any:
@@ -307,12 +280,9 @@ def plain(value: Any, where: str = "the report") -> Any:
     if isinstance(value, (list, tuple)):
         return [plain(inner, f"{where}[{index}]") for index, inner in enumerate(value)]
     if is_dataclass(value):
-        entries = [(one, getattr(value, one.name)) for one in fields(value)]
-        return {
-            one.name: plain(inner, f"{where}.{one.name}")
-            for one, inner in entries
-            if not ("left out" in one.metadata and (inner is None or inner == ()))
-        }
+        return plain(written(value), where)
+    if isinstance(value, Enum):
+        return value.value
     if type(value).__module__ == "numpy":  # not imported here: the ground is light
         return plain(value.tolist(), where)
     if isinstance(value, float) and not math.isfinite(value):
@@ -327,7 +297,7 @@ def plain(value: Any, where: str = "the report") -> Any:
 class SteeringFailure(AssertionError):
     """A claim does not hold, or there is not enough evidence that it does.
 
-    Two failures are equal if the same check of the same name came to the same verdict: Hypothesis then shrinks
+    Two failures are equal if the same check of the same name has the same verdict: Hypothesis then shrinks
     towards the same failure, however the numbers move.
 
     Attributes:

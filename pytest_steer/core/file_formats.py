@@ -43,7 +43,7 @@ class FileFormat:
         """The docstring of its function."""
         return self.function.__doc__ or ""
 
-    def check_settings(self, given: Mapping[str, Any]) -> None:
+    def check_settings(self, given: Mapping[str, object]) -> None:
         """Refuse settings that the format does not have, values that they cannot have, and a missing one.
 
         Raises:
@@ -61,7 +61,7 @@ class FileFormat:
                 )
 
 
-# Keys that stand beside ``file`` in a claim file, whatever the format.
+# Keys next to ``file`` in a claim file, whatever the format.
 _TAKEN = (
     "file", "extract", "layer", "rows", "positions", "include_first", "allow_mismatch", "kind", "site", "condition", "multiplier",
     "multipliers",

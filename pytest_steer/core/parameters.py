@@ -1,4 +1,4 @@
-"""Parameters, declared once: as fields of a dataclass or keywords of a function, annotated with what a reader has to know of each.
+"""Parameters, declared once: fields of a dataclass or keywords of a function, each annotated with its description.
 
 From a declaration come the JSON Schema of the claim file, validation in Python and in files, and the reference page.
 """
@@ -30,20 +30,20 @@ _TYPES: dict[Any, Schema] = {
 
 @dataclass(frozen=True)
 class Form:
-    """What a claim file holds for a parameter whose value is read or made: a path for items, a mapping for a judge.
+    """The value in a claim file of a parameter that is read or made: a path for items, a mapping for a judge.
 
     Attributes:
         schema: the JSON Schema of what the file holds. ``"x-file": True`` in it marks a path, which has to be there.
         load: makes the value of it; takes what the file holds and the claim in its file (``claims.from_file.FromFile``).
     """
 
-    schema: Mapping[str, Any]
+    schema: Schema
     load: Callable[[Any, Any], Any]
 
 
 @dataclass(frozen=True)
 class Param:
-    """What a reader has to know of a parameter: ``Annotated[float, Param("The least mean effect.", example=0.2)]``.
+    """The description of a parameter: ``Annotated[float, Param("The least mean effect.", example=0.2)]``.
 
     Attributes:
         about: one sentence.
@@ -79,7 +79,7 @@ class Param:
     judges: bool = False
     reads: Callable[[Any], Any] | None = None
     loads: Form | None = None
-    schema: Mapping[str, Any] = field(default_factory=dict)
+    schema: Schema = field(default_factory=dict)
 
     def to_schema(self, name: str) -> Schema:
         """The keywords that this gives the schema of a parameter."""
@@ -147,7 +147,7 @@ def required_of(declared: Declared) -> list[str]:
 
 
 def check_takes(function: Callable[..., Any], wanted: Sequence[str], what: str) -> None:
-    """Refuse a function that cannot be called with so many arguments.
+    """Refuse a function that does not take the wanted number of arguments.
 
     Args:
         wanted: a word for each argument that it will be called with.
@@ -175,7 +175,7 @@ def _arguments(places: Sequence[inspect.Parameter]) -> str:
 
 
 class Keywords(NamedTuple):
-    """What the keywords of a registered function are.
+    """The keywords of a registered function.
 
     Attributes:
         settings: the JSON Schema of each keyword that has a :class:`Param`.
@@ -196,7 +196,7 @@ def keywords_of(
     Args:
         positional: a word for each of the arguments that come first, whatever they are called.
         fillable: names of keywords that are filled in.
-        taken: keys that stand beside the settings in a claim file, so that no setting can have their names.
+        taken: other keys of the entry in a claim file, whose names no setting can have.
 
     Raises:
         SteerError: it does not take the first arguments, nothing says what a keyword without a default is, or a setting has a taken
@@ -218,7 +218,7 @@ def keywords_of(
     return Keywords(settings, required_of(function), frozenset(fillable) & keywords.keys())
 
 
-def hints_of(declared: Declared) -> dict[str, Any]:
+def hints_of(declared: Declared) -> dict[str, object]:
     """The types of the fields or keywords.
 
     Raises:
@@ -230,7 +230,7 @@ def hints_of(declared: Declared) -> dict[str, Any]:
         raise SteerError(f"{declared.__module__}.{declared.__name__}: its types cannot be read: {error}") from None
 
 
-def _defaults_of(declared: Declared) -> dict[str, Any]:
+def _defaults_of(declared: Declared) -> dict[str, object]:
     """Field or keyword to its default, or ``MISSING``."""
     if not isinstance(declared, type):
         given = inspect.signature(declared).parameters.values()

@@ -13,7 +13,7 @@ from .errors import SteerError
 from .parameters import Schema
 from .registry import did_you_mean
 
-Promise = float | Mapping[str, Any] | None
+Promise = float | Mapping[str, object] | None
 """What a promise may be: ``0.3``, ``{"value": 0.3, "set": "2026-11-01", "from": "pilot.json"}``, or None: no threshold yet."""
 
 
@@ -59,7 +59,8 @@ def promised(given: Promise, name: str) -> Promised:
             raise SteerError(f"{name}: 'set' is a day such as '2026-11-01', not {given['set']!r}")
     if source is not None and not isinstance(source, (str, os.PathLike)):
         raise SteerError(f"{name}: 'from' is the path of a file, not {source!r}")
-    return Promised(given["value"], day, None if source is None else os.fspath(source))
+    value: Any = given["value"]
+    return Promised(value, day, None if source is None else os.fspath(source))
 
 
 def read_day(text: str) -> datetime.date | None:

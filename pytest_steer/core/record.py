@@ -8,9 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Final, Literal, dataclass_transform
 
 from msgspec import Meta, convert
+
+from .block import LEFT_OUT as LEFT_OUT
+from .block import Json as Json
 
 Count = Annotated[int, Meta(ge=0)]
 Positive = Annotated[int, Meta(ge=1)]
@@ -20,22 +23,28 @@ Bounds = tuple[float | None, float | None]
 Positions = Literal["all", "after_prompt", "last"]
 VerdictName = Literal["pass", "fail", "inconclusive", "error"]
 DirectionName = Literal["at_least", "at_most"]
+Thinking = Literal["closed", "open"]
+UnitsKind = Literal["mean", "share", "change"]
 Reached = Literal["cost", "most", "least", "fixed"]
 
 SCHEMA_NAME: Final = "pytest-steer/report/2"
 """Raise the number when the shape of a report changes."""
 
-LEFT_OUT: Mapping[str, Any] = {"left out": True}
-"""Marks a field that a report does not have where it is None or empty."""
-
 UNBOUNDED: Bounds = (None, None)
+
+
+@dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(field,))
+class Record:
+    """Makes each subclass a frozen dataclass, whose fields are keywords."""
+
+    def __init_subclass__(cls) -> None:
+        dataclass(frozen=True, kw_only=True)(cls)
 
 
 # --- what was measured on what ---
 
 
-@dataclass(frozen=True, kw_only=True)
-class Model:
+class Model(Record):
     """A model under test.
 
     Attributes:
@@ -63,8 +72,7 @@ class Model:
     unexpected: tuple[str, ...] = field(default=(), metadata=LEFT_OUT)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Vector:
+class Vector(Record):
     """The intervention of a claim.
 
     Attributes:
@@ -97,8 +105,7 @@ class Vector:
     source: Mapping[str, str] | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
-class LeftOut:
+class LeftOut(Record):
     """Texts that a rule left out.
 
     Attributes:
@@ -112,8 +119,7 @@ class LeftOut:
     ids: tuple[str, ...]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Data:
+class Data(Record):
     """What a claim was measured on.
 
     Attributes:
@@ -132,8 +138,7 @@ class Data:
     prompts: Data | None = field(default=None, metadata=LEFT_OUT)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Units:
+class Units(Record):
     """What an estimate is made of, by content, so that two runs can be paired.
 
     Attributes:
@@ -147,18 +152,17 @@ class Units:
         how: what else the values depend on; where one differs, two runs are not compared by value
     """
 
-    kind: Literal["mean", "share", "change"]
+    kind: UnitsKind
     unit: str
     ids: tuple[str, ...]
     names: tuple[str, ...]
     values: tuple[float, ...]
     clusters: tuple[int, ...] | None
     parts: tuple[str, ...] | None
-    how: Mapping[str, Any]
+    how: Json
 
 
-@dataclass(frozen=True, kw_only=True)
-class Item:
+class Item(Record):
     """A contrast item and what was measured of it.
 
     Attributes:
@@ -181,8 +185,7 @@ class Item:
     not_matching: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, kw_only=True)
-class Stratum:
+class Stratum(Record):
     """Items whose matching answer has one label.
 
     Attributes:
@@ -204,8 +207,7 @@ class Stratum:
 # --- how it was measured, and how well ---
 
 
-@dataclass(frozen=True, kw_only=True)
-class Lengths:
+class Lengths(Record):
     """Scored tokens of the answers of the items.
 
     Attributes:
@@ -220,8 +222,7 @@ class Lengths:
     not_matching: float
 
 
-@dataclass(frozen=True, kw_only=True)
-class ShownSequence:
+class ShownSequence(Record):
     """A sequence as the model sees it.
 
     Attributes:
@@ -237,8 +238,7 @@ class ShownSequence:
     candidates: tuple[str, ...] | None
 
 
-@dataclass(frozen=True, kw_only=True)
-class Asked:
+class Asked(Record):
     """How the data were put to the model and read.
 
     Attributes:
@@ -251,7 +251,7 @@ class Asked:
     """
 
     template: str | None = None
-    thinking: Literal["closed", "open"] | None
+    thinking: Thinking | None
     date: str | None
     answers: Literal["label", "token", "mean", "sum"] | None
     lengths: Lengths | None
@@ -259,8 +259,7 @@ class Asked:
     first_item: tuple[ShownSequence, ...]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Dose:
+class Dose(Record):
     """The dose at one layer, at the deployed multiplier.
 
     Attributes:
@@ -278,8 +277,7 @@ class Dose:
     displacement: float | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
-class Receipt:
+class Receipt(Record):
     """The steered tokens and the dose of one intervention.
 
     Attributes:
@@ -299,8 +297,7 @@ class Receipt:
     doses: tuple[Dose, ...]
 
 
-@dataclass(frozen=True, kw_only=True)
-class BrokenProperty:
+class BrokenProperty(Record):
     """A property of hooks that does not hold.
 
     Attributes:
@@ -311,11 +308,10 @@ class BrokenProperty:
     property: str
     promise: str
     message: str
-    example: Mapping[str, Any]
+    example: Json
 
 
-@dataclass(frozen=True, kw_only=True)
-class Soundness:
+class Soundness(Record):
     """What was checked of the hooks.
 
     Attributes:
@@ -334,8 +330,7 @@ class Soundness:
     seconds: Amount
 
 
-@dataclass(frozen=True, kw_only=True)
-class Noise:
+class Noise(Record):
     """How well single scores are known in the model's numbers, and what that does to the statistic.
 
     Attributes:
@@ -356,8 +351,7 @@ class Noise:
 # --- what the model wrote ---
 
 
-@dataclass(frozen=True, kw_only=True)
-class Reply:
+class Reply(Record):
     """One reply.
 
     Attributes:
@@ -377,8 +371,7 @@ class Reply:
     cut: bool
 
 
-@dataclass(frozen=True, kw_only=True)
-class ReplyPair:
+class ReplyPair(Record):
     """The unsteered and the steered reply to one prompt.
 
     Attributes:
@@ -393,9 +386,8 @@ class ReplyPair:
     steered: Reply
 
 
-@dataclass(frozen=True, kw_only=True)
-class ReplyCounts:
-    """How many replies of one side came to what."""
+class ReplyCounts(Record):
+    """The numbers of replies of one side, by outcome."""
 
     accepted: Count
     rejected: Count
@@ -403,16 +395,14 @@ class ReplyCounts:
     missing: Count
 
 
-@dataclass(frozen=True, kw_only=True)
-class CountsBySide:
-    """How many replies of each side came to what."""
+class CountsBySide(Record):
+    """The numbers of replies of each side, by outcome."""
 
     base: ReplyCounts
     steered: ReplyCounts
 
 
-@dataclass(frozen=True, kw_only=True)
-class Agreement:
+class Agreement(Record):
     """Agreement of the judge with human labels.
 
     Attributes:
@@ -424,8 +414,7 @@ class Agreement:
     n: Count
 
 
-@dataclass(frozen=True, kw_only=True)
-class Replies:
+class Replies(Record):
     """What the model wrote.
 
     Attributes:
@@ -438,8 +427,8 @@ class Replies:
 
     span: Literal["answer", "thought", "both"]
     max_characters: int
-    drawing: Mapping[str, Any]
-    judge: Mapping[str, Any] | None
+    drawing: Json
+    judge: Json | None
     agreement: Agreement | None
     counts: CountsBySide
     of: tuple[ReplyPair, ...]
@@ -496,8 +485,7 @@ class SideChanges:
     suppressed: float | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
-class ComparedTask:
+class ComparedTask(Record):
     """How often the right answer was given to the items of a task, in one setting of the prompt.
 
     Attributes:
@@ -513,8 +501,7 @@ class ComparedTask:
     exact: float | None
 
 
-@dataclass(frozen=True, kw_only=True)
-class MovedBehaviour:
+class MovedBehaviour(Record):
     """What a vector does to a behaviour.
 
     Attributes:
@@ -529,15 +516,13 @@ class MovedBehaviour:
     effect: float
 
 
-@dataclass(frozen=True, kw_only=True)
 class LeftAlone(MovedBehaviour):
     """What a vector does to a behaviour that it is to leave alone."""
 
     verdict: Literal["pass", "fail", "inconclusive"]
 
 
-@dataclass(frozen=True, kw_only=True)
-class RootMeanSquares:
+class RootMeanSquares(Record):
     """Root mean squares over the behaviours that a vector is to leave alone.
 
     Attributes:
@@ -549,8 +534,7 @@ class RootMeanSquares:
     chosen: Share
 
 
-@dataclass(frozen=True, kw_only=True)
-class Entanglement:
+class Entanglement(Record):
     """What a vector does to other behaviours.
 
     Attributes:
@@ -565,8 +549,7 @@ class Entanglement:
     entanglement: RootMeanSquares
 
 
-@dataclass(frozen=True, kw_only=True)
-class Compared:
+class Compared(Record):
     """What a claim says in a comparison of methods.
 
     Attributes:
@@ -597,8 +580,7 @@ class Compared:
 # --- a claim ---
 
 
-@dataclass(frozen=True, kw_only=True)
-class ThresholdSet:
+class ThresholdSet(Record):
     """Where a threshold that is written as a mapping comes from.
 
     Attributes:
@@ -620,8 +602,7 @@ class ThresholdSet:
     before_data: bool | None
 
 
-@dataclass(frozen=True, kw_only=True)
-class Holm:
+class Holm(Record):
     """Holm's adjustment over the claims that are judged together.
 
     Attributes:
@@ -635,8 +616,7 @@ class Holm:
     verdict_alone: VerdictName
 
 
-@dataclass(frozen=True, kw_only=True)
-class Noted:
+class Noted(Record):
     """A finding: what the reader should know beside the verdict. docs/reference.md lists the codes.
 
     Attributes:
@@ -648,7 +628,6 @@ class Noted:
     cure: str
 
 
-@dataclass(frozen=True, kw_only=True)
 class Silenced(Noted):
     """A finding that the claim silences.
 
@@ -659,8 +638,7 @@ class Silenced(Noted):
     reason: str
 
 
-@dataclass(frozen=True, kw_only=True)
-class Counterexample:
+class Counterexample(Record):
     """A context that breaks the promise, proven on items that the search did not see.
 
     Attributes:
@@ -668,13 +646,12 @@ class Counterexample:
         reproduce: the command that measures it again
     """
 
-    context: Mapping[str, Any]
+    context: Json
     estimate: float
     reproduce: str
 
 
-@dataclass(frozen=True, kw_only=True)
-class ClaimRecord:
+class ClaimRecord(Record):
     """What one claim measured and how it was judged.
 
     Attributes:
@@ -752,7 +729,7 @@ class ClaimRecord:
     model: Model | None = None
     vector: Vector | None
     data: Data | None
-    details: Mapping[str, Any] = field(default_factory=dict)
+    details: Json = field(default_factory=dict)
     strata: tuple[Stratum, ...] = ()
     receipt: Receipt | None = None
     soundness: Soundness | None = None
@@ -770,7 +747,7 @@ class ClaimRecord:
     headline: str = ""
     reason: str = ""
     promised: Literal["at least", "at most", "more than"] = "at least"
-    blocks: tuple[Mapping[str, Any], ...] = ()
+    blocks: tuple[Json, ...] = ()
     message: str
     multipliers: tuple[float, ...] | None = field(default=None, metadata=LEFT_OUT)
     curve: tuple[float, ...] | None = field(default=None, metadata=LEFT_OUT)
@@ -784,8 +761,7 @@ class ClaimRecord:
 # --- the report ---
 
 
-@dataclass(frozen=True, kw_only=True)
-class Commit:
+class Commit(Record):
     """A git commit.
 
     Attributes:
@@ -796,8 +772,7 @@ class Commit:
     dirty: bool | None
 
 
-@dataclass(frozen=True, kw_only=True)
-class Provenance:
+class Provenance(Record):
     """Where the numbers of a report come from.
 
     Attributes:
@@ -822,7 +797,7 @@ class Provenance:
     scoring: Positive
     seed: Count
     profile: str
-    options: Mapping[str, Any] = field(default_factory=dict)
+    options: Json = field(default_factory=dict)
     commit: Commit | None = None
     started: str
     seconds: Amount
@@ -893,7 +868,6 @@ class TaskRow:
     at_cost: bool = False
 
 
-@dataclass(frozen=True, kw_only=True)
 class EntanglementRow(Entanglement):
     """What a vector of a matrix does to other behaviours, by a leaves_alone claim.
 
@@ -907,8 +881,7 @@ class EntanglementRow(Entanglement):
     vector: str
 
 
-@dataclass(frozen=True, kw_only=True)
-class Comparison:
+class Comparison(Record):
     """What the claims of a matrix say side by side; see docs/comparing.md.
 
     Attributes:
@@ -922,8 +895,7 @@ class Comparison:
     entanglement: tuple[EntanglementRow, ...] = ()
 
 
-@dataclass(frozen=True, kw_only=True)
-class BaselineSource:
+class BaselineSource(Record):
     """Where an earlier report comes from.
 
     Attributes:
@@ -938,8 +910,7 @@ class BaselineSource:
     commit: Commit | None
 
 
-@dataclass(frozen=True, kw_only=True)
-class Judged:
+class Judged(Record):
     """How a claim was judged in one of two runs."""
 
     verdict: VerdictName
@@ -948,8 +919,7 @@ class Judged:
     threshold: float | None
 
 
-@dataclass(frozen=True, kw_only=True)
-class Flipped:
+class Flipped(Record):
     """A unit that changed to the other side of the promise."""
 
     id: str
@@ -958,8 +928,7 @@ class Flipped:
     after: float
 
 
-@dataclass(frozen=True, kw_only=True)
-class Flips:
+class Flips(Record):
     """How many units changed to the other side of the promise.
 
     Attributes:
@@ -971,8 +940,7 @@ class Flips:
     gained: int = 0
 
 
-@dataclass(frozen=True, kw_only=True)
-class OtherUnits:
+class OtherUnits(Record):
     """Units that one run has and the other one has not.
 
     Attributes:
@@ -987,9 +955,8 @@ class OtherUnits:
 Outcome = Literal["held", "broken", "worse", "better", "unchanged", "newly_holding", "new", "gone", "not_comparable"]
 
 
-@dataclass(frozen=True, kw_only=True)
-class AgainstClaim:
-    """One claim of this run held against the same claim of an earlier one.
+class AgainstClaim(Record):
+    """One claim of this run compared with the same claim of an earlier one.
 
     Attributes:
         outcome: broken: it held and does not now; worse: another fall of the verdict, or a loss beyond the tolerance is proven; unchanged: it did not hold before and does not now
@@ -1020,9 +987,8 @@ class AgainstClaim:
     message: str
 
 
-@dataclass(frozen=True, kw_only=True)
-class Against:
-    """A run held against an earlier one (--steer-baseline); see docs/baseline.md.
+class Against(Record):
+    """A run compared with an earlier one (--steer-baseline); see docs/baseline.md.
 
     Attributes:
         notes: what differs between the two runs, and claims that are left out
@@ -1036,13 +1002,12 @@ class Against:
     claims: tuple[AgainstClaim, ...]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Report:
+class Report(Record):
     """All that a run measured.
 
     Attributes:
         comparison: what the claims of a matrix say side by side
-        against: this run held against an earlier one
+        against: this run compared with an earlier one
     """
 
     schema: Literal["pytest-steer/report/2"]
@@ -1052,11 +1017,11 @@ class Report:
     against: Against | None = None
 
 
-def record_of(claim: Mapping[str, Any]) -> ClaimRecord:
+def record_of(claim: Json) -> ClaimRecord:
     """A claim's plain record, valid under the schema, with its types. Keys that no record has are left out."""
     return convert(claim, ClaimRecord)
 
 
-def typed(report: Mapping[str, Any]) -> Report:
+def typed(report: Json) -> Report:
     """A plain report, valid under the schema, with its types."""
     return convert(report, Report)

@@ -1,18 +1,19 @@
-"""What a run carries to everything that it measures: one frozen object, set once and read anywhere. Imports nothing heavy."""
+"""The settings of a run: one frozen object, set once and read anywhere. Imports nothing heavy."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from .sources import DEFAULT_MODEL
 
 if TYPE_CHECKING:
-    from .evidence import Evidence
+    from .evidence import Evidence, Json
     from .record import Report
 
 
@@ -23,10 +24,10 @@ class Looks(Protocol):
     """Told of searches, which try more or less as the scores come in."""
 
     def most(self, count: int, what: str) -> None:
-        """A search tries at most so many: ``contexts`` or ``multipliers``."""
+        """A search tries at most ``count`` ``contexts`` or ``multipliers``."""
 
     def look(self, count: int, *, sure: bool) -> AbstractContextManager[None]:
-        """So many are measured in the body; ``sure``: whatever the scores are. 0: something beside that may be known by then."""
+        """The body measures ``count`` of them; ``sure``: whatever the scores are. 0: something else, which may be known by then."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,7 @@ class RunContext:
         progress: takes a line about long work, or None.
         evidence: takes the evidence of every assertion and returns it with what the run knows of it, or None.
         option_prefix: how options are written here, for messages.
-        baseline: an earlier report that this run is held against, or None.
+        baseline: an earlier report that this run is compared with, or None.
         makes_baseline: this run's report becomes the first baseline.
         looks: told of searches, or None.
     """
@@ -82,7 +83,7 @@ class RunContext:
     allow_unexpected: tuple[str, ...] = ()
     cache: Path | None = None
     counterexamples: Callable[[], Path | None] = lambda: None
-    context: Mapping[str, Any] | None = None
+    context: Json | None = None
     place: str = ""
     progress: Callable[[str], None] | None = None
     evidence: Callable[[Evidence], Evidence] | None = None
@@ -123,10 +124,10 @@ def report_progress(text: str) -> None:
 
 
 def looking(count: int, *, sure: bool) -> AbstractContextManager[None]:
-    """The body measures so many of what a search tries.
+    """The body measures ``count`` of the contexts or multipliers of a search.
 
     Args:
-        count: 0 for what is measured beside it, in a context or at a multiplier that may be known by then.
+        count: 0 for other measurements, in a context or at a multiplier that may be known by then.
         sure: it does so whatever the scores are.
     """
     looks = current_run().looks
@@ -134,7 +135,22 @@ def looking(count: int, *, sure: bool) -> AbstractContextManager[None]:
 
 
 def most_looks(count: int, what: str) -> None:
-    """The limits of a search, which tries at most so many ``contexts`` or ``multipliers``."""
+    """Tell the run that a search tries at most ``count`` ``contexts`` or ``multipliers``."""
     looks = current_run().looks
     if looks is not None:
         looks.most(count, what)
+
+
+# As Linux lists them: x86 (AVX-512, AMX) and ARM.
+_BFLOAT16 = frozenset({"avx512_bf16", "amx_bf16", "bf16"})
+
+
+@cache
+def has_bfloat16(listing: Path = Path("/proc/cpuinfo")) -> bool:
+    """Whether the processor has instructions for bfloat16; False where that cannot be told."""
+    try:
+        text = listing.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return False
+    flags = (line.partition(":")[2] for line in text.splitlines() if line.lower().startswith(("flags", "features")))
+    return any(_BFLOAT16 & set(line.split()) for line in flags)

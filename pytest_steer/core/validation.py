@@ -32,7 +32,7 @@ Checks = extend(Draft202012Validator, type_checker=Draft202012Validator.TYPE_CHE
 
 
 def check_values(
-    what: str, values: Mapping[str, Any], properties: Mapping[str, Schema], *, required: Collection[str] = ()
+    what: str, values: Mapping[str, object], properties: Mapping[str, Schema], *, required: Collection[str] = ()
 ) -> None:
     """Refuse the first value that its schema does not allow.
 

@@ -14,6 +14,7 @@ from functools import cached_property
 import numpy as np
 
 from ..core.errors import DataError, MeasurementError, ModelError, SteerError, TooLongError
+from ..core.record import Thinking
 from ..data import Completion, ContrastItem, ItemLike, Items, TextLike, as_items
 from ..data.texts import as_texts, check_is_text
 from ..model import Model, Probe, tokenize_answer, tokenize_item, tokenize_text
@@ -71,7 +72,7 @@ class Asked:
     split: int
     label: str | None
     lengths: tuple[int, ...] = ()
-    thinking: str | None = None
+    thinking: Thinking | None = None
     notes: tuple[str, ...] = ()
     summed: bool = False
 
@@ -201,7 +202,7 @@ class AskedText:
     """
 
     probes: tuple[Probe, ...]
-    thinking: str | None = None
+    thinking: Thinking | None = None
     notes: tuple[str, ...] = ()
     is_completion: bool = False
 

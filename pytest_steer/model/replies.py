@@ -10,6 +10,7 @@ from typing import Literal
 import numpy as np
 
 from ..core.errors import DataError, ModelError, SteerError
+from ..core.record import Thinking
 from ..core.run_context import report_progress
 from ..data import ContrastItem, Dialogue, DialogueLike, Dialogues, as_dialogues
 from ..prompting import AS_GIVEN, Context, render_turn
@@ -217,7 +218,7 @@ class Reply:
     tokens: Ids
     finish_reason: FinishReason
     prompt: str
-    thinking: str | None
+    thinking: Thinking | None
     prompt_ids: Ids = ()
     steer_from: int = 0
 

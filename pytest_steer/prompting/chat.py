@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 
 from ..core.errors import ModelError
 from ..core.evidence import Json
+from ..core.record import Thinking
 
 Message = Json
 Turn = tuple[str, str]
@@ -331,7 +332,7 @@ class PromptText:
 
     text: str
     turn_end: int
-    thinking: str | None = None
+    thinking: Thinking | None = None
     notes: tuple[str, ...] = ()
 
     @property
@@ -416,7 +417,8 @@ def _closed(
     conversation: Conversation, opened: str, notes: tuple[str, ...], markers: Iterable[str]
 ) -> tuple[PromptText, Conversation]:
     written, conversation, more = _outside_of_thought(conversation)
-    text, thinking = (opened, "open") if written is None else (written, "closed")
+    text = opened if written is None else written
+    thinking: Thinking = "open" if written is None else "closed"
     return PromptText(text, _turn_end(conversation, text, markers), thinking, notes + more), conversation
 
 

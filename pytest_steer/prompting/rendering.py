@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..core.errors import DataError
+from ..core.record import Thinking
 from ..data import ContrastItem, Dialogue
 from .chat import TurnsText, messages_of
 from .contexts import AS_GIVEN, Context
@@ -39,7 +40,7 @@ class RenderedItem:
     not_matching: tuple[str, ...]
     special_tokens: bool
     bare: bool = False
-    thinking: str | None = None
+    thinking: Thinking | None = None
     notes: tuple[str, ...] = ()
 
     @property

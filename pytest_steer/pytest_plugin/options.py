@@ -22,9 +22,8 @@ from ..core.columns import stream_columns, visible, wrapped
 from ..core.errors import ModelError, SteerWarning
 from ..core.evidence import Json
 from ..core.file_formats import format_of, suffixes_of
-from ..core.processor import has_bfloat16
 from ..core.registry import did_you_mean
-from ..core.run_context import DTYPES, Effort, RunContext
+from ..core.run_context import DTYPES, Effort, RunContext, has_bfloat16
 from ..core.sources import DEFAULT_MODEL, find_model, shown
 
 SUFFIXES = (".steer.yaml", ".steer.yml", ".steer.json")  # of claim files

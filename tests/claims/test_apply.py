@@ -127,7 +127,7 @@ def test_the_curve_is_that_of_a_plain_loop(scope):
     evidence = assert_steers(model, VECTOR, LETTERS, steerability=-GENEROUS, multipliers=GRID, positions=scope, apply=apply)
     items = propensity_curve(model, LETTERS, VECTOR, multipliers=[0]).items
     want = plain.curve(model.hf, model.tokenizer, items, VECTOR.directions, GRID, scope)
-    assert np.array([item["propensity"] for item in evidence.items]) == pytest.approx(want, abs=1e-4)
+    assert np.array([item.propensity for item in evidence.items]) == pytest.approx(want, abs=1e-4)
 
 
 def test_rows_are_never_padded_and_begin_alike():

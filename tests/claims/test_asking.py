@@ -33,6 +33,6 @@ def test_a_vector_made_with_other_thinking_is_announced_where_the_prompts_differ
 
 
 def test_the_date_of_the_prompts_is_in_the_evidence():
-    assert evidence(builders.CHATML, date="2030-05-06").asked["date"] == "2030-05-06"
-    assert evidence(builders.CHATML).asked["date"] == "2025-01-01"
-    assert evidence(None).asked["date"] is None
+    assert evidence(builders.CHATML, date="2030-05-06").asked.date == "2030-05-06"
+    assert evidence(builders.CHATML).asked.date == "2025-01-01"
+    assert evidence(None).asked.date is None

@@ -95,7 +95,7 @@ def test_each_random_direction_is_a_rival(linear):
         assert rival["interval"] == pytest.approx([bounds.low, bounds.high], abs=1e-6)
     at_least = sum(moved(one).mean() >= moved([0, 0.5]).mean() for one in drawn)
     assert found.details["rank"] == {"number": 1 + at_least, "of": 6, "p": (1 + at_least) / 6}
-    assert [item["difference"] for item in found.items] == pytest.approx(differences[worst].tolist(), abs=1e-6)
+    assert [item.difference for item in found.items] == pytest.approx(differences[worst].tolist(), abs=1e-6)
     assert found.details["items_won"] == np.mean(differences[worst] > 1e-9)
 
 
@@ -399,7 +399,7 @@ def test_what_rounding_can_make_is_no_pass(linear):
     assert found.verdict.value == "inconclusive"
     assert "every difference to other vector is within rounding (" in found.message
     assert "hold the vector against another baseline: these two are alike" in found.message
-    assert found.withheld["code"] == "within-rounding"
+    assert found.withheld.code == "within-rounding"
     assert found.p_pass == 1.0
     assert found.p_fail > 0.95  # of a pass that is not to be believed; it is no proof of a fail
     assert evidence(linear.model, linear.vector(), ITEMS, baseline=nearly, margin=-0.1).passed  # no less is a promise kept
@@ -478,7 +478,7 @@ def test_a_vector_that_costs_more_than_the_budget_beats_nothing(tiny, approval):
     assert "the vector exceeds the budget at every multiplier tried" in found.message
     assert "at unequal cost the two do not compare" in found.message
     within = evidence(tiny, vector, approval, baseline=weak, **more)
-    assert found.withheld["code"] == "over-budget"
+    assert found.withheld.code == "over-budget"
     assert within.withheld is None
     assert within.multiplier == within.details["vector"]["multiplier"] != 1
 

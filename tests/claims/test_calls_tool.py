@@ -88,9 +88,9 @@ def test_every_way_in_which_a_reply_is_no_call_as_promised(token, outcome, why):
     evidence = found(prompts(*MOVED[:10]), token, arguments={"query": "Rome"})
     assert evidence.details["outcomes"]["steered"][outcome] == 10
     assert sum(evidence.details["outcomes"]["steered"].values()) == 10
-    for one in evidence.replies["of"]:
-        assert (one["steered"]["why"] or "").startswith(why or "")
-        assert one["steered"]["turns"] == [token]
+    for one in evidence.replies.of:
+        assert (one.steered.why or "").startswith(why or "")
+        assert one.steered.turns == (token,)
     assert f"steered: 10 {outcome}" in evidence.message
 
 
@@ -105,13 +105,13 @@ def test_an_undetermined_reply_counts_against_a_pass_and_for_a_fail():
 def test_a_call_that_is_cut_is_undetermined():
     evidence = found(prompts(*MOVED[:10]), '{"name":"search","arguments"', max_new_tokens=1)
     assert evidence.details["outcomes"]["steered"]["undetermined"] == 10
-    assert {one["steered"]["why"] for one in evidence.replies["of"]} == {"cut inside a call: raise max_new_tokens"}
+    assert {one.steered.why for one in evidence.replies.of} == {"cut inside a call: raise max_new_tokens"}
 
 
 def test_a_call_that_is_repeated_up_to_the_limit_is_a_loop_and_no_call():
     evidence = found(prompts(*MOVED[:10]), f"<tool_call>{ROME}</tool_call>", end=0.0, parser="hermes")
     assert evidence.details["outcomes"]["steered"]["undetermined"] == 10
-    assert {one["steered"]["why"].partition(":")[0] for one in evidence.replies["of"]} == {"loops"}
+    assert {one.steered.why.partition(":")[0] for one in evidence.replies.of} == {"loops"}
 
 
 def test_calls_are_read_with_the_tokenizers_own_parsing_where_it_has_one():
@@ -177,7 +177,7 @@ def test_a_reply_to_a_tools_result_is_read_and_shown_with_it():
     )
     evidence = found([after(word) for word in (*MOVED[:6], *STAYS[:2])], template=template)
     assert (evidence.estimate, evidence.n) == (0.75, 8)
-    assert evidence.replies["of"][0]["prompt"] == [f"up\n\n[fetch] {STAYS[0]}"]
+    assert evidence.replies.of[0].prompt == (f"up\n\n[fetch] {STAYS[0]}",)
 
 
 def test_the_record_is_that_of_the_schema():

@@ -51,8 +51,8 @@ def test_a_deployed_multiplier_off_the_grid_is_measured_and_changes_no_digit_of_
     curve = propensity_curve(model, items, vector)
     found = evidence_of(assert_steers, model, vector, items, steerability=-50, multiplier=5)
     assert found.multipliers == curve.multipliers.tolist()
-    assert [item["propensity"] for item in found.items] == curve.values.tolist()
-    assert [item["slope"] for item in found.items] == curve.slopes.tolist()
+    assert [[*item.propensity] for item in found.items] == curve.values.tolist()
+    assert [item.slope for item in found.items] == curve.slopes.tolist()
     effects = propensity_curve(model, items, vector, multipliers=[0, 5]).effects(5)
     assert found.details["deployed"]["mean_effect"] == pytest.approx(effects.mean())
     assert found.compared.deployed.effect == pytest.approx(effects.mean())
@@ -90,7 +90,7 @@ def test_a_deployed_effect_against_the_slope_makes_a_pass_inconclusive(turning):
     refuted = evidence_of(assert_steers, gated.model, gated.vector(), items, steerability=4, multiplier=150)
     assert refuted.verdict.value == "fail"
     share = evidence_of(assert_not_anti_steered, gated.model, gated.vector(), items, share=0.6, multiplier=150)
-    assert (share.verdict.value, share.withheld["code"]) == ("inconclusive", "deployed-contradicts-slope")
+    assert (share.verdict.value, share.withheld.code) == ("inconclusive", "deployed-contradicts-slope")
 
 
 def test_a_deployed_effect_against_the_slope_withholds_a_pass_in_contexts_too(turning):
@@ -105,7 +105,7 @@ def test_a_deployed_effect_against_the_slope_withholds_a_pass_in_contexts_too(tu
         for found in (held, left):
             assert found.verdict.value == verdict
             assert (found.withheld is not None) == (verdict == "inconclusive")
-            assert found.withheld is None or found.withheld["code"] == "deployed-contradicts-slope"
+            assert found.withheld is None or found.withheld.code == "deployed-contradicts-slope"
 
 
 def test_a_negative_deployed_multiplier_is_a_warning_unless_it_is_meant(linear):
@@ -214,11 +214,11 @@ def test_strata_of_a_claim_that_lowers_have_the_numbers_that_are_judged():
     items = [(f"Question {index}?", f"({'AB'[index % 2]})", f"({'BA'[index % 2]})") for index in range(9)]
     model, vector = builders.random_model("llama"), builders.random_vector(1)
     found = evidence_of(assert_not_anti_steered, model, vector, items, share=0.01, multiplier=1, direction="lowers")
-    slopes = {label: [item["slope"] for item in found.items if item["label"] == label] for label in "AB"}
+    slopes = {label: [item.slope for item in found.items if item.label == label] for label in "AB"}
     for stratum in found.strata:
-        own = slopes[stratum["label"]]
-        assert stratum["anti_steerable_share"] == np.mean([slope >= 0 for slope in own])
-        line = next(line for line in found.message.splitlines() if f"matching answer {stratum['label']}" in line)
+        own = slopes[stratum.label]
+        assert stratum.anti_steerable_share == np.mean([slope >= 0 for slope in own])
+        line = next(line for line in found.message.splitlines() if f"matching answer {stratum.label}" in line)
         assert line.split()[3:6] == [
             str(len(own)),
             f"{-np.mean(own):.3g}",

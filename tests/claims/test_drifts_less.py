@@ -84,7 +84,7 @@ def test_the_effect_is_that_from_the_first_steered_turn_on(linear):
     evidence = found(linear, dialogues("mms", n=10), from_turn=2)
     assert effects(evidence) == [(1, 0.0), (2, 1.0), (3, 0.0)]
     assert evidence.details["drift"] == -1
-    assert {one["steered"]["turns"][0] for one in evidence.replies["of"]} == {"up"}
+    assert {one.steered.turns[0] for one in evidence.replies.of} == {"up"}
 
 
 def test_dialogues_of_other_lengths_end_in_their_own_last_turn(linear):
@@ -100,7 +100,7 @@ def test_replies_without_a_ruling_may_be_either(linear):
     assert evidence.verdict.value == "inconclusive"
     assert evidence.estimate == 1
     assert evidence.interval == pytest.approx((0.0, max(-least.low, most.high)))
-    assert evidence.replies["counts"]["steered"]["undetermined"] == 10
+    assert evidence.replies.counts.steered.undetermined == 10
 
 
 def test_dialogues_that_belong_together_count_as_one(linear):
@@ -112,7 +112,7 @@ def test_dialogues_that_belong_together_count_as_one(linear):
 def test_samples_of_a_dialogue_are_one_cluster(linear):
     evidence = found(linear, dialogues("mm", "ss", n=5), samples=3, temperature=1.5, seed=1)
     assert evidence.n == 10
-    assert len(evidence.replies["of"]) == 30
+    assert len(evidence.replies.of) == 30
     values = [(row["base"], row["steered"]) for row in evidence.details["turns"]]
     assert all(
         effect == pytest.approx(steered - base)

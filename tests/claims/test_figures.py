@@ -182,11 +182,11 @@ def test_the_worst_items_stand_first(measured):
     for check in ("steers", "generalizes"):
         found = measured[check]
         listed = shown(found, Items)
-        assert [one.value for one in listed.items] == sorted(item["slope"] for item in found.items)
-        slope_of = {item["id"]: item["slope"] for item in found.items}
+        assert [one.value for one in listed.items] == sorted(item.slope for item in found.items)
+        slope_of = {item.id: item.slope for item in found.items}
         assert all(slope_of[one.id] == one.value for one in listed.items)
     beaten = shown(measured["beats"], Items).items
-    assert [one.value for one in beaten] == sorted(item["difference"] for item in measured["beats"].items)
+    assert [one.value for one in beaten] == sorted(item.difference for item in measured["beats"].items)
     moved = [abs(one.value) for one in shown(measured["leaves_alone"], Items).items]
     assert moved == sorted(moved, reverse=True)
 

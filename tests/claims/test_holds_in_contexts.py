@@ -28,8 +28,9 @@ from pytest_steer import (
     read_items,
 )
 from pytest_steer import extract as extraction
-from pytest_steer.claims import HoldsInContexts, evidence_of
+from pytest_steer.claims import evidence_of
 from pytest_steer.claims.explain import complete
+from pytest_steer.claims.kinds.holds_in_contexts import HoldsInContexts
 from pytest_steer.core.errors import DataError
 from pytest_steer.data import Items
 from pytest_steer.fuzzing.search import climb, drawn, shrunk
@@ -153,7 +154,7 @@ def test_every_estimate_is_that_of_the_contexts_own_curve(gated) -> None:
         assert row["estimate"] == pytest.approx(curve.steerability, abs=1e-9)
     curve = propensity_curve(gated.model, rest, gated.vector(), multipliers=[-1, 0, 1], context=CULPRIT)
     assert evidence.estimate == pytest.approx(curve.steerability)
-    assert [item["id"] for item in evidence.items] == [item.id for item in rest]
+    assert [item.id for item in evidence.items] == [item.id for item in rest]
 
 
 def test_as_given_that_fails_already_is_the_counterexample(gated) -> None:
@@ -232,7 +233,7 @@ def test_what_the_other_items_cannot_decide_is_unconfirmed_and_inconclusive(gate
 def test_the_bounds_are_those_of_the_other_items_alone(gated) -> None:
     model, made = mixed(gated, 0.5, -0.5, noise=0.3)
     evidence = evidence_of(made, model)
-    slopes = np.array([item["slope"] for item in evidence.items])
+    slopes = np.array([item.slope for item in evidence.items])
     want = stats.t.interval(0.9, len(slopes) - 1, slopes.mean(), stats.sem(slopes))
     assert evidence.interval == pytest.approx(want)
     assert evidence.verdict is Verdict.FAIL  # although the batch shows nothing

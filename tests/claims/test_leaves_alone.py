@@ -29,7 +29,8 @@ from pytest_steer import (
     load_model,
     read_items,
 )
-from pytest_steer.claims import LeavesAlone, evidence_of
+from pytest_steer.claims import evidence_of
+from pytest_steer.claims.kinds.leaves_alone import LeavesAlone
 from pytest_steer.core.errors import DataError
 from pytest_steer.data import read_contrast_texts, safety_items
 from pytest_steer.files import read_suite

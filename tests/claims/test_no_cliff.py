@@ -68,7 +68,7 @@ def test_the_four_rises_in_closed_form(loop):
     assert evidence.estimate == pytest.approx(collapsed)
     assert evidence.details["largest"] == "repetition at 1.2"
     by_part = {}
-    for part, value in zip(evidence.units["parts"], evidence.units["values"], strict=True):
+    for part, value in zip(evidence.units.parts, evidence.units.values, strict=True):
         by_part.setdefault(part, []).append(value)
     assert max(np.mean(values) for values in by_part.values()) == pytest.approx(evidence.estimate)
 

@@ -131,7 +131,7 @@ def test_every_kind_of_claim_has_its_floor(dtype):
     steers, by_slope, by_effect, ppl, promotes, *_ = found
     slope = math.sqrt(2) * steers.noise.score / math.sqrt(2)
     assert steers.noise.statistic == pytest.approx(slope)
-    slopes = np.array([item["slope"] for item in by_slope.items])
+    slopes = np.array([item.slope for item in by_slope.items])
     assert by_slope.noise.statistic == (np.abs(slopes) < slope).mean()
     effects = np.array(by_effect.details["effects"])
     assert by_effect.noise.statistic == (np.abs(effects) < 2 * by_effect.noise.score).mean()

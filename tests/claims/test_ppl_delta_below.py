@@ -245,8 +245,8 @@ def test_completions_and_what_was_left_out_are_in_the_evidence():
     assert "texts: 1 of 10 left out, matching 'sorry' (9)" in found.message
     assert found.details["texts"][2]["prompt"] == "What is 2?"
     assert found.details["texts"][2]["text"] == "The number 14."
-    assert found.asked["template"].startswith("chat template")
-    assert found.asked["first_item"][0]["first_steered"] == found.asked["first_item"][0]["first_scored"] - 1
+    assert found.asked.template.startswith("chat template")
+    assert found.asked.first_item[0].first_steered == found.asked.first_item[0].first_scored - 1
     text = with_texts(found.to_dict(), "none")
     assert not {"prompt", "text"} & text["details"]["texts"][2].keys()
 

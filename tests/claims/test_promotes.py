@@ -123,12 +123,10 @@ def test_the_evidence_has_both_sides_at_every_multiplier(linear):
         t = stats.t.interval(0.9, len(change) - 1, change.mean(), stats.sem(change))
         assert (record["change"], *record["interval"]) == pytest.approx((change.mean(), *t), abs=1e-5)
     item = found.items[2]
-    assert item["matching_likelihood"] == pytest.approx(
+    assert item.matching_likelihood == pytest.approx(
         [loglikelihood(linear, B, "up half", m) for m in found.multipliers], abs=1e-5
     )
-    assert item["propensity"] == pytest.approx(
-        np.subtract(item["matching_likelihood"], item["not_matching_likelihood"]), abs=1e-9
-    )
+    assert item.propensity == pytest.approx(np.subtract(item.matching_likelihood, item.not_matching_likelihood), abs=1e-9)
     assert found.details["diagnosis"] is None
     assert found.details["deployed"]["mean_effect"] == pytest.approx(
         np.subtract(*changes(linear)).mean(), abs=1e-5
@@ -257,10 +255,10 @@ def test_strata_and_worst_items(linear):
     found = of(assert_promotes, linear, items)
     shift = {m: math.log(sum(math.exp(2 * B.get(w, 0) + m * C.get(w, 0)) for w in linear.words)) for m in (0, M)}
     want = {label: M * C[label] - shift[M] + shift[0] for label in "AB"}
-    assert [(one["label"], one["n"]) for one in found.strata] == [("A", 5), ("B", 5)]
+    assert [(one.label, one.n) for one in found.strata] == [("A", 5), ("B", 5)]
     for one in found.strata:
-        assert one["matching_change"] == pytest.approx(want[one["label"]], abs=1e-5)
-        assert one["not_matching_change"] == pytest.approx(want["AB"[one["label"] == "A"]], abs=1e-5)
+        assert one.matching_change == pytest.approx(want[one.label], abs=1e-5)
+        assert one.not_matching_change == pytest.approx(want["AB"[one.label == "A"]], abs=1e-5)
     assert "  strata:" in found.message
     worst = of(assert_promotes, linear, nats=2)
     assert "  worst items:\n    [11] change -" in worst.message  # ("low", "half"), the only one that falls

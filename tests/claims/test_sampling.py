@@ -258,7 +258,7 @@ def test_a_search_keeps_clusters_whole(linear):
         cluster="about",
     )  # fmt: skip
     batch = {int(one) // 4 for one in found.details["batch"]}
-    judged = {int(one["id"]) // 4 for one in found.items}
+    judged = {int(one.id) // 4 for one in found.items}
     assert not batch & judged
     assert (len(found.details["batch"]), found.n, len(found.items)) == (8, 10, 40)
 
@@ -305,7 +305,7 @@ def test_items_that_differ_in_swapped_options_are_clustered(line):
     found = run_claim(Steers(vector, as_items(data), steerability=0.0, multipliers=(-1.0, 0.0, 1.0)), model)
     assert (found.n, found.unit, len(found.items)) == (9, "clusters", 13)
     assert said(found, "13 items are counted as 9 clusters: some ask one question with its options in another order")
-    slopes = np.array([one["slope"] for one in found.items])
+    slopes = np.array([one.slope for one in found.items])
     inferred = mean_t(slopes, clusters=[*range(9), *range(4)])
     assert found.interval == pytest.approx((inferred.low, inferred.high))
 

@@ -61,7 +61,7 @@ def test_the_perplexity_is_that_of_the_unsteered_model(loop):
     evidence = found(loop, TEN, "base_perplexity", 2 * math.exp(nll), multiplier=3.0)
     assert (evidence.estimate, *evidence.interval) == pytest.approx((math.exp(nll),) * 3, rel=1e-5)
     assert evidence.verdict.value == "pass"
-    assert np.mean(evidence.units["values"]) == pytest.approx(evidence.estimate)
+    assert np.mean(evidence.units.values) == pytest.approx(evidence.estimate)
     # Unsteered it writes "up" and the end.
     end = math.log(words - 2 + math.exp(-2) + math.exp(1)) - 1
     assert evidence.details["base"] == pytest.approx(math.exp((first - 2 + end) / 2), rel=1e-5)

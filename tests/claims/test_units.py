@@ -120,10 +120,10 @@ def test_the_mean_of_the_values_is_the_estimate(measured):
         assert worst(np.mean(own) for own in by_part.values()) == pytest.approx(evidence.estimate, rel=1e-9, abs=1e-12), name
         keys = Counter(zip(units["parts"] or units["ids"], units["ids"], strict=True))
         assert max(keys.values()) == 1, name
-    assert measured["two"].units["parts"] == ["other"] * 10 + ["more"] * 10
-    assert measured["two-settings"].units["parts"] == ["brief"] * 12 + ["polite"] * 12
-    assert measured["not_anti_steered"].units["kind"] == measured["performs_task"].units["kind"] == "share"
-    assert measured["capability_delta_below"].units["kind"] == "change"
+    assert measured["two"].units.parts == ("other",) * 10 + ("more",) * 10
+    assert measured["two-settings"].units.parts == ("brief",) * 12 + ("polite",) * 12
+    assert measured["not_anti_steered"].units.kind == measured["performs_task"].units.kind == "share"
+    assert measured["capability_delta_below"].units.kind == "change"
 
 
 def test_the_order_of_the_data_does_not_count(folder, measured):
@@ -132,8 +132,8 @@ def test_the_order_of_the_data_does_not_count(folder, measured):
     for name in ("slopes", "promotes"):
         spec = next(entry for entry in suite.entries if entry.name == name)
         turned, units = evidence_of(builder.build(suite, spec), builder.model).units, measured[name].units
-        assert turned["ids"] == units["ids"][::-1] != units["ids"]
-        assert turned["values"] == pytest.approx(units["values"][::-1], abs=1e-4)
+        assert turned.ids == units.ids[::-1] != units.ids
+        assert turned.values == pytest.approx(units.values[::-1], abs=1e-4)
 
 
 def test_values_of_a_rise_have_the_mean_and_the_spread_of_the_delta_method():

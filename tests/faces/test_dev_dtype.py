@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from pytest_steer.core import processor
+from pytest_steer.core import run_context
 
 CLAIMS = """\
 model: builtin:tiny
@@ -47,7 +47,7 @@ def folder(pytester):
 def test_the_dtype_of_a_quick_look(folder, monkeypatch, listing, options, dtype, said):
     file = folder.path / "cpuinfo"
     file.write_text(f"processor : 0\n{listing}\n")
-    known = processor.has_bfloat16.__wrapped__(file)
+    known = run_context.has_bfloat16.__wrapped__(file)
     monkeypatch.setattr("pytest_steer.pytest_plugin.options.has_bfloat16", lambda: known)
     result = folder.runpytest_inprocess("mine.steer.yaml", "--steer-device=cpu", "--steer-report=out.json", *options)
     result.stdout.fnmatch_lines([f"steer: 1 claim on builtin:tiny (*{said}*"])
@@ -56,4 +56,4 @@ def test_the_dtype_of_a_quick_look(folder, monkeypatch, listing, options, dtype,
 
 
 def test_a_processor_that_says_nothing_has_none(tmp_path):
-    assert processor.has_bfloat16.__wrapped__(tmp_path / "missing") is False
+    assert run_context.has_bfloat16.__wrapped__(tmp_path / "missing") is False

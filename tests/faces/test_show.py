@@ -10,6 +10,7 @@ import pytest
 
 from pytest_steer import Context, load_model, propensity_curve, read_items
 from pytest_steer.cli.main import main
+from pytest_steer.core.evidence import plain
 from pytest_steer.measures import asked_record
 from pytest_steer.report import report_schema
 
@@ -241,7 +242,7 @@ def test_the_evidence_has_what_show_prints(folder: Path, pytester: pytest.Pytest
     from builders import random_vector
 
     curve = propensity_curve(model, items, random_vector(1, width=model.width), multipliers=[-1, 0, 1])
-    assert asked_record(model, curve, Context()) == steers
+    assert plain(asked_record(model, curve, Context())) == steers
 
 
 def test_what_is_promised_and_where_it_comes_from(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

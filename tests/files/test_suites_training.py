@@ -240,7 +240,7 @@ def test_steers_on_a_task_is_the_plain_curve(model, place, vector):
     builder = Builder(model, RunContext(seed=SEED))
     steers = evidence_of(builder.build(suite, claims["steers"]), model)
     want = propensities(model, vector, task_items(PAIRS, seed=SEED))
-    assert np.array([item["propensity"] for item in steers.items]) == pytest.approx(want, abs=1e-4)
+    assert np.array([item.propensity for item in steers.items]) == pytest.approx(want, abs=1e-4)
     assert steers.estimate == pytest.approx(plain.slopes(want, GRID).mean(), abs=1e-4)
     assert [item["matching"] for item in steers.items] == [[pair.output] for pair in PAIRS]
     share = evidence_of(builder.build(suite, claims["not_anti_steered"]), model)

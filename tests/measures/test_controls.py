@@ -147,7 +147,7 @@ def test_a_search_of_contexts_without_an_effect_has_controls_in_the_context_that
         return evidence(assert_holds_in_contexts, linear.model, linear.vector(), items, contexts=contexts, **promise)
 
     none, mixed = found(half_turned(24)), half_turned(24)
-    fresh = [mixed[int(item["id"])] for item in none.items]
+    fresh = [mixed[int(item.id)] for item in none.items]
     assert len(fresh) == 16
     assert none.details["controls"]["steerabilities"] == pytest.approx(slopes_of(fresh, linear.vector()), abs=1e-6)
     assert "controls at multipliers 0, 1: 19 random directions of equal norm, on 16 items" in none.message

@@ -8,6 +8,7 @@ import pytest
 from sklearn.metrics import cohen_kappa_score
 
 from pytest_steer.core.errors import DataError
+from pytest_steer.core.record import Agreement
 from pytest_steer.measures.judges import Exchange, Judgement, Rated, agreement, read_labels
 
 
@@ -89,7 +90,7 @@ def test_agreement_is_kappa_over_the_replies_that_have_both(tmp_path):
     assert found.kappa.estimate == pytest.approx(cohen_kappa_score(people, judge))
     assert found.kappa.low < found.kappa.estimate < found.kappa.high
     assert (found.n, found.warnings) == (20, ())
-    assert found.record() == {"kappa": found.kappa.estimate, "interval": [found.kappa.low, found.kappa.high], "n": 20}
+    assert found.record() == Agreement(kappa=found.kappa.estimate, interval=(found.kappa.low, found.kappa.high), n=20)
 
 
 def test_little_agreement_is_a_warning(tmp_path):
@@ -112,7 +113,7 @@ def test_labels_that_match_no_reply_are_named(tmp_path):
         "5 of the 5 labels in labels.jsonl match no reply of this run (line 1, line 2, line 3 and 2 more): the replies have changed, or a "
         "prompt or id has",
     )
-    assert found.record() == {"kappa": None, "interval": None, "n": 0}
+    assert found.record() == Agreement(kappa=None, interval=None, n=0)
 
 
 def test_agreement_without_both_sorts_is_not_defined_and_said(tmp_path):

@@ -31,7 +31,7 @@ def record(name: str, verdict: Verdict, message: str = "", **more) -> dict:
         "suite": "s", "id": f"a.steer.yaml::{name}", "model": MODEL, "vector": VECTOR, "data": {"hash": "d", "n": 60, "source": "d.json"},
     }  # fmt: skip
     said = tuple(Finding("made-up", text) for text in more.pop("warnings", ()))
-    evidence = complete(Evidence("steers", name, verdict, **with_records(known) | {"findings": said} | more))
+    evidence = complete(Evidence("steers", name, verdict, **with_records(known | more) | {"findings": said}))
     return evidence.but(message=message or evidence.message).to_dict()
 
 

@@ -15,8 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pytest_steer import SteeringFailure, SteeringVector, assert_hooks_are_sound, wrap_model
-from pytest_steer.claims import HooksAreSound, evidence_of
+from pytest_steer.claims import evidence_of
 from pytest_steer.claims.kinds import hooks_are_sound
+from pytest_steer.claims.kinds.hooks_are_sound import HooksAreSound
 from pytest_steer.core.errors import MeasurementError, SoundnessError, SteerError, VectorError
 from pytest_steer.measures.subject import Subject
 from pytest_steer.report import report_schema

@@ -115,7 +115,7 @@ def steers(
     place = f"{suite}.steer.yaml::{name}"
     made = with_records(made) | {"id": place, "suite": suite, "rerun": f"pytest {place}"}
     said = tuple(Finding("made-up", text) for text in more.pop("warnings", ()))
-    evidence = complete(Evidence("steers", name, verdict, **made | {"findings": said} | more))
+    evidence = complete(Evidence("steers", name, verdict, **made | {"findings": said} | with_records(more)))
     return evidence.but(check=check).to_dict()
 
 

@@ -9,7 +9,23 @@ from typing import Any
 from msgspec import convert
 
 from pytest_steer.core.evidence import Evidence, Verdict
-from pytest_steer.core.record import ClaimRecord, Data, Model, Noise, Receipt, Soundness, Vector, record_of
+from pytest_steer.core.finding import Finding
+from pytest_steer.core.record import (
+    Asked,
+    ClaimRecord,
+    Data,
+    Item,
+    Model,
+    Noise,
+    Receipt,
+    Replies,
+    Silenced,
+    Soundness,
+    Stratum,
+    Units,
+    Vector,
+    record_of,
+)
 from pytest_steer.report import build_report
 
 MODEL = {
@@ -31,7 +47,7 @@ def a_claim(name: str = "steers", **given: Any) -> dict[str, Any]:
     items = [{"id": f"{name}-{n}", "propensity": [-1.0, 2.5], "slope": 3.5, "question": "größer?\u2028\n"} for n in range(3)]
     known = {"model": MODEL, "vector": vector, "data": {"hash": "d", "n": 3}, "items": items, "multipliers": [-1.0, 1.0]}
     known |= {"estimate": 3.5, "interval": (3.0, 4.0), "threshold": 1.0, "n": 3, "curve": [-1.0, 2.5]} | given
-    made = Evidence("steers", name, Verdict.PASS, **known)
+    made = Evidence("steers", name, Verdict.PASS, **with_records(known))
     return made.to_dict()
 
 
@@ -54,9 +70,12 @@ def records(claims: Iterable[dict[str, Any]]) -> list[ClaimRecord]:
     return [record_of(claim) for claim in claims]
 
 
-_KINDS = {"model": Model, "vector": Vector, "data": Data, "noise": Noise, "receipt": Receipt, "soundness": Soundness}
+_KINDS: dict[str, Any] = {
+    "model": Model, "vector": Vector, "data": Data, "noise": Noise, "receipt": Receipt, "soundness": Soundness, "units": Units, "asked": Asked,
+    "replies": Replies, "items": tuple[Item, ...], "strata": tuple[Stratum, ...], "silenced": tuple[Silenced, ...], "withheld": Finding,
+}  # fmt: skip
 
 
 def with_records(fields: dict[str, Any]) -> dict[str, Any]:
     """Fields of evidence with the records that it holds made from plain data."""
-    return {key: convert(value, _KINDS[key]) if key in _KINDS else value for key, value in fields.items()}
+    return {key: convert(value, _KINDS[key] | None) if key in _KINDS else value for key, value in fields.items()}

@@ -445,10 +445,10 @@ class Beats(AboutItems):
             (
                 show.contrast_item(
                     item,
-                    item["difference"],
-                    f"vector {number(item['propensity'][1] - item['propensity'][0])}, difference {number(item['difference'])}",
+                    item.difference or 0.0,
+                    f"vector {number(item.propensity[1] - item.propensity[0])}, difference {number(item.difference)}",
                 )
-                for item in sorted(evidence.items or (), key=lambda item: float(item["difference"]))
+                for item in sorted(evidence.items or (), key=lambda item: item.difference or 0.0)
             ),
             title="items on which the baseline does most against the vector",
             value="difference",

@@ -6,7 +6,7 @@ import math
 import string
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import field
+from dataclasses import field, replace
 from typing import Annotated, Any
 
 import numpy as np
@@ -113,7 +113,7 @@ class CapabilityDeltaBelow(Claim):
             percent=True,
             probes=found.probes,
             moved=lambda floor: float(_open(found, floor, self.by).mean()),
-            asked=asked_as_text(ask.model, found.probes[0]) | {"template": template},
+            asked=replace(asked_as_text(ask.model, found.probes[0]), template=template),
             details={
                 # Options that are labels are compared by letter whatever is asked for.
                 "by": "letters" if all(question.is_lettered for question in questions) else self.by,
@@ -178,7 +178,7 @@ class CapabilityDeltaBelow(Claim):
     def why(evidence: Evidence) -> Iterator[Block]:
         details = evidence.details
         questions = details["questions"]
-        asked = evidence.asked["template"] if evidence.asked else ""
+        asked = evidence.asked.template if evidence.asked else ""
         yield Line(f"asked: {asked}; options scored by {_SCORED[details['by']]}")
         yield from _table(details["subjects"])
         yield Distribution(

@@ -185,10 +185,10 @@ class Generates(OverReplies):
     @staticmethod
     def always(evidence: Evidence) -> Iterator[Block]:
         yield from counts_lines(evidence)
-        if (replies := evidence.replies) is not None:
+        if (replies := evidence.replies) is not None and replies.judge is not None:
             agreed = agreement_words(replies)
-            span = {"answer": "the answer", "thought": "the thought", "both": "thought and answer"}[replies["span"]]
-            yield Line(f"judged: {span}, by {replies['judge'].get('judge', 'a judge')}{f'; {agreed}' if agreed else ''}")
+            span = {"answer": "the answer", "thought": "the thought", "both": "thought and answer"}[replies.span]
+            yield Line(f"judged: {span}, by {replies.judge.get('judge', 'a judge')}{f'; {agreed}' if agreed else ''}")
 
     @staticmethod
     def why(evidence: Evidence) -> Iterator[Block]:

@@ -17,7 +17,7 @@ from ...core.finding import Finding, Weight, code
 from ...core.numbers import number
 from ...core.parameters import Param
 from ...core.promises import Promise
-from ...core.record import SideChanges
+from ...core.record import Item, SideChanges, Stratum
 from ...data import Items, as_items, sample_of
 from ...data.likeness import hash_of
 from ...measures import AnswerLikelihoods, Array, by_quartile, normalised_changes, strata, with_label
@@ -283,10 +283,10 @@ def _side_changes(record: dict[str, dict[str, Any]], normalised: dict[str, Any] 
     )
 
 
-def _strata_of(found: AnswerLikelihoods, changes: tuple[Array, Array]) -> list[dict[str, Any]]:
+def _strata_of(found: AnswerLikelihoods, changes: tuple[Array, Array]) -> list[Stratum]:
     """The strata of the curve, each with the mean change of both sides."""
     return [
-        plain(stratum) | {f"{name}_change": float(change[own].mean()) for name, change in zip(SIDES, changes, strict=True)}
+        replace(stratum, matching_change=float(changes[0][own].mean()), not_matching_change=float(changes[1][own].mean()))
         for stratum, (_, own) in zip(strata(found.curve), with_label(found.curve), strict=True)
     ]
 
@@ -342,7 +342,7 @@ def _by_question(found: AnswerLikelihoods, at: float) -> dict[str, list[float]]:
 
 
 def _unit(evidence: Evidence) -> str:
-    return "nats" if (evidence.asked or {}).get("answers") == "sum" else "nats per token"
+    return "nats" if evidence.asked is not None and evidence.asked.answers == "sum" else "nats per token"
 
 
 def _signed(value: float) -> str:
@@ -365,7 +365,7 @@ def _quartiles(evidence: Evidence) -> Iterator[Block]:
 def _strata(evidence: Evidence) -> Iterator[Block]:
     if len(evidence.strata) > 1:
         rows = [
-            [f"matching answer {one['label']}", str(one["n"]), *(_signed(one[f"{name}_change"]) for name in SIDES)]
+            [f"matching answer {one.label}", str(one.n), *(_signed(getattr(one, f"{name}_change")) for name in SIDES)]
             for one in evidence.strata
         ]
         yield Table(rows, ["", "n", *map(called, SIDES)], title="strata")
@@ -388,14 +388,13 @@ def _worst_items(evidence: Evidence) -> list[Block]:
     base, at = grid.index(0.0), grid.index(float(evidence.multiplier or 0.0))
     sign = show.effect_sign(evidence) * (1 if side == "matching" else -1)  # of a change that is promised
 
-    def change(item: Mapping[str, Any]) -> float:
-        own = item[f"{side}_likelihood"]
+    def change(item: Item) -> float:
+        own = getattr(item, f"{side}_likelihood")
         return float(own[at] - own[base])
 
-    def words(item: Mapping[str, Any]) -> str:
-        each = (
-            f"{called(one)} {item[f'{one}_likelihood'][base]:.2f} -> {item[f'{one}_likelihood'][at]:.2f}" for one in SIDES
-        )
+    def words(item: Item) -> str:
+        likelihoods = ((one, getattr(item, f"{one}_likelihood")) for one in SIDES)
+        each = (f"{called(one)} {own[base]:.2f} -> {own[at]:.2f}" for one, own in likelihoods)
         return f"change {_signed(change(item))}: {', '.join(each)}"
 
     ordered = sorted(evidence.items or (), key=lambda item: sign * change(item))

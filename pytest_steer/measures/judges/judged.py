@@ -14,6 +14,7 @@ import numpy as np
 
 from ...core.errors import DataError, MeasurementError, SteerError, warn_caller
 from ...core.evidence import Json
+from ...core.record import Agreement as AgreementRecord
 from ...core.run_context import current_run, report_progress
 from ...core.validation import shown
 from ...data.formats import entries
@@ -241,11 +242,11 @@ class Agreement:
     n: int
     warnings: tuple[str, ...]
 
-    def record(self) -> Json:
-        """As it stands in the evidence."""
+    def record(self) -> AgreementRecord:
+        """The agreement as the evidence has it."""
         found = self.kappa
-        interval = None if found is None else [found.low, found.high]
-        return {"kappa": None if found is None else found.estimate, "interval": interval, "n": self.n}
+        interval = None if found is None else (found.low, found.high)
+        return AgreementRecord(kappa=None if found is None else found.estimate, interval=interval, n=self.n)
 
 
 def read_labels(path: str | PathLike[str]) -> list[Label]:

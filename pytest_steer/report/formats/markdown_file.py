@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from itertools import groupby
 from typing import Any, TypeVar
@@ -262,7 +262,7 @@ _WORDS, _TEXT, _CELL = 400, 200, 120
 """Characters of a line, of an item's text and of a cell."""
 
 
-def drawn_blocks(blocks: Iterable[Mapping[str, Any]]) -> str:
+def drawn_blocks(blocks: Iterable[Json]) -> str:
     """All that a claim shows next to its numbers and its replies; empty where it shows nothing."""
     drawn = [block for block in map(block_of, blocks) if type(block) in _DRAWN and not getattr(block, "is_drawing", False)]
     parts: list[str] = []
