@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ..core.errors import SteerError
 from ..core.numbers import number
-from ..core.record import Compared
+from ..core.record import LEFT_OUT, Compared
 from ..measures import PropensityCurve, check_dose, check_multipliers, check_slope_grid, explained
 from ..measures.ask import Ask
 from ..measures.at_cost import spread
 from ..measures.compared import bounds_of, strength_of
-from ..measures.subject import Subject
+from ..measures.subject import Moves, Subject
 from ..stats import Inference, mean_t
 from .judging import Interval, Judgement, Reason, contradiction, withhold
 
@@ -119,6 +119,19 @@ def curve_fields(
 def curve_band(curve: PropensityCurve, confidence: float, clusters: Sequence[int] | None) -> list[list[float | None]]:
     """The bounds of the mean propensity at each multiplier by Student's t, each one-sided; they do not hold for all multipliers at once."""
     return [list(bounds_of(mean_t(column, confidence=confidence, clusters=clusters))) for column in curve.values.T]
+
+
+@dataclass(frozen=True)
+class Deployed:
+    """The evidence's ``details.deployed`` of a claim that has no mean effect on items.
+
+    Attributes:
+        contradicts: what the deployed model does that the slopes do not say.
+    """
+
+    multiplier: float
+    direction: Moves
+    contradicts: str | None = field(default=None, metadata=LEFT_OUT)
 
 
 def deployed_record(
