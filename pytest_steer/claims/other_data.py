@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from ..core.errors import Fault, at_key
-from ..core.parameters import Form
+from ..core.parameters import Form, Schema
 from ..core.validation import flow
 from ..data import ItemLike, Items, as_items
 from ..measures import PropensityCurve
@@ -30,7 +30,7 @@ def checked_data(data: Any) -> Items | OtherData:
     return OtherData(as_items(data.items), data.vector) if isinstance(data, OtherData) else as_items(data)
 
 
-def checked_data_sets(given: Mapping[str, Any]) -> dict[str, Items | OtherData]:
+def checked_data_sets(given: Mapping[str, object]) -> dict[str, Items | OtherData]:
     return {name: checked_data(data) for name, data in given.items()}
 
 
@@ -69,7 +69,7 @@ def _load(value: str | Mapping[str, str], file: FromFile) -> Items | OtherData:
     return OtherData(items, file.under("train").trained_on(value["train"])) if "train" in value else items
 
 
-def _other_data(about: str, **files: dict[str, Any]) -> Form:
+def _other_data(about: str, **files: Schema) -> Form:
     schema = {
         **file_schema(about),
         "type": ["string", "object"],

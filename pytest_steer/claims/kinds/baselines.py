@@ -11,7 +11,7 @@ from typing import Any, Literal, get_args
 import torch
 
 from ...core.errors import DataError, Fault, SteerError, at_key
-from ...core.parameters import Form
+from ...core.parameters import Form, Schema
 from ...data import ItemLike, Items, as_items
 from ...extract import random_direction
 from ...extract.training import holds_items, shuffled
@@ -222,11 +222,11 @@ def _check_prompts(prompts: Sequence[str]) -> None:
 # --- in a claim file ---
 
 
-def _count(about: str) -> dict[str, Any]:
+def _count(about: str) -> Schema:
     return {"description": about, "type": "integer", "minimum": 1, "maximum": 999, "examples": [19]}
 
 
-_SCHEMA: dict[str, Any] = {
+_SCHEMA: Schema = {
     "type": ["string", "object"],
     "pattern": "^(random|shuffled)$",
     "x-words": "random, shuffled, or one baseline with what it is made of, such as {vector: FILE}",

@@ -406,7 +406,7 @@ class Beats(AboutItems):
             f"{who} these items the wrong way (mean effect {effects}): to do more than that says less than to do something"
         )
 
-    def after(self, ask: Ask, measured: Measurement, judgement: Judgement) -> dict[str, Any]:
+    def after(self, ask: Ask, measured: Measurement, judgement: Judgement) -> dict[str, object]:
         assert measured.deployed is not None
         assert measured.subject is not None
         if self.rival.kind == "random":  # which is that control itself

@@ -326,7 +326,7 @@ class HoldsInContexts(OverItems):
             fields=fields,
         )
 
-    def after(self, ask: Ask, measured: Measurement, judgement: Judgement) -> dict[str, Any]:
+    def after(self, ask: Ask, measured: Measurement, judgement: Judgement) -> dict[str, object]:
         """Random directions where there seems to be no effect, and what the search cost."""
         controls = controls_of_no_effect(ask, measured, judgement, seed=self.seed)
         (computed, answered), repeated = measured.kept

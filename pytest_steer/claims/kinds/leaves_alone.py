@@ -105,7 +105,7 @@ class Moved:
     effect: float
     effect_interval: Bounds
     chosen: Chosen
-    values: Array
+    values: list[float]
     clusters: Mapping[str, object] | None = field(default=None, metadata=LEFT_OUT)
 
 
@@ -129,7 +129,7 @@ class Details:
     behaviours: Sequence[LeftAlone]
     entanglement: RootMeanSquares
     deployed: Deployed
-    effects: Array | None = field(default=None, metadata=LEFT_OUT)
+    effects: list[float] | None = field(default=None, metadata=LEFT_OUT)
     own: Moved | None = field(default=None, metadata=LEFT_OUT)
     on_promised_side: Mapping[str, object] | None = field(default=None, metadata=LEFT_OUT)
 
@@ -205,7 +205,7 @@ class Behaviour:
             effect=self.effect.estimate,
             effect_interval=bounds_of(self.effect),
             chosen=self.chosen,
-            values=self.tested[0],
+            values=self.tested[0].tolist(),
         )
         return replace(measured, **self.sample.details())
 
@@ -369,7 +369,7 @@ class LeavesAlone(Claim):
             behaviours=[self._left_alone(ask, one, read, tests) for one, read in zip(measured, reads, strict=True)],
             entanglement=_entanglement(measured),
             deployed=Deployed(multiplier, self.subject.direction, _contradiction(furthest, alone) if tested else None),
-            effects=furthest.effects if by_effect else None,
+            effects=furthest.effects.tolist() if by_effect else None,
             own=None if own is None else replace(self._measured(ask, "its own", own, grid).described(), name="(its own)"),
         )
         what = "steerability" if by_slope else "mean effect"
@@ -419,7 +419,7 @@ class LeavesAlone(Claim):
         if verdict is Verdict.PASS and self.threshold is not None:
             yield from _hidden_by_mean(decided.behaviours, self.threshold)
 
-    def after(self, ask: Ask, measured: Measurement, judgement: Judgement) -> dict[str, Any]:
+    def after(self, ask: Ask, measured: Measurement, judgement: Judgement) -> dict[str, object]:
         """The share of the furthest behaviour's items that are within the band."""
         furthest = measured.but(units=None, values=abs(measured.kept.values), estimator=Mean())
         return on_promised_side(Found(self, ask, furthest, judgement))

@@ -186,7 +186,7 @@ class OfSides(OverItems):
                 f"the log-likelihood rises on both sides, {each}: it is not proven that the model prefers what is wanted"
             )
 
-    def after(self, ask: Ask, measured: Measurement, judgement: Judgement) -> dict[str, Any]:
+    def after(self, ask: Ask, measured: Measurement, judgement: Judgement) -> dict[str, object]:
         return controls_of_no_effect(ask, measured, judgement, seed=self.seed)
 
     def _sides(self, found: AnswerLikelihoods, clusters: Sequence[int] | None) -> dict[str, Change]:
