@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Annotated, Any
@@ -23,7 +24,6 @@ from ...data import Items, Questions, Sample, TextLike, Texts, as_items, as_ques
 from ...data.traces import known_in, traces
 from ...measures import (
     Array,
-    Perplexity,
     PropensityCurve,
     capability,
     chance_warnings,
@@ -116,18 +116,20 @@ class Rival:
     cost: float | None = None
     accuracy: float | None = None
     difference: float | None = field(default=None, metadata=LEFT_OUT)
-    interval: Bounds = field(default=(), metadata=LEFT_OUT)  # type: ignore[assignment]
+    interval: Bounds | tuple[()] = field(default=(), metadata=LEFT_OUT)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Steered(Rival):
+    """A vector or an intervention."""
+
     hash: str
     method: str
 
 
 @dataclass(frozen=True, kw_only=True)
 class Prompted(Rival):
-    """Attributes: tried: the mean effect of each prompt on the items that the best one is chosen on."""
+    """A system prompt. ``tried`` are the mean effects of all prompts on the items that the best one is chosen on."""
 
     prompt: str
     tried: list[float] | None
@@ -135,7 +137,7 @@ class Prompted(Rival):
 
 @dataclass(frozen=True, kw_only=True)
 class OtherModel(Rival):
-    """Attributes: same_tokens: it splits prompts and answers as the model under test does."""
+    """Another checkpoint, and whether it splits prompts and answers as the model under test does."""
 
     model: ModelRecord
     same_tokens: bool
@@ -152,7 +154,12 @@ class Rank:
 
 @dataclass(frozen=True, kw_only=True)
 class Details(WithControls):
-    """Attributes: worst: the rival that the claim is judged by. accuracy: of the plain model. items_won: share on which the vector does more."""
+    """What the evidence has in ``details``.
+
+    Attributes:
+        baseline: its kind. worst: the rival that the claim is judged by. accuracy: of the plain model.
+        items_won: share of the items on which the vector does more than the worst.
+    """
 
     baseline: str
     worst: str
@@ -548,7 +555,8 @@ def _measured(ask: Ask, claim: Beats, texts: Texts | None) -> Rivals:
         cost, accuracy, deployed = rival.cost, None, steered.get(rival.name)
         if rival is own or rival is strongest:
             if base is not None and texts is not None and deployed is not None:
-                cost = _cost(ask, deployed, texts, base)
+                _, (there,) = ask.in_place(deployed.vector).perplexity(texts, [deployed.multiplier])
+                cost = relative_rise(there, base)
             if claim.questions is not None:
                 accuracy = _accuracy(ask, baseline, rival, deployed, claim.questions)
         return replace(rival, cost=None if cost is None else finite(cost), accuracy=accuracy)
@@ -602,11 +610,6 @@ def _of_fixed_cost(rival: Rival, budget: float) -> Iterator[Finding]:
         yield unequal_cost(
             f"the baseline has no multiplier, and its cost of {rival.cost:+.1%} exceeds the budget of {budget:.1%}"
         )
-
-
-def _cost(ask: Ask, subject: Subject, texts: Texts, base: Perplexity) -> float:
-    _, (steered,) = ask.in_place(subject.vector).perplexity(texts, [subject.multiplier])
-    return relative_rise(steered, base)
 
 
 def _accuracy(ask: Ask, baseline: Baseline, rival: Rival, subject: Subject | None, questions: Questions) -> float:
@@ -676,11 +679,9 @@ def _checkpoint(ask: Ask, baseline: Baseline, items: Items, unsteered: Array, te
         )
     cost = None
     if texts:
-        try:
+        with suppress(MeasurementError):
             own, others = perplexity(model, texts), perplexity(other, texts)
             cost = relative_rise(others, own) if np.array_equal(own.tokens, others.tokens) else None
-        except MeasurementError:
-            cost = None
     effects = there.values[:, 0] - unsteered
-    mean, model_record = float(effects.mean()), describe_model(other)
-    return effects, OtherModel(name=baseline.kind, mean_effect=mean, cost=cost, model=model_record, same_tokens=alike)
+    mean, described = float(effects.mean()), describe_model(other)
+    return effects, OtherModel(name=baseline.kind, mean_effect=mean, cost=cost, model=described, same_tokens=alike)

@@ -80,7 +80,7 @@ class InTurn:
 
 @dataclass(frozen=True)
 class Details:
-    """Attributes: drift: of the effect, with its sign. turns: those that at least two dialogues have."""
+    """What the evidence has in ``details``. The drift has its sign, and the turns are those that at least two dialogues have."""
 
     by: By
     drift: float

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Any
 
@@ -149,7 +149,7 @@ class Judged(InSetting):
 
 @dataclass(frozen=True, kw_only=True)
 class Details(WithControls):
-    """Attributes: worst: the setting with the least ratio. base: that ``retention`` is relative to."""
+    """What the evidence has in ``details``. ``base`` is there for ``retention``, and ``worst`` has the least ratio."""
 
     worst: str
     base: InSetting | None = field(default=None, metadata=LEFT_OUT)
@@ -560,8 +560,41 @@ class Generalizes(OverItems):
         return bounds_of(mean_t(one_per_cluster(curve.slopes, sample.clusters), confidence=self.confidence))
 
     @staticmethod
-    def why(evidence: Evidence) -> Iterable[Block]:
-        return _shown(evidence)
+    def why(evidence: Evidence) -> Iterator[Block]:
+        """The settings side by side, the base first, and the curve and items of the worst one."""
+        details: Details = evidence.own
+        base, worst, sign = details.base, details.worst, show.slope_sign(evidence)
+        word = "tan_relative" if base is None else "retention"
+        rows = [
+            [
+                one.name,
+                str(one.n),
+                number(sign * one.steerability),
+                *([] if one.own_vector is None else [number(sign * one.own_vector.steerability)]),
+                number(one.ratio),
+                show.bounds(one.interval),
+                f"{one.anti_steerable_share:.2f}",
+                one.verdict,
+                show.shorten(one.put, 60),
+            ]
+            for one in details.settings
+        ]
+        if base is not None:
+            own = f"{base.anti_steerable_share:.2f}"
+            rows.insert(0, ["(base)", str(base.n), number(sign * base.steerability), "1", "", own, "", base.put])
+        own_column = ["of its own vector"] if base is None else []
+        headers = ["setting", "n", show.steerability(sign), *own_column, word, "interval", show.wrong_way(sign), "", ""]
+        yield Table(rows, headers)
+        yield Intervals(
+            [Estimate(one.name, one.ratio, one.interval, one.n, one.verdict) for one in details.settings],
+            word.replace("_", " "),
+            promised=show.promised_in(evidence),
+            title="Contexts and data sets",
+            is_drawing=True,
+            about=f"How much of the base steerability is left in each. Curve and slopes are those of the worst, {worst}.",
+        )
+        yield Line(f"in the worst setting, {worst}:")
+        yield from show.of_items(evidence)
 
 
 assert_generalizes = assertion(Generalizes)
@@ -626,40 +659,3 @@ def _of_settings(settings: Sequence[Setting]) -> Iterator[Finding]:
 
 def _prompts(curve: PropensityCurve) -> list[Any]:
     return [probe.ids for probe in curve.probes]
-
-
-def _shown(evidence: Evidence) -> Iterator[Block]:
-    """The settings side by side, the base first, and the curve and items of the worst one."""
-    details: Details = evidence.own
-    base, worst, sign = details.base, details.worst, show.slope_sign(evidence)
-    word = "tan_relative" if base is None else "retention"
-    rows = [
-        [
-            one.name,
-            str(one.n),
-            number(sign * one.steerability),
-            *([] if one.own_vector is None else [number(sign * one.own_vector.steerability)]),
-            number(one.ratio),
-            show.bounds(one.interval),
-            f"{one.anti_steerable_share:.2f}",
-            one.verdict,
-            show.shorten(one.put, 60),
-        ]
-        for one in details.settings
-    ]
-    if base is not None:
-        own = f"{base.anti_steerable_share:.2f}"
-        rows.insert(0, ["(base)", str(base.n), number(sign * base.steerability), "1", "", own, "", base.put])
-    own_column = ["of its own vector"] if base is None else []
-    headers = ["setting", "n", show.steerability(sign), *own_column, word, "interval", show.wrong_way(sign), "", ""]
-    yield Table(rows, headers)
-    yield Intervals(
-        [Estimate(one.name, one.ratio, one.interval, one.n, one.verdict) for one in details.settings],
-        word.replace("_", " "),
-        promised=show.promised_in(evidence),
-        title="Contexts and data sets",
-        is_drawing=True,
-        about=f"How much of the base steerability is left in each. Curve and slopes are those of the worst, {worst}.",
-    )
-    yield Line(f"in the worst setting, {worst}:")
-    yield from show.of_items(evidence)

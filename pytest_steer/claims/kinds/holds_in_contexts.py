@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -29,8 +29,8 @@ from ...core.record import LEFT_OUT, Bounds
 from ...core.run_context import current_run, looking
 from ...data import ContrastItem, Items, Sample, as_items, sample_of
 from ...data.likeness import normal_form
+from ...fuzzing.trials import AxisShare, Search, Trial, Trials, axis_shares
 from ...fuzzing.trials import Found as Searched
-from ...fuzzing.trials import Search, Trials, axis_shares
 from ...measures import Array, NoiseFloor, PropensityCurve
 from ...measures.ask import Ask
 from ...measures.compared import bounds_of
@@ -46,7 +46,7 @@ from ..controls import WithControls, controls_of_no_effect
 from ..curves import check_has_slope, with_deployed
 from ..judging import Judgement, exceeding_nothing, verdict_of
 from ..kind import claim
-from ..measurement import Counted, Measurement
+from ..measurement import Measurement, counted
 
 if TYPE_CHECKING:
     from hypothesis.strategies import SearchStrategy
@@ -84,6 +84,10 @@ class Tried:
     context: Mapping[str, object]
     estimate: float
     how: str
+
+    @staticmethod
+    def of(trial: Trial) -> Tried:
+        return Tried(trial.context.to_dict(), trial.estimate, trial.how)
 
 
 @dataclass(frozen=True)
@@ -123,7 +127,7 @@ class Details(WithControls):
     as_given: float | None
     unconfirmed: Tried | None
     judged: Sequence[Judged]
-    axes: Sequence[Mapping[str, Any]]
+    axes: Sequence[AxisShare]
     unchosen: int
     batch: Sequence[str]
     seed: int
@@ -297,14 +301,7 @@ class HoldsInContexts(OverItems):
             fields["extra"] = {"counterexample": broken}
         measured = Measurement(
             sample=self.sampled_items,
-            units=Counted(
-                fresh.names,
-                fresh.forms,
-                fresh.called,
-                fresh.clusters,
-                unit=f"{fresh.counted} that the search did not see",
-                of=fresh,
-            ),
+            units=replace(counted(fresh), unit=f"{fresh.counted} that the search did not see", of=fresh),
             values=self._values(curve),
             estimator=self._estimator,
             statistic=self._words,
@@ -390,17 +387,17 @@ class HoldsInContexts(OverItems):
         return Details(
             statistic=self.statistic,
             context=decisive.context.to_dict(),
-            contexts=[Tried(**row.describe()) for row in rows],
+            contexts=[*map(Tried.of, rows)],
             tried=len(rows),
             exhausted=found.exhausted,
             breaking=sum(trials.breaks(row.estimate) for row in rows),
-            worst=Tried(**found.worst.describe()),
+            worst=Tried.of(found.worst),
             as_given=next((row.estimate for row in rows if row.context == AS_GIVEN), None),
-            unconfirmed=None if suspicion is None else Tried(**suspicion.describe()),
+            unconfirmed=None if suspicion is None else Tried.of(suspicion),
             judged=[
                 Judged(one.context.to_dict(), one.found.estimate, bounds_of(one.found), one.verdict.value) for one in looks
             ],
-            axes=[axis.describe() for axis in axis_shares(unchosen)],
+            axes=axis_shares(unchosen),
             unchosen=len(unchosen),
             batch=[item.id for item in batch],
             seed=self.seed,
@@ -421,12 +418,53 @@ class HoldsInContexts(OverItems):
     # --- what it shows ---
 
     @staticmethod
-    def always(evidence: Evidence) -> Iterable[Block]:
-        return _tried(evidence)
+    def always(evidence: Evidence) -> Iterator[Block]:
+        """Where it was judged, and what the search did not confirm."""
+        details: Details = evidence.own
+        yield Line(_judged(evidence))
+        if details.tried > 1:
+            yield Line(_searched(evidence))
+        if (suspicion := details.unconfirmed) is not None:
+            outcome = "kept the promise" if evidence.passed else "do not prove it"
+            yield Line(
+                f"unconfirmed: {number(suspicion.estimate)} in {_shown(suspicion.context)} on the batch; the items that the "
+                f"search did not see {outcome} in the worst context"
+            )
 
     @staticmethod
-    def why(evidence: Evidence) -> Iterable[Block]:
-        return [*_worst(evidence), *show.of_items(evidence)]
+    def why(evidence: Evidence) -> Iterator[Block]:
+        """What makes the difference, the worst contexts, what it took to find them, and the items in the decisive one."""
+        details: Details = evidence.own
+        if details.axes:
+            first = details.axes[0]
+            means = [f"{show.shorten(_value(one.value), 30)} {number(one.mean)}" for one in first.values]
+            if len(means) > 4:
+                means = [*means[:2], "...", *means[-2:]]
+            yield Line(
+                f"{first.axis} explains {100 * first.share:.0f} % of the variation between the {details.unchosen} randomly drawn contexts "
+                f"({', '.join(means)})"
+            )
+        worst_first = 1 if evidence.direction is Direction.AT_LEAST else -1
+        looked_at = sorted(details.contexts, key=lambda row: worst_first * row.estimate)
+        if len(looked_at) > 1:
+            cells = [[number(row.estimate), show.shorten(_shown(row.context), 100)] for row in looked_at[:_MOST_ROWS]]
+            yield Table(cells, ["on the batch", "context"], title="the worst contexts")
+        rows = [
+            Estimate(f"judged: {_named(one.context)}", one.estimate, one.interval, verdict=one.verdict)
+            for one in details.judged
+        ]
+        shown = f"the worst {_DRAWN} of {len(looked_at)}" if len(looked_at) > _DRAWN else f"all {len(looked_at)}"
+        yield Intervals(
+            [*rows, *(Estimate(_named(one.context), one.estimate) for one in looked_at[:_DRAWN])],
+            evidence.statistic,
+            promised=show.promised_in(evidence),
+            title="Contexts",
+            is_drawing=True,
+            about=f"Bars are bounds on items that the search did not see. Dots alone are {shown} contexts of the search, on its batch.",
+        )
+        if (count := details.forwards) is not None:
+            yield Line(f"scores: {count.computed:,} computed, {count.saved:,} more asked for and answered from memory")
+        yield from show.of_items(evidence)
 
     @staticmethod
     def extra(evidence: Evidence) -> dict[str, Any]:
@@ -478,53 +516,6 @@ def _put(form: PromptFormat, item: ContrastItem, context: Context) -> tuple[obje
 
 
 _MOST_ROWS, _DRAWN = 5, 12
-
-
-def _tried(evidence: Evidence) -> Iterator[Block]:
-    """Where it was judged, and what the search did not confirm."""
-    details: Details = evidence.own
-    yield Line(_judged(evidence))
-    if details.tried > 1:
-        yield Line(_searched(evidence))
-    if (suspicion := details.unconfirmed) is not None:
-        outcome = "kept the promise" if evidence.passed else "do not prove it"
-        yield Line(
-            f"unconfirmed: {number(suspicion.estimate)} in {_shown(suspicion.context)} on the batch; the items that the "
-            f"search did not see {outcome} in the worst context"
-        )
-
-
-def _worst(evidence: Evidence) -> Iterator[Block]:
-    """What makes the difference, the worst contexts, and what it took to find them."""
-    details: Details = evidence.own
-    if details.axes:
-        first = details.axes[0]
-        means = [f"{show.shorten(_value(row['value']), 30)} {number(row['mean'])}" for row in first["values"]]
-        if len(means) > 4:
-            means = [*means[:2], "...", *means[-2:]]
-        yield Line(
-            f"{first['axis']} explains {100 * first['share']:.0f} % of the variation between the {details.unchosen} randomly drawn contexts "
-            f"({', '.join(means)})"
-        )
-    worst_first = 1 if evidence.direction is Direction.AT_LEAST else -1
-    looked_at = sorted(details.contexts, key=lambda row: worst_first * row.estimate)
-    if len(looked_at) > 1:
-        cells = [[number(row.estimate), show.shorten(_shown(row.context), 100)] for row in looked_at[:_MOST_ROWS]]
-        yield Table(cells, ["on the batch", "context"], title="the worst contexts")
-    rows = [
-        Estimate(f"judged: {_named(one.context)}", one.estimate, one.interval, verdict=one.verdict) for one in details.judged
-    ]
-    shown = f"the worst {_DRAWN} of {len(looked_at)}" if len(looked_at) > _DRAWN else f"all {len(looked_at)}"
-    yield Intervals(
-        [*rows, *(Estimate(_named(one.context), one.estimate) for one in looked_at[:_DRAWN])],
-        evidence.statistic,
-        promised=show.promised_in(evidence),
-        title="Contexts",
-        is_drawing=True,
-        about=f"Bars are bounds on items that the search did not see. Dots alone are {shown} contexts of the search, on its batch.",
-    )
-    if (count := details.forwards) is not None:
-        yield Line(f"scores: {count.computed:,} computed, {count.saved:,} more asked for and answered from memory")
 
 
 def _judged(evidence: Evidence) -> str:

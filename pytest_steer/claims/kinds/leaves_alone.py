@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Annotated, Any
@@ -26,7 +27,6 @@ from ...data.safety import Reading
 from ...measures import MULTIPLIERS, Array, PropensityCurve, asked_record
 from ...measures.ask import Ask
 from ...measures.compared import bounds_of
-from ...measures.subject import Subject
 from ...prompting import AS_GIVEN, IN_TASK_FORM, Context
 from ...stats import Inference, items_needed_within, largest_of, size_of_mean
 from ...stats.estimators import Clusters, Mean, Size, Worst, floor_of
@@ -122,7 +122,11 @@ class LeftAlone(Moved):
 
 @dataclass(frozen=True, kw_only=True)
 class Details:
-    """Attributes: by: slope or effect. effects: on the items of the furthest behaviour, where effects decide. own: the claim's own behaviour."""
+    """What the evidence has in ``details``.
+
+    Attributes:
+        by: slope or effect. effects: on the items of the furthest behaviour, where effects decide. own: the claim's own behaviour.
+    """
 
     by: str
     furthest: str
@@ -400,7 +404,7 @@ class LeavesAlone(Claim):
             details=details,
             compared={"entanglement": _compared(details, self.threshold)},
             fields={"strata": []},
-            findings=[*shared, *self._of_vectors(), *_of_scores(measured)],
+            findings=[*shared, *self._no_cosines(), *_of_scores(measured)],
         )
 
     def judge(self, ask: Ask, measured: Measurement) -> Judgement:
@@ -425,11 +429,8 @@ class LeavesAlone(Claim):
         return on_promised_side(Found(self, ask, furthest, judgement))
 
     def _sample(self, name: str, data: Iterable[ItemLike] | OtherData) -> Sample[Items]:
-        try:
-            # The shipped items have no keys that name clusters.
+        with _named(name):  # the shipped items have no keys that name clusters
             return sample_of(items_of(data), None if name in self.shipped else self.cluster)
-        except DataError as error:
-            raise _of_behaviour(name, error) from None
 
     def _measured(self, ask: Ask, name: str, sample: Sample[Items], grid: list[float]) -> Behaviour:
         context = self.context
@@ -437,10 +438,8 @@ class LeavesAlone(Claim):
             # The shipped items are questions, though the claim's own are pairs.
             context = replace(context, values=tuple(pair for pair in context.values if pair[0].name != "template"))
         ask = ask.within(context)
-        try:
+        with _named(name):
             curve = ask.propensity(sample.units, grid)
-        except DataError as error:
-            raise _of_behaviour(name, error) from None
         return Behaviour(self, name, sample, context, curve, with_deployed(ask, curve))
 
     def _left_alone(self, ask: Ask, one: Behaviour, read: Read, tests: int) -> LeftAlone:
@@ -467,16 +466,58 @@ class LeavesAlone(Claim):
         seems_outside = self.threshold is not None and each[1].estimate > self.threshold
         return int(refuted or (verdicts[0] is Verdict.PASS and seems_outside)), verdicts[0]
 
-    def _of_vectors(self) -> Iterator[Finding]:
+    def _no_cosines(self) -> Iterator[Finding]:
+        """That there is no cosine with the vector that was given for a behaviour."""
+        vector = self.subject.intervention.vector
         for name, data in self.others.items():
-            if (own := _vector_of(data)) is not None:
-                yield from _no_cosine(name, self.subject, own)
+            own = _vector_of(data)
+            if vector is None or own is None:
+                continue  # what steers is no direction, which is no fault of the behaviour's vector
+            known = as_intervention(own).vector
+            if known is None:
+                why = "what was given as its vector adds none"
+            elif known.width != vector.width:
+                why = f"its vector has the width {known.width}, and the claim's {vector.width}"
+            elif not set(known.layers) & set(vector.layers):
+                why = f"its vector is at the layers {list(known.layers)}, and the claim's at {list(vector.layers)}"
+            else:
+                continue
+            yield without_cosine(f"{name}: {why}, so there is no cosine")
 
     # --- what it shows ---
 
     @staticmethod
     def always(evidence: Evidence) -> Iterator[Block]:
-        yield from _table(evidence)
+        """The behaviours side by side, the claim's own first if it was measured."""
+        details: Details = evidence.own
+        by_slope = details.by == "slope"
+        rows = [
+            [
+                one.name,
+                str(one.n),
+                number(one.estimate),
+                show.bounds(one.interval),
+                *([number(one.effect)] if by_slope else []),
+                f"{one.chosen.unsteered:.0%} -> {one.chosen.steered:.0%}",
+                _cosine_words(getattr(one, "cosine", None)),
+                getattr(one, "verdict", ""),
+            ]
+            for one in (*([] if details.own is None else [details.own]), *details.behaviours)
+        ]
+        measured = (
+            ["steerability", "interval", f"effect at {evidence.multiplier:g}"] if by_slope else ["mean effect", "interval"]
+        )
+        yield Table(rows, ["behaviour", "n", *measured, "matching likelier", "cosine", ""])
+        made = [one.cosine for one in details.behaviours if one.cosine is not None]
+        if made:
+            methods = ", ".join(dict.fromkeys(one.method + (" of its items" if one.from_items else "") for one in made))
+            yield Line(f"cosine: of the vector with the behaviour's own direction ({methods})")
+        rms, count = details.entanglement, len(details.behaviours)
+        if count > 1:
+            yield Line(
+                f"entanglement (root mean square over {count} behaviours): effects {number(rms.effect)}, shares of likelier answers "
+                f"{number(rms.chosen)}"
+            )
 
     @staticmethod
     def reason(evidence: Evidence) -> str | None:
@@ -494,7 +535,15 @@ class LeavesAlone(Claim):
         details: Details = evidence.own
         furthest = next(one for one in details.behaviours if one.name == details.furthest)
         up = (furthest.estimate if details.effects is None else furthest.effect) >= 0
-        yield _intervals(evidence)
+        band = evidence.threshold
+        yield Intervals(
+            [Estimate(one.name, one.estimate, one.interval, one.n, one.verdict) for one in details.behaviours],
+            "mean steerability" if details.by == "slope" else "mean effect at the deployed multiplier",
+            promised=[] if band is None else [-band, band],
+            title="Other behaviours",
+            is_drawing=True,
+            about="How far steering moves each." + ("" if band is None else f" The band of {band:g} is promised."),
+        )
         yield Line(f"furthest out, {furthest.name}:")
         yield from show.curve(evidence)
         yield from show.distribution(evidence)
@@ -504,10 +553,15 @@ class LeavesAlone(Claim):
 assert_leaves_alone = assertion(LeavesAlone)
 
 
-def _of_behaviour(name: str, error: DataError) -> DataError:
-    named = type(error)(f"{name}: {error}")
-    named.key = f"behaviours.{name}"
-    return named
+@contextmanager
+def _named(name: str) -> Iterator[None]:
+    """Say of which behaviour the data are at fault."""
+    try:
+        yield
+    except DataError as error:
+        named = type(error)(f"{name}: {error}")
+        named.key = f"behaviours.{name}"
+        raise named from None
 
 
 def _vector_of(data: Iterable[ItemLike] | OtherData) -> SteeringVector | Intervention | None:
@@ -525,17 +579,14 @@ def _shared(samples: Mapping[str, Sample[Items]], own: Sample[Items] | None) -> 
         forms = {*sample.forms}
         for other, seen in known.items():
             shared = len(forms & seen)
-            if shared == len(forms) and other == "data.test":
-                error = DataError(
-                    f"{name}: has the items of data.test and no others, so it is the claim's own behaviour: steering is meant to move it. "
-                    "Name other behaviours"
-                )
-                error.key = f"behaviours.{name}"
-                raise error
-            if shared == len(forms) == len(seen):
-                error = DataError(f"{name}: has the same items as {other}: name each behaviour once")
-                error.key = f"behaviours.{name}"
-                raise error
+            with _named(name):
+                if shared == len(forms) and other == "data.test":
+                    raise DataError(
+                        "has the items of data.test and no others, so it is the claim's own behaviour: steering is meant to move it. "
+                        "Name other behaviours"
+                    )
+                if shared == len(forms) == len(seen):
+                    raise DataError(f"has the same items as {other}: name each behaviour once")
             if shared:
                 yield shared_items(f"{name}: {shared} of its {len(forms)} items are in {other} too")
         known[name] = forms
@@ -655,22 +706,6 @@ def _cosine(ask: Ask, items: Items, own: SteeringVector | Intervention | None) -
     return Cosine(found, method, own is None) if found else None
 
 
-def _no_cosine(name: str, subject: Subject, own: SteeringVector | Intervention) -> Iterator[Finding]:
-    """That there is no cosine with the vector that was given for a behaviour."""
-    vector, known = subject.intervention.vector, as_intervention(own).vector
-    if vector is None:
-        return  # what steers is no direction, which is no fault of the behaviour's vector
-    if known is None:
-        why = "what was given as its vector adds none"
-    elif known.width != vector.width:
-        why = f"its vector has the width {known.width}, and the claim's {vector.width}"
-    elif not set(known.layers) & set(vector.layers):
-        why = f"its vector is at the layers {list(known.layers)}, and the claim's at {list(vector.layers)}"
-    else:
-        return
-    yield without_cosine(f"{name}: {why}, so there is no cosine")
-
-
 def _own_directions(ask: Ask, items: Items, layers: Sequence[int]) -> tuple[str, Mapping[int, torch.Tensor]]:
     """The mean difference of the two sides of the items, by its method's name."""
     lettered = all(item.is_lettered for item in items)
@@ -678,52 +713,6 @@ def _own_directions(ask: Ask, items: Items, layers: Sequence[int]) -> tuple[str,
         warnings.simplefilter("ignore")  # of a direction that steers nothing
         contrast = ask.contrast(items, layers, readout="answer" if lettered else "mean")
     return "caa" if lettered else "mean_difference", {at: contrast.mean_difference(at) for at in contrast.layers}
-
-
-def _table(evidence: Evidence) -> Iterator[Block]:
-    """The behaviours side by side, the claim's own first if it was measured."""
-    details: Details = evidence.own
-    by_slope = details.by == "slope"
-    rows = [
-        [
-            one.name,
-            str(one.n),
-            number(one.estimate),
-            show.bounds(one.interval),
-            *([number(one.effect)] if by_slope else []),
-            f"{one.chosen.unsteered:.0%} -> {one.chosen.steered:.0%}",
-            _cosine_words(getattr(one, "cosine", None)),
-            getattr(one, "verdict", ""),
-        ]
-        for one in (*([] if details.own is None else [details.own]), *details.behaviours)
-    ]
-    measured = (
-        ["steerability", "interval", f"effect at {evidence.multiplier:g}"] if by_slope else ["mean effect", "interval"]
-    )
-    yield Table(rows, ["behaviour", "n", *measured, "matching likelier", "cosine", ""])
-    made = [one.cosine for one in details.behaviours if one.cosine is not None]
-    if made:
-        methods = ", ".join(dict.fromkeys(one.method + (" of its items" if one.from_items else "") for one in made))
-        yield Line(f"cosine: of the vector with the behaviour's own direction ({methods})")
-    rms, count = details.entanglement, len(details.behaviours)
-    if count > 1:
-        yield Line(
-            f"entanglement (root mean square over {count} behaviours): effects {number(rms.effect)}, shares of likelier answers "
-            f"{number(rms.chosen)}"
-        )
-
-
-def _intervals(evidence: Evidence) -> Block:
-    """The change of every behaviour, with the band that it is promised to stay in."""
-    details, band = evidence.own, evidence.threshold
-    return Intervals(
-        [Estimate(one.name, one.estimate, one.interval, one.n, one.verdict) for one in details.behaviours],
-        "mean steerability" if details.by == "slope" else "mean effect at the deployed multiplier",
-        promised=[] if band is None else [-band, band],
-        title="Other behaviours",
-        is_drawing=True,
-        about="How far steering moves each." + ("" if band is None else f" The band of {band:g} is promised."),
-    )
 
 
 def _cosine_words(cosine: Cosine | None) -> str:

@@ -70,7 +70,7 @@ class Collapse:
 
 @dataclass(frozen=True)
 class Details:
-    """Attributes: largest: the part that rises most. noted: what a passing claim says too."""
+    """What the evidence has in ``details``. ``largest`` names the part that rises most, and ``noted`` is what a pass says too."""
 
     largest: str = ""
     parts: Sequence[Risen] = ()

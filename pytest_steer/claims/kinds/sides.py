@@ -90,7 +90,11 @@ class Beside(Data):
 
 @dataclass(frozen=True, kw_only=True)
 class Details(WithControls):
-    """Attributes: diagnosis: what both sides together say. quartiles: of the promised side's unsteered log-likelihood."""
+    """What the evidence has in ``details``.
+
+    Attributes:
+        diagnosis: what both sides together say. quartiles: by the unsteered log-likelihood of the promised side.
+    """
 
     promised_side: str
     sides: Mapping[str, Change]
