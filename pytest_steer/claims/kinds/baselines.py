@@ -226,6 +226,10 @@ def _count(about: str) -> Schema:
     return {"description": about, "type": "integer", "minimum": 1, "maximum": 999, "examples": [19]}
 
 
+def _text(about: str, example: str) -> Schema:
+    return {"description": about, "type": "string", "pattern": r"\S", "examples": [example]}
+
+
 _SCHEMA: Schema = {
     "type": ["string", "object"],
     "pattern": "^(random|shuffled)$",
@@ -246,18 +250,8 @@ _SCHEMA: Schema = {
             "examples": [["Be honest.", "You are an honest assistant."]],
             "items": {"description": "A system prompt.", "type": "string", "pattern": r"\S"},
         },
-        "model": {
-            "description": "Another checkpoint, without steering, named as the model under test is.",
-            "type": "string",
-            "pattern": r"\S",
-            "examples": ["./my-tuned-model"],
-        },
-        "adapter": {
-            "description": "A folder with a PEFT adapter for the model under test, without steering.",
-            "type": "string",
-            "pattern": r"\S",
-            "examples": ["adapters/honest"],
-        },
+        "model": _text("Another checkpoint, without steering, named as the model under test is.", "./my-tuned-model"),
+        "adapter": _text("A folder with a PEFT adapter for the model under test, without steering.", "adapters/honest"),
         "vector": file_schema(
             "A saved vector or intervention, such as the last release's.", "vectors/last_release.safetensors"
         ),

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 import numpy as np
 
+from ...core import record
 from ...core.block import Block, Estimate, Intervals, Line, Table
 from ...core.errors import DataError, MeasurementError, SteerError
 from ...core.evidence import Evidence
@@ -19,18 +20,9 @@ from ...core.numbers import number
 from ...core.parameters import Param
 from ...core.promises import Promise
 from ...core.record import LEFT_OUT, Bounds
-from ...core.record import Model as ModelRecord
 from ...data import Items, Questions, Sample, TextLike, Texts, as_items, as_questions, as_texts, sample_of
 from ...data.traces import known_in, traces
-from ...measures import (
-    Array,
-    PropensityCurve,
-    capability,
-    chance_warnings,
-    perplexity,
-    propensity_curve,
-    relative_rise,
-)
+from ...measures import Array, PropensityCurve, capability, chance_warnings, perplexity, propensity_curve, relative_rise
 from ...measures.ask import Ask
 from ...measures.at_cost import MAX_MULTIPLIER
 from ...measures.compared import bounds_of, finite
@@ -139,7 +131,7 @@ class Prompted(Rival):
 class OtherModel(Rival):
     """Another checkpoint, and whether it splits prompts and answers as the model under test does."""
 
-    model: ModelRecord
+    model: record.Model
     same_tokens: bool
 
 

@@ -612,29 +612,25 @@ def _curve_in(ask: Ask, items: Items, grid: list[float], place: str) -> Propensi
 
 def _stacked(settings: Sequence[Setting], sign: int) -> tuple[LeastRatio, Array, Counted]:
     """The slopes of all settings, there and of the base, a row for each item or cluster of items."""
-    rows: list[Array] = []
-    names: list[str] = []
-    forms: list[list[str]] = []
-    parts: list[str] = []
+    stacked: list[tuple[str, Array, list[ContrastItem]]] = []
     for one in settings:
         here, there = (
             sign * one_per_cluster(curve.slopes, sample.clusters)
             for curve, sample in ((one.curve, one.sample), (one.base, one.base_sample))
         )
-        if one.paired:
-            sides = [(one.sample, np.stack([here, there], axis=1))]
-        else:
-            sides = [
-                (one.sample, np.stack([here, np.full_like(here, np.nan)], axis=1)),
-                (one.base_sample, np.stack([np.full_like(there, np.nan), there], axis=1)),
+        sides = [(one.sample, here, there)]
+        if not one.paired:
+            sides = [(one.sample, here, np.full_like(here, np.nan)), (one.base_sample, np.full_like(there, np.nan), there)]
+        for sample, *columns in sides:
+            stacked += [
+                (one.name, row, items) for row, items in zip(np.stack(columns, axis=1), _clustered(sample), strict=True)
             ]
-        for sample, own in sides:
-            members = _clustered(sample)
-            rows.append(own)
-            names += [items[0].id for items in members]
-            forms += [[part for item in items for part in item.form] for items in members]
-            parts += [one.name] * len(members)
-    return LeastRatio(parts=tuple(parts)), np.concatenate(rows), Counted(names, forms, "items")
+    units = Counted(
+        [items[0].id for *_, items in stacked],
+        [[part for item in items for part in item.form] for *_, items in stacked],
+        "items",
+    )
+    return LeastRatio(parts=tuple(name for name, *_ in stacked)), np.array([row for _, row, _ in stacked]), units
 
 
 def _clustered(sample: Sample[Items]) -> list[list[ContrastItem]]:

@@ -421,9 +421,18 @@ class HoldsInContexts(OverItems):
     def always(evidence: Evidence) -> Iterator[Block]:
         """Where it was judged, and what the search did not confirm."""
         details: Details = evidence.own
-        yield Line(_judged(evidence))
-        if details.tried > 1:
-            yield Line(_searched(evidence))
+        context, are_several = _shown(details.context), details.tried > 1
+        if evidence.verdict is Verdict.FAIL and are_several:
+            yield Line(f"the smallest context that breaks it: {context}" + ("" if details.context else ", as given"))
+        else:
+            yield Line(f"judged in {context}" + (", the worst context found" if are_several else ""))
+        if are_several:
+            tried = f"all {details.tried} contexts tried" if details.exhausted else f"searched {details.tried} contexts"
+            missing = "" if evidence.threshold is None else f"; {details.breaking} of them miss the threshold"
+            yield Line(
+                f"{tried} on {len(details.batch)} other items{missing}; as given {number(details.as_given)}, worst "
+                f"{number(details.worst.estimate)}"
+            )
         if (suspicion := details.unconfirmed) is not None:
             outcome = "kept the promise" if evidence.passed else "do not prove it"
             yield Line(
@@ -468,8 +477,16 @@ class HoldsInContexts(OverItems):
 
     @staticmethod
     def extra(evidence: Evidence) -> dict[str, Any]:
-        found = evidence.counterexample
-        return {"counterexample": None if found is None else {**found, "reproduce": _how_to_reproduce(evidence)}}
+        """The counterexample with a command, or outside of pytest an expression, that shows it again."""
+        found, reproduce = evidence.counterexample, evidence.rerun
+        if found is None:
+            return {"counterexample": None}
+        context = found["context"]
+        if reproduce is None:
+            reproduce = f"assert_holds_in_contexts(..., only=Context.from_dict({context!r}))"
+        elif "--steer-context" not in reproduce:
+            reproduce += f" --steer-context {shlex.quote(json.dumps(context, ensure_ascii=False))}"
+        return {"counterexample": {**found, "reproduce": reproduce}}
 
 
 assert_holds_in_contexts = assertion(HoldsInContexts)
@@ -518,24 +535,6 @@ def _put(form: PromptFormat, item: ContrastItem, context: Context) -> tuple[obje
 _MOST_ROWS, _DRAWN = 5, 12
 
 
-def _judged(evidence: Evidence) -> str:
-    details: Details = evidence.own
-    context = _shown(details.context)
-    if evidence.verdict is Verdict.FAIL and details.tried > 1:
-        return f"the smallest context that breaks it: {context}" + ("" if details.context else ", as given")
-    return f"judged in {context}" + (", the worst context found" if details.tried > 1 else "")
-
-
-def _searched(evidence: Evidence) -> str:
-    details: Details = evidence.own
-    tried = f"all {details.tried} contexts tried" if details.exhausted else f"searched {details.tried} contexts"
-    missing = "" if evidence.threshold is None else f"; {details.breaking} of them miss the threshold"
-    return (
-        f"{tried} on {len(details.batch)} other items{missing}; as given {number(details.as_given)}, worst "
-        f"{number(details.worst.estimate)}"
-    )
-
-
 def _value(value: object) -> str:
     if value is None:
         return "as given"
@@ -548,16 +547,6 @@ def _shown(values: Mapping[str, object]) -> str:
         return repr(Context.from_dict(values))
     except DataError:  # axes that are not registered and few-shot examples are known to the run alone
         return f"Context({', '.join(f'{name}={value!r}' for name, value in values.items())})"
-
-
-def _how_to_reproduce(evidence: Evidence) -> str:
-    """A command, or outside of pytest an expression, that shows the counterexample again."""
-    context = evidence.extra["counterexample"]["context"]
-    if evidence.rerun is None:
-        return f"assert_holds_in_contexts(..., only=Context.from_dict({context!r}))"
-    if "--steer-context" in evidence.rerun:
-        return evidence.rerun
-    return f"{evidence.rerun} --steer-context {shlex.quote(json.dumps(context, ensure_ascii=False))}"
 
 
 def _named(context: Mapping[str, object]) -> str:

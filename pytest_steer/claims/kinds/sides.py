@@ -206,17 +206,34 @@ class OfSides(OverItems):
     @staticmethod
     def always(evidence: Evidence) -> Iterator[Block]:
         """Both sides, and the other form of the behaviour."""
-        for name, one in evidence.own.sides.items():
+        details: Details = evidence.own
+        for name, one in details.sides.items():
             yield Line(
                 f"{called(name)} answers: log-likelihood {number(one.base)} -> {number(one.steered)} {_unit(evidence)}, change "
                 f"{with_bounds(one)}"
             )
-        yield from _beside(evidence)
+        other = details.beside
+        if other is None:
+            return
+        rows = [
+            [name, str(n), *(with_bounds(sides[side]) for side in SIDES)]
+            for name, n, sides in (("here", evidence.n, details.sides), ("beside", other.n, other.sides))
+        ]
+        yield Table(rows, ["", "n", *map(called, SIDES)], title=f"beside, {other.source}")
+        found, shared = other.rank_correlation, other.shared
+        each = ", ".join(f"{_MEASURES[name]} {number(found[name])}" for name in _MEASURES)
+        alike = f"{shared or 'no'} question{'' if shared == 1 else 's'} of the two {'is' if shared == 1 else 'are'} the same"
+        yield Line(
+            f"rank correlation (Spearman) over the {shared} questions that both ask: {each}"
+            if shared > 2
+            else f"{alike}: a rank correlation needs three"
+        )
 
     @staticmethod
     def why(evidence: Evidence) -> Iterator[Block]:
         """The sides over the multiplier, by quartile and by stratum, and the items."""
-        grid, sides = evidence.multipliers or [], evidence.own.sides
+        details: Details = evidence.own
+        grid, sides = evidence.multipliers or [], details.sides
         yield Curve(
             [Series(f"{called(side)} answers", list(zip(grid, sides[side].at, strict=True))) for side in SIDES],
             f"log-likelihood, {_unit(evidence)}",
@@ -224,9 +241,28 @@ class OfSides(OverItems):
             title="Both sides",
             about="Mean token log-likelihood of the answers that match and of those that do not.",
         )
-        yield from _quartiles(evidence)
-        yield from _strata(evidence)
-        yield from _on_the_papers_scale(evidence)
+        if details.quartiles:
+            rows = [
+                [one.name, str(one.n), number(one.base), _signed(one.matching_change), _signed(one.not_matching_change)]
+                for one in details.quartiles
+            ]
+            side = called(details.promised_side)
+            title = f"change by quartile of the unsteered log-likelihood of the {side} answers"
+            yield Table(rows, ["", "n", "unsteered", *map(called, SIDES)], title=title)
+        if len(evidence.strata) > 1:
+            rows = [
+                [f"matching answer {one['label']}", str(one["n"]), *(_signed(one[f"{name}_change"]) for name in SIDES)]
+                for one in evidence.strata
+            ]
+            yield Table(rows, ["", "n", *map(called, SIDES)], title="strata")
+        found = details.normalised
+        if found is not None:
+            promoted, suppressed, scales = found.promoted, found.suppressed, found.scales
+            yield Line(
+                f"on the scale of Pres et al. 2024 (divided by {number(scales[0])} unsteered, {number(scales[1])} steered): promoted "
+                f"{_signed(promoted[-1])}, suppressed {_signed(suppressed[-1])}; in the quarter with most to gain {_signed(promoted[0])}, "
+                f"{_signed(suppressed[0])}"
+            )
         yield from show.distribution(evidence)
         yield from _worst_items(evidence)
 
@@ -369,38 +405,6 @@ def _signed(value: float) -> str:
     return f"{value:+.3g}"
 
 
-def _quartiles(evidence: Evidence) -> Iterator[Block]:
-    details: Details = evidence.own
-    if details.quartiles:
-        rows = [
-            [one.name, str(one.n), number(one.base), _signed(one.matching_change), _signed(one.not_matching_change)]
-            for one in details.quartiles
-        ]
-        side = called(details.promised_side)
-        title = f"change by quartile of the unsteered log-likelihood of the {side} answers"
-        yield Table(rows, ["", "n", "unsteered", *map(called, SIDES)], title=title)
-
-
-def _strata(evidence: Evidence) -> Iterator[Block]:
-    if len(evidence.strata) > 1:
-        rows = [
-            [f"matching answer {one['label']}", str(one["n"]), *(_signed(one[f"{name}_change"]) for name in SIDES)]
-            for one in evidence.strata
-        ]
-        yield Table(rows, ["", "n", *map(called, SIDES)], title="strata")
-
-
-def _on_the_papers_scale(evidence: Evidence) -> Iterator[Block]:
-    found: Normalised | None = evidence.own.normalised
-    if found is not None:
-        promoted, suppressed, scales = found.promoted, found.suppressed, found.scales
-        yield Line(
-            f"on the scale of Pres et al. 2024 (divided by {number(scales[0])} unsteered, {number(scales[1])} steered): promoted "
-            f"{_signed(promoted[-1])}, suppressed {_signed(suppressed[-1])}; in the quarter with most to gain {_signed(promoted[0])}, "
-            f"{_signed(suppressed[0])}"
-        )
-
-
 def _worst_items(evidence: Evidence) -> list[Block]:
     """The items whose promised side moves least in the promised direction."""
     side = evidence.own.promised_side
@@ -420,24 +424,3 @@ def _worst_items(evidence: Evidence) -> list[Block]:
 
     ordered = sorted(evidence.items or (), key=lambda item: sign * change(item))
     return show.items_block((show.contrast_item(item, change(item), words(item)) for item in ordered), value="change")
-
-
-def _beside(evidence: Evidence) -> Iterator[Block]:
-    """The other form of the behaviour, and whether it ranks the questions alike."""
-    details: Details = evidence.own
-    other = details.beside
-    if other is None:
-        return
-    rows = [
-        [name, str(n), *(with_bounds(sides[side]) for side in SIDES)]
-        for name, n, sides in (("here", evidence.n, details.sides), ("beside", other.n, other.sides))
-    ]
-    yield Table(rows, ["", "n", *map(called, SIDES)], title=f"beside, {other.source}")
-    found, shared = other.rank_correlation, other.shared
-    each = ", ".join(f"{_MEASURES[name]} {number(found[name])}" for name in _MEASURES)
-    alike = f"{shared or 'no'} question{'' if shared == 1 else 's'} of the two {'is' if shared == 1 else 'are'} the same"
-    yield Line(
-        f"rank correlation (Spearman) over the {shared} questions that both ask: {each}"
-        if shared > 2
-        else f"{alike}: a rank correlation needs three"
-    )
