@@ -57,7 +57,8 @@ class Baseline:
         if self.kind not in get_args(Kind):
             raise SteerError(f"a baseline is one of {', '.join(get_args(Kind))}, not {self.kind!r}")
         if self.kind == "prompt":
-            _check_prompts(self.prompts)
+            if not self.prompts or not all(isinstance(text, str) and text.strip() for text in self.prompts):
+                raise SteerError("the baseline 'prompt' takes system prompts: a list of texts that are not empty")
         elif self.kind in ("model", "adapter"):
             if not isinstance(self.checkpoint, Model):
                 raise SteerError(f"the baseline {self.kind!r} takes a model: write Baseline.model(load_model(...))")
@@ -214,11 +215,6 @@ def of_equal_norm(vector: SteeringVector | Intervention, like: SteeringVector) -
     return SteeringVector(directions, copy.copy(dict(own.metadata)))
 
 
-def _check_prompts(prompts: Sequence[str]) -> None:
-    if not prompts or not all(isinstance(text, str) and text.strip() for text in prompts):
-        raise SteerError("the baseline 'prompt' takes system prompts: a list of texts that are not empty")
-
-
 # --- in a claim file ---
 
 
@@ -274,7 +270,11 @@ def _load(value: Any, file: FromFile) -> Baseline:
         if kind == "random":
             return Baseline.random(COUNT if given is None else given)
         if kind == "shuffled":
-            return Baseline.shuffled(_shuffled(file, COUNT if given is None else given))
+            own, seed = file.training, file.run.seed
+            if own is None:
+                raise DataError(_saved("shuffled"))
+            made = (file.made_of(shuffled(own, seed=seed + at)) for at in range(COUNT if given is None else given))
+            return Baseline.shuffled(map(_vector, made))
         if kind == "unrelated":
             if not file.has_method:
                 raise DataError(_saved("unrelated"))
@@ -291,13 +291,6 @@ def _load(value: Any, file: FromFile) -> Baseline:
 
 
 BASELINE = Form(_SCHEMA, _load)
-
-
-def _shuffled(file: FromFile, count: int) -> list[SteeringVector]:
-    own, seed = file.training, file.run.seed
-    if own is None:
-        raise DataError(_saved("shuffled"))
-    return [_vector(file.made_of(shuffled(own, seed=seed + number))) for number in range(count)]
 
 
 def _saved(kind: str) -> str:

@@ -16,7 +16,7 @@ from ...core.finding import Finding, Weight, code
 from ...core.numbers import number
 from ...core.parameters import Param
 from ...core.promises import Promise
-from ...data import Dialogues, Sample
+from ...data import Dialogues
 from ...measures import Array
 from ...measures.ask import Ask
 from ...measures.judges import Judge, make_judge
@@ -146,11 +146,16 @@ class DriftsLess(OverReplies):
             DataError: a dialogue of too few turns.
             MeasurementError: all replies are empty, or more than 5 % of them have no judgement, or no score.
         """
-        _check_turns(self.sampled_prompts, self.from_turn)
+        dialogues = self.sampled_prompts.units
+        short = next((one for one in dialogues if one.n_replies <= self.from_turn), None)
+        if short is not None:
+            raise DataError(
+                f"{dialogues.source}: prompt {short.id} has {short.n_replies} turn(s), and drift is between turn {self.from_turn} and a "
+                f"later one: give it {self.from_turn + 1} or more under `turns`, or take it out"
+            )
         written = self.write(ask, [0.0, self.subject.multiplier])
         turns = by_turn(ask.model, written)
         ruled = rule_on(ask.model, self.accepts, turns.written, seed=self.seed).sides
-        dialogues = written.sample.units
         first = [turns.at[reply, self.from_turn] for reply in range(len(written.ids))]
         last = [turns.at[reply, dialogues[prompt].n_replies] for reply, (prompt, _) in enumerate(written.ids)]
         values, kept = self._values(ruled, first, last)
@@ -264,15 +269,6 @@ class DriftsLess(OverReplies):
 
 
 assert_drifts_less = assertion(DriftsLess)
-
-
-def _check_turns(sample: Sample[Dialogues], from_turn: int) -> None:
-    short = next((one for one in sample.units if one.n_replies <= from_turn), None)
-    if short is not None:
-        raise DataError(
-            f"{sample.units.source}: prompt {short.id} has {short.n_replies} turn(s), and drift is between turn {from_turn} and a later "
-            f"one: give it {from_turn + 1} or more under `turns`, or take it out"
-        )
 
 
 # --- the drift of a conversation ---
