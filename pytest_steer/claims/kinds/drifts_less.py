@@ -163,6 +163,12 @@ class DriftsLess(OverReplies):
         sizes = dict(zip(kept, np.abs(np.mean(drift.fillings(values), axis=0)), strict=True))
         turns_had = range(1, dialogues.most_turns + 1)
         rows = [row for turn in turns_had if (row := self._in_turn(turn, turns, ruled, written)) is not None]
+        details = Details(
+            self.by,
+            drift.mean(values, written.clusters_of(kept), self.confidence).estimate,
+            rows,
+            Deployed(float(self.subject.multiplier), self.subject.direction),
+        )
         measured = self.over_replies(
             ask,
             written,
@@ -174,17 +180,12 @@ class DriftsLess(OverReplies):
             worst_first=sorted(range(len(written.ids)), key=lambda reply: -sizes.get(reply, 0.0)),
             kept=kept,
             judge=self.accepts.record(),
+            details=details,
         )
         return measured.but(
             rulings=ruled,
             unpaired="the size of a mean drift is not a mean over prompts",
             findings=[*self._findings(rows, len(kept), len(written.ids))],
-            details=Details(
-                self.by,
-                drift.mean(values, written.clusters_of(kept), self.confidence).estimate,
-                rows,
-                Deployed(float(self.subject.multiplier), self.subject.direction),
-            ),
         )
 
     def find(self, found: Found) -> Iterator[Finding]:

@@ -249,12 +249,7 @@ class OfSides(OverItems):
             side = called(details.promised_side)
             title = f"change by quartile of the unsteered log-likelihood of the {side} answers"
             yield Table(rows, ["", "n", "unsteered", *map(called, SIDES)], title=title)
-        if len(evidence.strata) > 1:
-            rows = [
-                [f"matching answer {one['label']}", str(one["n"]), *(_signed(one[f"{name}_change"]) for name in SIDES)]
-                for one in evidence.strata
-            ]
-            yield Table(rows, ["", "n", *map(called, SIDES)], title="strata")
+        yield from _strata(evidence)
         found = details.normalised
         if found is not None:
             promoted, suppressed, scales = found.promoted, found.suppressed, found.scales
@@ -403,6 +398,15 @@ def _unit(evidence: Evidence) -> str:
 
 def _signed(value: float) -> str:
     return f"{value:+.3g}"
+
+
+def _strata(evidence: Evidence) -> Iterator[Block]:
+    if len(evidence.strata) > 1:
+        rows = [
+            [f"matching answer {one['label']}", str(one["n"]), *(_signed(one[f"{name}_change"]) for name in SIDES)]
+            for one in evidence.strata
+        ]
+        yield Table(rows, ["", "n", *map(called, SIDES)], title="strata")
 
 
 def _worst_items(evidence: Evidence) -> list[Block]:
