@@ -12,7 +12,7 @@ from typing import Annotated, Any, ClassVar
 import numpy as np
 
 from ...core.block import Block, Curve, Line, Series, Table
-from ...core.evidence import Evidence, Verdict
+from ...core.evidence import Evidence, Verdict, plain
 from ...core.finding import Finding, Weight, code
 from ...core.numbers import number
 from ...core.parameters import Param
@@ -21,9 +21,9 @@ from ...core.record import LEFT_OUT, Bounds, Data, SideChanges
 from ...data import Items, as_items, sample_of
 from ...data.likeness import hash_of
 from ...measures import AnswerLikelihoods, Array, by_quartile, normalised_changes, strata, with_label
-from ...measures.answer_likelihood import Normalised, Quartile
 from ...measures.ask import Ask
 from ...measures.compared import bounds_of
+from ...measures.propensity import Normalised, Quartile
 from ...prompting.options import find_options
 from ...stats import rank_correlation
 from ...stats.estimators import Mean
