@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
 from ..core.errors import SteerError
 from ..core.evidence import Json
 from ..core.numbers import number
-from ..core.record import Bounds, Compared, Item
+from ..core.record import LEFT_OUT, Bounds, Compared, Item
 from ..measures import PropensityCurve, check_dose, check_multipliers, check_slope_grid, explained
 from ..measures.ask import Ask
 from ..measures.at_cost import spread
 from ..measures.compared import bounds_of, strength_of
-from ..measures.subject import Subject
+from ..measures.subject import Moves, Subject
 from ..stats import Inference, mean_t
 from .judging import Judgement, Reason, contradiction, withhold
 
@@ -95,6 +95,19 @@ def compared_by_items(
 def curve_band(curve: PropensityCurve, confidence: float, clusters: Sequence[int] | None) -> list[Bounds]:
     """The bounds of the mean propensity at each multiplier by Student's t, each one-sided; they do not hold for all multipliers at once."""
     return [bounds_of(mean_t(column, confidence=confidence, clusters=clusters)) for column in curve.values.T]
+
+
+@dataclass(frozen=True)
+class Deployed:
+    """The evidence's ``details.deployed`` of a claim that has no mean effect on items.
+
+    Attributes:
+        contradicts: what the deployed model does that the slopes do not say.
+    """
+
+    multiplier: float
+    direction: Moves
+    contradicts: str | None = field(default=None, metadata=LEFT_OUT)
 
 
 def deployed_record(

@@ -153,7 +153,7 @@ class Measurement:
         written: the replies, of a claim about replies. rulings: of a judge, on those of each side.
         how: what the values depend on beside the claim's own parameters. unpaired: why two runs are not compared, as the end of a sentence.
         details: further numbers: a frozen dataclass of the kind's own, or a mapping. described: those of the claim's base. compared: entries for a comparison of methods, if not those of the curve; empty for none.
-        findings: the claim's own.
+        findings: the claim's own. kept: what the kind's hooks need again, which no report has.
         fields: other fields of the evidence, such as ``replies`` or ``strata``.
     """
 
@@ -189,6 +189,7 @@ class Measurement:
     findings: Sequence[Finding] = ()
     fields: Json = field(default_factory=dict)
     of: str = ""
+    kept: Any = None
 
     @property
     def entries(self) -> Counted:

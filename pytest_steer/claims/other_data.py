@@ -6,7 +6,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from ..core.errors import Fault, at_key
-from ..core.evidence import Json
 from ..core.parameters import Form
 from ..core.validation import flow
 from ..data import ItemLike, Items, as_items
@@ -31,7 +30,7 @@ def checked_data(data: Any) -> Items | OtherData:
     return OtherData(as_items(data.items), data.vector) if isinstance(data, OtherData) else as_items(data)
 
 
-def checked_data_sets(given: Json) -> dict[str, Items | OtherData]:
+def checked_data_sets(given: Mapping[str, object]) -> dict[str, Items | OtherData]:
     return {name: checked_data(data) for name, data in given.items()}
 
 
@@ -70,12 +69,18 @@ def _load(value: str | Mapping[str, str], file: FromFile) -> Items | OtherData:
     return OtherData(items, file.under("train").trained_on(value["train"])) if "train" in value else items
 
 
-def _other_data(about: str, **files: Json) -> Form:
+def _other_data(about: str, test: str, of: str, name: str) -> Form:
+    """The form of other data with their own vector. ``of`` says what they are, and ``name`` names the files of examples."""
+    train = f"Training data, from which the claim's method makes this {of}'s own vector."
     schema = {
         **file_schema(about),
         "type": ["string", "object"],
         "required": ["test"],
-        "properties": files,
+        "properties": {
+            "test": file_schema(f"A file of contrast items {test}.", f"data/{name}.json"),
+            "train": file_schema(train, f"data/{name}_train.json"),
+            "vector": file_schema(f"A saved vector of this {of}.", f"vectors/{name}.safetensors"),
+        },
         "additionalProperties": False,
     }
     return Form(schema, _load)
@@ -84,21 +89,17 @@ def _other_data(about: str, **files: Json) -> Form:
 DATA_SETS = named(
     _other_data(
         "A file of contrast items, or the files `test` and `train` (or `vector`).",
-        test=file_schema("A file of contrast items that the vector of this data set was not made from.", "data/formal.json"),
-        train=file_schema(
-            "Training data, from which the claim's method makes this data set's own vector.", "data/formal_train.json"
-        ),
-        vector=file_schema("A saved vector of this data set.", "vectors/formal.safetensors"),
+        "that the vector of this data set was not made from",
+        "data set",
+        "formal",
     )
 )
 BEHAVIOURS = named(
     _other_data(
         "A file of contrast items, or the file `test` with `train` or `vector`.",
-        test=file_schema("A file of contrast items of the other behaviour.", "data/honesty.json"),
-        train=file_schema(
-            "Training data, from which the claim's method makes this behaviour's own vector.", "data/honesty_train.json"
-        ),
-        vector=file_schema("A saved vector of this behaviour.", "vectors/honesty.safetensors"),
+        "of the other behaviour",
+        "behaviour",
+        "honesty",
     ),
     without_own=True,
     minProperties=1,

@@ -93,10 +93,6 @@ class Trial:
     estimate: float
     how: How
 
-    def describe(self) -> dict[str, Any]:
-        """The evidence's record: the axes that are not as given, and the estimate."""
-        return {"context": self.context.to_dict(), "estimate": self.estimate, "how": self.how}
-
 
 class Trials:
     """Measures contexts and keeps the estimates. A context is measured once.
@@ -150,6 +146,15 @@ class Trials:
 
 
 @dataclass(frozen=True)
+class AxisValue:
+    """The contexts in which an axis has a value, as JSON; None for as given."""
+
+    value: Any
+    n: int
+    mean: float
+
+
+@dataclass(frozen=True)
 class AxisShare:
     """The share of the variation between contexts that one axis explains.
 
@@ -157,16 +162,12 @@ class AxisShare:
         share: sum over the axis' values v of n_v (mean_v - mean)^2, divided by the sum over the contexts of
             (estimate - mean)^2: the correlation ratio (eta squared), which for a full factorial design is the axis' main-effect
             share of the variance. Values that occur in one context only form one group.
-        values: (value as JSON, or None for as given; number of contexts; their mean estimate), the lowest mean first.
+        values: those of the axis, with the mean estimate of their contexts, the lowest first.
     """
 
     axis: str
     share: float
-    values: tuple[tuple[Any, int, float], ...]
-
-    def describe(self) -> dict[str, Any]:
-        values = [{"value": value, "n": n, "mean": mean} for value, n, mean in self.values]
-        return {"axis": self.axis, "share": self.share, "values": values}
+    values: tuple[AxisValue, ...]
 
 
 def axis_shares(trials: Sequence[Trial]) -> list[AxisShare]:
@@ -184,12 +185,12 @@ def axis_shares(trials: Sequence[Trial]) -> list[AxisShare]:
         groups: dict[str, list[float]] = {}
         for trial in trials:
             groups.setdefault(as_text(trial.context.to_dict().get(axis)), []).append(trial.estimate)
-        means = [(json.loads(value), len(own), float(np.mean(own))) for value, own in groups.items()]
+        means = [AxisValue(json.loads(value), len(own), float(np.mean(own))) for value, own in groups.items()]
         pooled = [own for own in groups.values() if len(own) > 1]
         single = [own[0] for own in groups.values() if len(own) == 1]
         pooled += [single] if single else []
         between = sum(len(own) * (float(np.mean(own)) - float(estimates.mean())) ** 2 for own in pooled)
-        found.append(AxisShare(axis, between / total, tuple(sorted(means, key=lambda row: row[2]))))
+        found.append(AxisShare(axis, between / total, tuple(sorted(means, key=lambda one: one.mean))))
     return sorted(found, key=lambda share: -share.share)
 
 

@@ -174,7 +174,7 @@ def test_another_checkpoint_is_measured_unsteered(linear):
     # Unsteered, a logit is a_t b_j: the other model's embedding of the last token is twice as large.
     gained = np.array([2.0 * (B.get(one, 0) - B.get(other, 0)) for one, other in (PAIRS[n % 3] for n in range(18))])
     assert found.estimate == pytest.approx((moved([0, 1.0]) - gained).mean(), abs=1e-6)
-    assert found.details["rivals"][0]["model"].id == "linear"
+    assert found.details["rivals"][0]["model"]["id"] == "linear"
 
 
 def test_a_checkpoint_of_another_tokenizer(tiny, approval):

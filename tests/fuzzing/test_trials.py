@@ -33,8 +33,12 @@ def test_shares_of_a_full_design_are_the_main_effects_of_the_analysis_of_varianc
     total = 2 / 3 * s**2 + t**2
     assert order.share == pytest.approx(t**2 / total)
     assert system.share == pytest.approx(2 / 3 * s**2 / total)
-    assert [(value, n, round(mean, 9)) for value, n, mean in order.values] == [(None, 3, 1.5), ("swapped", 3, 2.5)]
-    assert [(value, n, round(mean, 9)) for value, n, mean in system.values] == [(None, 2, 1.7), ("b", 2, 2.0), ("c", 2, 2.3)]
+    assert [(one.value, one.n, round(one.mean, 9)) for one in order.values] == [(None, 3, 1.5), ("swapped", 3, 2.5)]
+    assert [(one.value, one.n, round(one.mean, 9)) for one in system.values] == [
+        (None, 2, 1.7),
+        ("b", 2, 2.0),
+        ("c", 2, 2.3),
+    ]
 
 
 def test_what_only_a_combination_does_belongs_to_no_axis_alone() -> None:

@@ -11,7 +11,7 @@ from typing import Any, Literal, get_args
 import torch
 
 from ...core.errors import DataError, Fault, SteerError, at_key
-from ...core.parameters import Form
+from ...core.parameters import Form, Schema
 from ...data import ItemLike, Items, as_items
 from ...extract import random_direction
 from ...extract.training import holds_items, shuffled
@@ -56,7 +56,8 @@ class Baseline:
         if self.kind not in get_args(Kind):
             raise SteerError(f"a baseline is one of {', '.join(get_args(Kind))}, not {self.kind!r}")
         if self.kind == "prompt":
-            _check_prompts(self.prompts)
+            if not self.prompts or not all(isinstance(text, str) and text.strip() for text in self.prompts):
+                raise SteerError("the baseline 'prompt' takes system prompts: a list of texts that are not empty")
         elif self.kind in ("model", "adapter"):
             if not isinstance(self.checkpoint, Model):
                 raise SteerError(f"the baseline {self.kind!r} takes a model: write Baseline.model(load_model(...))")
@@ -213,19 +214,18 @@ def of_equal_norm(vector: SteeringVector | Intervention, like: SteeringVector) -
     return SteeringVector(directions, copy.copy(dict(own.metadata)))
 
 
-def _check_prompts(prompts: Sequence[str]) -> None:
-    if not prompts or not all(isinstance(text, str) and text.strip() for text in prompts):
-        raise SteerError("the baseline 'prompt' takes system prompts: a list of texts that are not empty")
-
-
 # --- in a claim file ---
 
 
-def _count(about: str) -> dict[str, Any]:
+def _count(about: str) -> Schema:
     return {"description": about, "type": "integer", "minimum": 1, "maximum": 999, "examples": [19]}
 
 
-_SCHEMA: dict[str, Any] = {
+def _text(about: str, example: str) -> Schema:
+    return {"description": about, "type": "string", "pattern": r"\S", "examples": [example]}
+
+
+_SCHEMA: Schema = {
     "type": ["string", "object"],
     "pattern": "^(random|shuffled)$",
     "x-words": "random, shuffled, or one baseline with what it is made of, such as {vector: FILE}",
@@ -245,18 +245,8 @@ _SCHEMA: dict[str, Any] = {
             "examples": [["Be honest.", "You are an honest assistant."]],
             "items": {"description": "A system prompt.", "type": "string", "pattern": r"\S"},
         },
-        "model": {
-            "description": "Another checkpoint, without steering, named as the model under test is.",
-            "type": "string",
-            "pattern": r"\S",
-            "examples": ["./my-tuned-model"],
-        },
-        "adapter": {
-            "description": "A folder with a PEFT adapter for the model under test, without steering.",
-            "type": "string",
-            "pattern": r"\S",
-            "examples": ["adapters/honest"],
-        },
+        "model": _text("Another checkpoint, without steering, named as the model under test is.", "./my-tuned-model"),
+        "adapter": _text("A folder with a PEFT adapter for the model under test, without steering.", "adapters/honest"),
         "vector": file_schema(
             "A saved vector or intervention, such as the last release's.", "vectors/last_release.safetensors"
         ),
@@ -279,7 +269,11 @@ def _load(value: Any, file: FromFile) -> Baseline:
         if kind == "random":
             return Baseline.random(COUNT if given is None else given)
         if kind == "shuffled":
-            return Baseline.shuffled(_shuffled(file, COUNT if given is None else given))
+            own, seed = file.training, file.run.seed
+            if own is None:
+                raise DataError(_saved("shuffled"))
+            made = (file.made_of(shuffled(own, seed=seed + at)) for at in range(COUNT if given is None else given))
+            return Baseline.shuffled(map(_vector, made))
         if kind == "unrelated":
             if not file.has_method:
                 raise DataError(_saved("unrelated"))
@@ -297,13 +291,6 @@ def _load(value: Any, file: FromFile) -> Baseline:
 
 
 BASELINE = Form(_SCHEMA, _load)
-
-
-def _shuffled(file: FromFile, count: int) -> list[SteeringVector]:
-    own, seed = file.training, file.run.seed
-    if own is None:
-        raise DataError(_saved("shuffled"))
-    return [_vector(file.made_of(shuffled(own, seed=seed + number))) for number in range(count)]
 
 
 def _saved(kind: str) -> str:

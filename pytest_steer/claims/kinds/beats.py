@@ -3,36 +3,29 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Annotated, Any
 
 import numpy as np
 
-from ...core.block import Block, Intervals, Line, Table
+from ...core import record
+from ...core.block import Block, Estimate, Intervals, Line, Table
 from ...core.errors import DataError, MeasurementError, SteerError
 from ...core.evidence import Evidence
 from ...core.finding import Finding, Weight, code
 from ...core.numbers import number
 from ...core.parameters import Param
 from ...core.promises import Promise
+from ...core.record import LEFT_OUT, Bounds
 from ...data import Items, Questions, Sample, TextLike, Texts, as_items, as_questions, as_texts, sample_of
 from ...data.traces import known_in, traces
-from ...measures import (
-    Array,
-    Perplexity,
-    PropensityCurve,
-    capability,
-    chance_warnings,
-    perplexity,
-    propensity_curve,
-    reading_of_texts,
-    relative_rise,
-)
+from ...measures import Array, PropensityCurve, capability, chance_warnings, perplexity, propensity_curve, relative_rise
 from ...measures.ask import Ask
 from ...measures.at_cost import MAX_MULTIPLIER
-from ...measures.compared import bounds_of
+from ...measures.compared import bounds_of, finite
 from ...measures.likelihood import prompt_cost
 from ...measures.subject import Subject, describe_model
 from ...model import Model
@@ -44,7 +37,7 @@ from .. import show
 from ..asserting import assertion
 from ..base import AboutItems
 from ..common import Interval
-from ..controls import controls_of_no_effect
+from ..controls import WithControls, controls_of_no_effect
 from ..curves import moves_of, moves_of_deployed
 from ..findings import Found, at_chance
 from ..from_file import ITEMS, QUESTIONS
@@ -96,35 +89,78 @@ wrong_way = code(
 )
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, kw_only=True)
 class Rival:
-    """One way to move the items.
+    """One way to move the items, as the evidence has it.
 
     Attributes:
         name: ``vector`` for the claim's own.
-        effects: float64 [n_items], propensity this way minus propensity of the plain model under test.
         multiplier: None without steering.
+        mean_effect: mean over the items of the propensity this way minus that of the plain model under test.
         cost: relative rise of perplexity on the neutral texts; None if it was not measured.
-        about: what the evidence says of it: a hash, the prompt, the model.
         accuracy: share of the questions that are answered right; None without questions.
+        difference / interval: what the vector does more, of its rivals.
     """
 
     name: str
-    effects: Array
-    multiplier: float | None
-    cost: float | None
-    about: dict[str, Any]
+    multiplier: float | None = None
+    mean_effect: float
+    cost: float | None = None
     accuracy: float | None = None
+    difference: float | None = field(default=None, metadata=LEFT_OUT)
+    interval: Bounds | tuple[()] = field(default=(), metadata=LEFT_OUT)
 
-    def describe(self) -> dict[str, Any]:
-        return {
-            "name": self.name,
-            "multiplier": self.multiplier,
-            "mean_effect": float(self.effects.mean()),
-            "accuracy": self.accuracy,
-            "cost": self.cost if self.cost is None or math.isfinite(self.cost) else None,
-            **self.about,
-        }
+
+@dataclass(frozen=True, kw_only=True)
+class Steered(Rival):
+    """A vector or an intervention."""
+
+    hash: str
+    method: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prompted(Rival):
+    """A system prompt. ``tried`` are the mean effects of all prompts on the items that the best one is chosen on."""
+
+    prompt: str
+    tried: list[float] | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class OtherModel(Rival):
+    """Another checkpoint, and whether it splits prompts and answers as the model under test does."""
+
+    model: record.Model
+    same_tokens: bool
+
+
+@dataclass(frozen=True)
+class Rank:
+    """The place of the vector among its baselines, and the probability of one as good by chance."""
+
+    number: int
+    of: int
+    p: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Details(WithControls):
+    """What the evidence has in ``details``.
+
+    Attributes:
+        baseline: its kind. worst: the rival that the claim is judged by. accuracy: of the plain model.
+        items_won: share of the items on which the vector does more than the worst.
+    """
+
+    baseline: str
+    worst: str
+    vector: Rival
+    rivals: Sequence[Rival]
+    budget: float | None
+    accuracy: float | None
+    items_won: float
+    rank: Rank | None = field(default=None, metadata=LEFT_OUT)
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,28 +168,24 @@ class Rivals:
     """The claim's vector and its rivals on the same items.
 
     Attributes:
+        effects: name to float64 [n_items], propensity this way minus propensity of the plain model under test.
         accuracy: of the plain model under test on the questions, or None.
         over_budget: why the claim's vector cannot be compared at the budget, or None.
+        each: the inference of what the vector does more than each of the others.
     """
 
     own: Rival
-    others: tuple[Rival, ...]
-    findings: tuple[Finding, ...] = ()
-    accuracy: float | None = None
-    over_budget: str | None = None
+    others: Sequence[Rival]
+    effects: Mapping[str, Array]
+    findings: Sequence[Finding]
+    accuracy: float | None
+    over_budget: str | None
+    each: Sequence[Inference] = ()
 
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class AgainstRivals(Measurement):
-    """What the vector does more than each rival, a column each.
-
-    Attributes:
-        each: the inference of each column. worst: the column that the claim is judged by.
-    """
-
-    rivals: Rivals
-    each: Sequence[Inference]
-    worst: int
+    @property
+    def worst(self) -> int:
+        """The place of the rival that the claim is judged by."""
+        return min(range(len(self.each)), key=lambda at: self.each[at].estimate)
 
 
 @dataclass(frozen=True)
@@ -199,7 +231,6 @@ class Beats(AboutItems):
         Param(
             "What is to be beaten: `random` or `shuffled`, or one of `{random: 19}`, `{shuffled: 19}`, `{unrelated: FILE}` (training data of "
             "another behaviour), `{prompt: [TEXT, ...]}`, `{model: NAME}`, `{adapter: FOLDER}`, `{vector: FILE}`.",
-            title="Baseline",
             example="random",
             reads=as_baseline,
             loads=BASELINE,
@@ -209,13 +240,11 @@ class Beats(AboutItems):
         Promise,
         Param(
             "The vector's mean effect is larger by more than this.",
-            title="Margin",
             example=0,
             unit="propensity",
             promise=True,
             weak_to=-1,
             weak="lets the vector do that much less than its baseline; that it does no less is promised by a margin a little below 0, such as -0.1",
-            schema={"type": "number"},
         ),
     ] = 0.0
     chosen_on: Annotated[
@@ -261,7 +290,6 @@ class Beats(AboutItems):
         Param(
             "Multiple-choice questions, on which the accuracy of the vector and of the strongest baseline is shown beside: a file, as for "
             "`capability_delta_below`, or builtin:capability.",
-            title="Questions",
             example="builtin:capability",
             judges=True,
             reads=as_questions,
@@ -291,23 +319,18 @@ class Beats(AboutItems):
         sample, sign, kind = self.sampled_items, self.subject.effect_sign, self.rival.kind
         of_texts = sample_of(as_texts(self.texts, self.source)) if self.texts else None
         found = _measured(ask, self, None if of_texts is None else of_texts.units)
-        strength = found.own.multiplier
+        own, strength = found.effects["vector"], found.own.multiplier
         assert strength is not None
-        values = np.stack([sign * (found.own.effects - rival.effects) for rival in found.others], axis=1)
+        values = np.stack([sign * (own - found.effects[rival.name]) for rival in found.others], axis=1)
         estimator = LeastMean(self.interval, self.seed)
         each = estimator.each(values, sample.clusters, confidence=self.confidence)
-        worst = min(range(len(each)), key=lambda index: each[index].estimate)
+        found = replace(found, each=each)
+        differences = values[:, found.worst]
         curve = ask.propensity(sample.units, [0.0, strength])
-        rank = {}
-        if kind in ("random", "shuffled"):
-            own = sign * float(found.own.effects.mean())
-            at_least = 1 + sum(sign * float(rival.effects.mean()) >= own for rival in found.others)
-            rank["rank"] = {"number": at_least, "of": len(each) + 1, "p": at_least / (len(each) + 1)}
         reads = []
         if self.budget is not None and of_texts is not None:
-            reading = reading_of_texts(ask.model, perplexity(ask.model, of_texts.units).per_text)
-            reads.append(Read(reading, of_texts.clusters, texts=of_texts.units))
-        return AgainstRivals(
+            reads.append(Read(ask.reading(of_texts.units), of_texts.clusters, texts=of_texts.units))
+        measured = Measurement(
             sample=sample,
             values=values,
             estimator=estimator,
@@ -317,40 +340,40 @@ class Beats(AboutItems):
             moved=lambda floor: math.sqrt(2) * floor.effect,
             subject=replace(self.subject, multiplier=strength),
             curve=curve,
+            kept=found,
+        )
+        return measured.but(
             also={} if of_texts is None else {"": of_texts},
             reads=reads,
-            of_items=[{"difference": float(difference)} for difference in values[:, worst]],
+            of_items=[{"difference": float(difference)} for difference in differences],
             unpaired=None if len(each) == 1 else f"the strongest of {len(each)} baselines may be another one in each run",
             findings=[*found.findings, *self._chosen_on_test(sample)],
-            details={
-                "baseline": kind,
-                "worst": found.others[worst].name,
-                "vector": found.own.describe(),
-                "rivals": [
-                    rival.describe() | {"difference": one.estimate, "interval": list(bounds_of(one))}
+            details=Details(
+                baseline=kind,
+                worst=found.others[found.worst].name,
+                vector=found.own,
+                rivals=[
+                    replace(rival, difference=one.estimate, interval=bounds_of(one))
                     for rival, one in zip(found.others, each, strict=True)
                 ],
-                "budget": self.budget,
-                "accuracy": found.accuracy,
-                "items_won": float(np.mean(values[:, worst] > 0)),
-                **rank,
-            },
+                budget=self.budget,
+                accuracy=found.accuracy,
+                items_won=float(np.mean(differences > 0)),
+                rank=_rank(found, sign) if kind in ("random", "shuffled") else None,
+            ),
             fields={"strata": []},  # slopes, which a difference of effects has not
-            rivals=found,
-            each=each,
-            worst=worst,
         )
 
     def doubt(self, ask: Ask, measured: Measurement, judgement: Judgement) -> Judgement:
-        assert isinstance(measured, AgainstRivals)
-        if measured.rivals.over_budget is not None:
+        rivals: Rivals = measured.kept
+        if rivals.over_budget is not None:
             cure = "choose a larger budget, or another baseline: at unequal cost the two do not compare"
-            return withhold(judgement, Reason(over_budget.name, measured.rivals.over_budget, cure))
+            return withhold(judgement, Reason(over_budget.name, rivals.over_budget, cure))
         if judgement.verdict is not Verdict.PASS or judgement.noise is None or self.threshold is None:
             return judgement
         room = judgement.noise.statistic
         largest = abs(measured.values - self.threshold).max(axis=0)
-        alike = next((one.name for one, size in zip(measured.rivals.others, largest, strict=True) if size <= room), None)
+        alike = next((one.name for one, size in zip(rivals.others, largest, strict=True) if size <= room), None)
         if alike is None:
             return judgement
         text = (
@@ -361,21 +384,20 @@ class Beats(AboutItems):
         return withhold(judgement, Reason(within_rounding.name, text, cure))
 
     def find(self, found: Found) -> Iterator[Finding]:
-        measured = found.measured
-        assert isinstance(measured, AgainstRivals)
         if found.judgement.verdict is not Verdict.PASS:
             return
+        rivals: Rivals = found.measured.kept
         if self.rival.kind in ("random", "shuffled"):
-            yield from _too_few_to_beat(len(measured.each), self.confidence)
-        rival, sign = measured.rivals.others[measured.worst], self.subject.effect_sign
-        if not rival.effects.any():
-            what = "the prompt" if "prompt" in rival.about else "the baseline"
+            yield from _too_few_to_beat(len(rivals.each), self.confidence)
+        rival, sign = rivals.others[rivals.worst], self.subject.effect_sign
+        if not rivals.effects[rival.name].any():
+            what = "the prompt" if isinstance(rival, Prompted) else "the baseline"
             yield idle_baseline(
                 f"{what} moves none of these items at all: to do more than that is to do anything. Does it reach the model?"
             )
             return
-        own, other = (float(sign * one.effects.mean()) for one in (measured.rivals.own, rival))
-        if own > 0 and (other >= 0 or len(measured.each) > 1):
+        own, other = (sign * one.mean_effect for one in (rivals.own, rival))
+        if own > 0 and (other >= 0 or len(rivals.each) > 1):
             return
         who = "the baseline moves" if own > 0 else "the vector and its baseline move"
         effects = f"{sign * other:.3g}" if own > 0 else f"{sign * own:.3g} and {sign * other:.3g}"
@@ -383,13 +405,13 @@ class Beats(AboutItems):
             f"{who} these items the wrong way (mean effect {effects}): to do more than that says less than to do something"
         )
 
-    def after(self, ask: Ask, measured: Measurement, judgement: Judgement) -> dict[str, Any]:
-        assert isinstance(measured, AgainstRivals)
+    def after(self, ask: Ask, measured: Measurement, judgement: Judgement) -> dict[str, object]:
         assert measured.deployed is not None
         assert measured.subject is not None
         if self.rival.kind == "random":  # which is that control itself
             return {}
-        moves = moves_of(measured.each[measured.worst])
+        rivals: Rivals = measured.kept
+        moves = moves_of(rivals.each[rivals.worst])
         if moves != "neither way":
             moves = moves_of_deployed(ask.subject, measured.deployed, self.confidence, measured.entries.clusters)
         return controls_of_no_effect(ask.of(measured.subject), measured, judgement, seed=self.seed, moves=moves)
@@ -409,29 +431,31 @@ class Beats(AboutItems):
     @staticmethod
     def always(evidence: Evidence) -> Iterator[Block]:
         """The vector beside its baseline: of many rivals the best one, and where the vector ranks."""
-        details = evidence.details
-        best = next(one for one in details["rivals"] if one["name"] == details["worst"])
-        rows = []
-        for one in (details["vector"], best):
-            cost = "" if one["cost"] is None else f"{one['cost']:+.1%}"
-            strength = "" if one["multiplier"] is None else f"{one['multiplier']:.3g}"
-            low, high = map(number, one.get("interval", (None, None)))
-            difference = f"{number(one['difference'])} [{low}, {high}]" if "difference" in one else ""
-            right = [] if details["accuracy"] is None else [f"{one['accuracy']:.1%}"]
-            rows.append([one["name"], strength, number(one["mean_effect"]), difference, cost, *right])
-        answers = [] if details["accuracy"] is None else [f"right answers ({details['accuracy']:.1%} plain)"]
+        details: Details = evidence.own
+        best = next(one for one in details.rivals if one.name == details.worst)
+        rows = [
+            [
+                one.name,
+                "" if one.multiplier is None else f"{one.multiplier:.3g}",
+                number(one.mean_effect),
+                "" if one.difference is None else f"{number(one.difference)} {show.bounds(one.interval)}",
+                "" if one.cost is None else f"{one.cost:+.1%}",
+                *([] if details.accuracy is None else [f"{one.accuracy:.1%}"]),
+            ]
+            for one in (details.vector, best)
+        ]
+        answers = [] if details.accuracy is None else [f"right answers ({details.accuracy:.1%} plain)"]
         yield Table(rows, ["", "multiplier", "mean effect", "vector is larger by", "perplexity", *answers])
-        if "prompt" in best:
-            yield Line(f"prompt: {show.shorten(best['prompt'], 100)}")
-        if "rank" in details:
-            rank = details["rank"]
-            yield Line(f"the vector is number {rank['number']} of {rank['of']} (p = {rank['p']:.3g})")
-        yield Line(f"the vector does more on {details['items_won']:.0%} of the items")
+        if isinstance(best, Prompted):
+            yield Line(f"prompt: {show.shorten(best.prompt, 100)}")
+        if (rank := details.rank) is not None:
+            yield Line(f"the vector is number {rank.number} of {rank.of} (p = {rank.p:.3g})")
+        yield Line(f"the vector does more on {details.items_won:.0%} of the items")
 
     @staticmethod
     def why(evidence: Evidence) -> Iterator[Block]:
         """The difference to each baseline, the curve, and the items on which the baseline does most against the vector."""
-        rows = [show.estimate_row(one, one["name"], "difference") for one in evidence.details["rivals"]]
+        rows = [Estimate(one.name, one.difference, one.interval) for one in evidence.own.rivals]
         yield Intervals(
             sorted(rows, key=lambda row: row.estimate)[:_RIVALS],
             "difference of effects",
@@ -490,13 +514,12 @@ def _measured(ask: Ask, claim: Beats, texts: Texts | None) -> Rivals:
             for one in others.values():
                 _ = ask.of(one).soundness
         steered |= others
-    strengths = {name: float(one.multiplier) for name, one in steered.items()}
     costs: dict[str, float] = {}
     said, over = [*_repeated(baseline, len(steered) - 1)], None
     if budget is not None:
         assert texts is not None
         at = ask.at_cost(steered, texts, budget=budget, max_multiplier=claim.max_multiplier)
-        strengths = {name: at[name].multiplier for name in steered}
+        steered = {name: replace(one, multiplier=at[name].multiplier) for name, one in steered.items()}
         costs = {name: at[name].cost for name in steered}
         off = [f"{name} {costs[name]:+.1%}" for name, one in at.items() if one.reached != "cost"]
         if off:
@@ -504,38 +527,47 @@ def _measured(ask: Ask, claim: Beats, texts: Texts | None) -> Rivals:
             said.append(unequal_cost(f"not all cost the budget of {budget:.1%}: {named} at the nearest multiplier tried"))
         if costs["vector"] > budget:
             over = f"the vector exceeds the budget at every multiplier tried ({costs['vector']:+.1%} against {budget:+.1%})"
-    effects, unsteered = ask.effects({name: (one, strengths[name]) for name, one in steered.items()}, items)
-    own, *rivals = (
-        Rival(name, effects[name], strengths[name], costs.get(name), _about(one)) for name, one in steered.items()
-    )
+    effects, unsteered = ask.effects({name: (one, float(one.multiplier)) for name, one in steered.items()}, items)
+    own, *rivals = (_steered(name, one, effects[name], costs.get(name)) for name, one in steered.items())
     if baseline.kind == "prompt":
-        rivals = [_prompt(ask, baseline, items, unsteered, texts, sign)]
+        effects["prompt"], only = _prompt(ask, baseline, items, unsteered, texts, sign)
+        rivals = [only]
     elif baseline.checkpoint is not None:
-        rivals = [_checkpoint(ask, baseline, items, unsteered, texts)]
+        effects[baseline.kind], only = _checkpoint(ask, baseline, items, unsteered, texts)
+        rivals = [only]
         # A broken one is beaten by anything.
         said += map(at_chance, chance_warnings(baseline.checkpoint, [item.question for item in items]))
-    strongest = max(rivals, key=lambda one: sign * float(one.effects.mean()), default=None)
-    if texts and budget is None:  # of the strongest rival alone: nineteen would cost more than the claim
-        base = perplexity(ask.model, texts)
-        own, *rivals = (
-            replace(one, cost=_cost(ask, steered[one.name], texts, base))
-            if one.name in steered and one in (own, strongest)
-            else one
-            for one in (own, *rivals)
-        )
     if budget is not None and not baseline.has_strength:
         said += _of_fixed_cost(rivals[0], budget)
-    accuracy = None
-    if claim.questions is not None:
-        accuracy = float(capability(ask.model, claim.questions, multipliers=[0.0]).accuracy[0])
-        strongest = max(rivals, key=lambda one: sign * float(one.effects.mean()))
-        own, *rivals = (
-            replace(one, accuracy=_accuracy(ask, baseline, one, steered.get(one.name), claim.questions))
-            if one in (own, strongest)
-            else one
-            for one in (own, *rivals)
-        )
-    return Rivals(own, tuple(rivals), tuple(said), accuracy, over)
+    strongest = max(rivals, key=lambda one: sign * one.mean_effect)
+    base = perplexity(ask.model, texts) if texts and budget is None else None
+
+    def completed(rival: Rival) -> Rival:
+        """With cost and accuracy, where it is the vector or its strongest rival: nineteen would cost more than the claim."""
+        cost, accuracy, deployed = rival.cost, None, steered.get(rival.name)
+        if rival is own or rival is strongest:
+            if base is not None and texts is not None and deployed is not None:
+                _, (there,) = ask.in_place(deployed.vector).perplexity(texts, [deployed.multiplier])
+                cost = relative_rise(there, base)
+            if claim.questions is not None:
+                accuracy = _accuracy(ask, baseline, rival, deployed, claim.questions)
+        return replace(rival, cost=None if cost is None else finite(cost), accuracy=accuracy)
+
+    plain = None if claim.questions is None else capability(ask.model, claim.questions, multipliers=[0.0]).accuracy[0]
+    return Rivals(completed(own), [*map(completed, rivals)], effects, said, None if plain is None else float(plain), over)
+
+
+def _steered(name: str, subject: Subject, effects: Array, cost: float | None) -> Rival:
+    strength, change = float(subject.multiplier), subject.intervention
+    return Steered(
+        name=name, multiplier=strength, mean_effect=float(effects.mean()), cost=cost, hash=change.hash, method=change.method
+    )
+
+
+def _rank(found: Rivals, sign: int) -> Rank:
+    at_least = 1 + sum(sign * rival.mean_effect >= sign * found.own.mean_effect for rival in found.others)
+    of = len(found.others) + 1
+    return Rank(at_least, of, at_least / of)
 
 
 def _repeated(baseline: Baseline, count: int) -> Iterator[Finding]:
@@ -572,31 +604,23 @@ def _of_fixed_cost(rival: Rival, budget: float) -> Iterator[Finding]:
         )
 
 
-def _about(subject: Subject) -> dict[str, Any]:
-    change = subject.intervention
-    return {"hash": change.hash, "method": change.method}
-
-
-def _cost(ask: Ask, subject: Subject, texts: Texts, base: Perplexity) -> float:
-    _, (steered,) = ask.in_place(subject.vector).perplexity(texts, [subject.multiplier])
-    return relative_rise(steered, base)
-
-
 def _accuracy(ask: Ask, baseline: Baseline, rival: Rival, subject: Subject | None, questions: Questions) -> float:
     """The share of right answers. Under a prompt, each question follows it."""
     if subject is not None:
-        at = [rival.multiplier or subject.multiplier]
-        found = ask.in_place(subject.vector).accuracy(questions, at, by="sum", prompt="plain", source="")
-    elif baseline.checkpoint is not None:
-        found = capability(baseline.checkpoint, questions, multipliers=[0.0])
-    else:
-        asked = [replace(one, question=f"{rival.about['prompt']}\n\n{one.question}") for one in questions]
+        found = ask.in_place(subject.vector).accuracy(questions, [subject.multiplier], by="sum", prompt="plain", source="")
+    elif isinstance(rival, Prompted):
+        asked = [replace(one, question=f"{rival.prompt}\n\n{one.question}") for one in questions]
         found = capability(ask.model, Questions(asked, questions.source), multipliers=[0.0])
+    else:
+        assert baseline.checkpoint is not None
+        found = capability(baseline.checkpoint, questions, multipliers=[0.0])
     return float(found.accuracy[0])
 
 
-def _prompt(ask: Ask, baseline: Baseline, items: Items, unsteered: Array, texts: Texts | None, sign: int) -> Rival:
-    """The system prompt of the largest mean effect on the training items."""
+def _prompt(
+    ask: Ask, baseline: Baseline, items: Items, unsteered: Array, texts: Texts | None, sign: int
+) -> tuple[Array, Rival]:
+    """The effects [n_items] of the system prompt with the largest mean effect on the training items."""
 
     def propensities(of: Items, prompt: str | None) -> Array:
         context = ask.context if prompt is None else Context(system=prompt).over(ask.context)
@@ -610,15 +634,16 @@ def _prompt(ask: Ask, baseline: Baseline, items: Items, unsteered: Array, texts:
         best = int(np.argmax(sign * np.array(tried)))
     text = baseline.prompts[best]
     cost = float(np.expm1(prompt_cost(ask.model, texts, text).mean())) if texts else None
-    return Rival("prompt", propensities(items, text) - unsteered, None, cost, {"prompt": text, "tried": tried})
+    effects = propensities(items, text) - unsteered
+    return effects, Prompted(name="prompt", mean_effect=float(effects.mean()), cost=cost, prompt=text, tried=tried)
 
 
 def _plain(model: Model, items: Items, context: Context) -> PropensityCurve:
     return propensity_curve(model, items, None, multipliers=[0.0], context=context)
 
 
-def _checkpoint(ask: Ask, baseline: Baseline, items: Items, unsteered: Array, texts: Texts | None) -> Rival:
-    """Another model, unsteered.
+def _checkpoint(ask: Ask, baseline: Baseline, items: Items, unsteered: Array, texts: Texts | None) -> tuple[Array, Rival]:
+    """The effects [n_items] of another model, unsteered.
 
     Raises:
         SteerError: it splits answers of several tokens in another way, so that log-likelihoods per token do not compare, or it is the
@@ -646,10 +671,9 @@ def _checkpoint(ask: Ask, baseline: Baseline, items: Items, unsteered: Array, te
         )
     cost = None
     if texts:
-        try:
+        with suppress(MeasurementError):
             own, others = perplexity(model, texts), perplexity(other, texts)
             cost = relative_rise(others, own) if np.array_equal(own.tokens, others.tokens) else None
-        except MeasurementError:
-            cost = None
-    about = {"model": describe_model(other), "same_tokens": alike}
-    return Rival(baseline.kind, there.values[:, 0] - unsteered, None, cost, about)
+    effects = there.values[:, 0] - unsteered
+    mean, described = float(effects.mean()), describe_model(other)
+    return effects, OtherModel(name=baseline.kind, mean_effect=mean, cost=cost, model=described, same_tokens=alike)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import numpy as np
 
@@ -16,7 +16,7 @@ from ...core.finding import Finding, Weight, code
 from ...core.numbers import number
 from ...core.parameters import Param
 from ...core.promises import Promise
-from ...data import Dialogues, Sample
+from ...data import Dialogues
 from ...measures import Array
 from ...measures.ask import Ask
 from ...measures.judges import Judge, make_judge
@@ -32,8 +32,10 @@ from ...stats import (
     size_of_mean,
 )
 from ...stats.estimators import Clusters, Estimator
+from .. import show
 from ..asserting import assertion
 from ..base import OverReplies
+from ..curves import Deployed
 from ..findings import Found, equal_values
 from ..from_file import JUDGE
 from ..kind import claim
@@ -63,6 +65,28 @@ no_effect = code(
 )
 
 
+@dataclass(frozen=True)
+class InTurn:
+    """The effect in one turn: accepted replies, or their mean score, unsteered and steered, and the difference with its bounds."""
+
+    turn: int
+    n: int
+    base: float
+    steered: float
+    effect: float
+    interval: tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Details:
+    """What the evidence has in ``details``. The drift has its sign, and the turns are those that at least two dialogues have."""
+
+    by: By
+    drift: float
+    turns: Sequence[InTurn]
+    deployed: Deployed
+
+
 @claim("drifts_less", title="The effect stays over a conversation", main="limit", directed=False)
 class DriftsLess(OverReplies):
     """The effect in the last turn of the dialogues differs from that in the first steered one by at most `limit`, up or down.
@@ -83,7 +107,6 @@ class DriftsLess(OverReplies):
             title="Largest drift",
             example=0.2,
             above=0,
-            schema={"type": "number"},
         ),
     ]
     accepts: Annotated[
@@ -122,18 +145,30 @@ class DriftsLess(OverReplies):
             DataError: a dialogue of too few turns.
             MeasurementError: all replies are empty, or more than 5 % of them have no judgement, or no score.
         """
-        _check_turns(self.sampled_prompts, self.from_turn)
+        dialogues = self.sampled_prompts.units
+        short = next((one for one in dialogues if one.n_replies <= self.from_turn), None)
+        if short is not None:
+            raise DataError(
+                f"{dialogues.source}: prompt {short.id} has {short.n_replies} turn(s), and drift is between turn {self.from_turn} and a "
+                f"later one: give it {self.from_turn + 1} or more under `turns`, or take it out"
+            )
         written = self.write(ask, [0.0, self.subject.multiplier])
         turns = by_turn(ask.model, written)
         ruled = rule_on(ask.model, self.accepts, turns.written, seed=self.seed).sides
-        dialogues = written.sample.units
         first = [turns.at[reply, self.from_turn] for reply in range(len(written.ids))]
         last = [turns.at[reply, dialogues[prompt].n_replies] for reply, (prompt, _) in enumerate(written.ids)]
         values, kept = self._values(ruled, first, last)
         drift = Drift(self.by)
         sizes = dict(zip(kept, np.abs(np.mean(drift.fillings(values), axis=0)), strict=True))
-        rows = self._rows(turns, ruled, written)
-        return self.over_replies(
+        turns_had = range(1, dialogues.most_turns + 1)
+        rows = [row for turn in turns_had if (row := self._in_turn(turn, turns, ruled, written)) is not None]
+        details = Details(
+            self.by,
+            drift.mean(values, written.clusters_of(kept), self.confidence).estimate,
+            rows,
+            Deployed(float(self.subject.multiplier), self.subject.direction),
+        )
+        measured = self.over_replies(
             ask,
             written,
             [[side[place] for place in last] for side in ruled],
@@ -144,15 +179,12 @@ class DriftsLess(OverReplies):
             worst_first=sorted(range(len(written.ids)), key=lambda reply: -sizes.get(reply, 0.0)),
             kept=kept,
             judge=self.accepts.record(),
+            details=details,
+        )
+        return measured.but(
             rulings=ruled,
             unpaired="the size of a mean drift is not a mean over prompts",
             findings=[*self._findings(rows, len(kept), len(written.ids))],
-            details={
-                "by": self.by,
-                "drift": drift.mean(values, written.clusters_of(kept), self.confidence).estimate,
-                "turns": rows,
-                "deployed": {"multiplier": float(self.subject.multiplier), "direction": self.subject.direction},
-            },
         )
 
     def find(self, found: Found) -> Iterator[Finding]:
@@ -177,12 +209,8 @@ class DriftsLess(OverReplies):
             )
         return np.array([scores[reply] for reply in kept], dtype=float), kept
 
-    def _rows(self, turns: ByTurn, ruled: Sequence[Sequence[Ruling]], written: Written) -> list[dict[str, Any]]:
-        """The effect in each turn that at least two dialogues have."""
-        rows = [self._row(turn, turns, ruled, written) for turn in range(1, written.sample.units.most_turns + 1)]
-        return [row for row in rows if row is not None]
-
-    def _row(self, turn: int, turns: ByTurn, ruled: Sequence[Sequence[Ruling]], written: Written) -> dict[str, Any] | None:
+    def _in_turn(self, turn: int, turns: ByTurn, ruled: Sequence[Sequence[Ruling]], written: Written) -> InTurn | None:
+        """The effect in a turn, if at least two dialogues have it."""
         places = turns.places(turn)
         base, steered = ([side[place] for _, place in places] for side in ruled)
         by_score = self.by == "score"
@@ -202,21 +230,14 @@ class DriftsLess(OverReplies):
         else:
             found = ShareGained().infer(gained(base, steered), clusters, confidence=self.confidence)
         before, after = (float(mean) for mean in shown[kept].mean(axis=0))
-        return {
-            "turn": turn,
-            "n": found.n,
-            "base": before,
-            "steered": after,
-            "effect": after - before,
-            "interval": [found.low, found.high],
-        }
+        return InTurn(turn, found.n, before, after, after - before, (found.low, found.high))
 
-    def _findings(self, rows: Sequence[Mapping[str, Any]], kept: int, n: int) -> Iterator[Finding]:
+    def _findings(self, rows: Sequence[InTurn], kept: int, n: int) -> Iterator[Finding]:
         """Conversations that are left out, and an effect that is not there, which keeps every limit."""
         if kept < n:
             yield unscored(f"{n - kept} of {n} conversations have no score in their first or last turn and are left out")
-        first = next((row for row in rows if row["turn"] == self.from_turn), None)
-        if first is not None and first["interval"][0] <= 0 <= first["interval"][1]:
+        first = next((row for row in rows if row.turn == self.from_turn), None)
+        if first is not None and first.interval[0] <= 0 <= first.interval[1]:
             yield no_effect(
                 f"in turn {self.from_turn} no effect of steering is proven, so there may be none that could drift",
                 "claim it with generates (`against_base: true`), too",
@@ -224,21 +245,20 @@ class DriftsLess(OverReplies):
 
     @staticmethod
     def always(evidence: Evidence) -> Iterator[Block]:
-        for row in evidence.details["turns"]:
-            low, high = map(number, row["interval"])
+        for row in evidence.own.turns:
             yield Line(
-                f"turn {row['turn']}: effect {number(row['effect'])} [{low}, {high}] (unsteered {number(row['base'])}, steered "
-                f"{number(row['steered'])})"
+                f"turn {row.turn}: effect {number(row.effect)} {show.bounds(row.interval)} (unsteered {number(row.base)}, steered "
+                f"{number(row.steered)})"
             )
         yield from counts_lines(evidence)
 
     @staticmethod
     def why(evidence: Evidence) -> Iterator[Block]:
-        rows = evidence.details["turns"]
-        points = [(row["turn"], row["effect"]) for row in rows]
+        details: Details = evidence.own
+        points = [(row.turn, row.effect) for row in details.turns]
         yield Curve(
-            [Series("effect", points, [tuple(row["interval"]) for row in rows])],
-            "share of accepted replies" if evidence.details["by"] == "accepted" else "mean score",
+            [Series("effect", points, [row.interval for row in details.turns])],
+            "share of accepted replies" if details.by == "accepted" else "mean score",
             "turn",
             [(evidence.details["from_turn"], "first steered")],
             title="Effect in each turn",
@@ -249,15 +269,6 @@ class DriftsLess(OverReplies):
 
 
 assert_drifts_less = assertion(DriftsLess)
-
-
-def _check_turns(sample: Sample[Dialogues], from_turn: int) -> None:
-    short = next((one for one in sample.units if one.n_replies <= from_turn), None)
-    if short is not None:
-        raise DataError(
-            f"{sample.units.source}: prompt {short.id} has {short.n_replies} turn(s), and drift is between turn {from_turn} and a later "
-            f"one: give it {from_turn + 1} or more under `turns`, or take it out"
-        )
 
 
 # --- the drift of a conversation ---

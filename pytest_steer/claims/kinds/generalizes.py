@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Any
 
 import numpy as np
 
-from ...core.block import Block, Intervals, Line, Table
+from ...core.block import Block, Estimate, Intervals, Line, Table
 from ...core.errors import DataError, MeasurementError, SteerError
 from ...core.evidence import Evidence
 from ...core.finding import Finding, Weight, code
 from ...core.numbers import number
 from ...core.parameters import Param
 from ...core.promises import Promise
+from ...core.record import LEFT_OUT, Bounds, Data
 from ...data import ContrastItem, Items, Sample, sample_of
 from ...data.traces import known_in, traces
 from ...measures import Array, PropensityCurve
@@ -38,7 +39,7 @@ from ...stats.estimators import Clusters, Estimator, Mean, Ratio
 from .. import show
 from ..asserting import assertion
 from ..base import OverItems
-from ..controls import controls_of_no_effect
+from ..controls import WithControls, controls_of_no_effect
 from ..curves import check_has_slope, contradicted, deployed_record, moves_of_deployed, with_deployed, wrong_share
 from ..findings import Found, of_single_values, of_the_vector, of_training_data, on_promised_side
 from ..from_file import CONTEXT
@@ -102,16 +103,59 @@ class Setting:
         return self.sample is self.base_sample
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class InSettings(Measurement):
-    """The slopes in every setting.
+@dataclass(frozen=True)
+class OwnVector:
+    """The data set's own vector, and what it does there."""
 
-    Attributes:
-        worst: the setting with the least ratio.
-    """
+    hash: str
+    steerability: float
+    slopes: list[float]
+    interval: Bounds
 
-    settings: Sequence[Setting]
-    worst: Setting
+
+@dataclass(frozen=True, kw_only=True)
+class InSetting:
+    """What the vector does in a setting: of the base with the interval of the steerability, else with that of its ratio."""
+
+    context: Mapping[str, object]
+    put: str
+    data: Data
+    n: int
+    steerability: float
+    anti_steerable_share: float
+    slopes: list[float]
+    interval: Bounds
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judged(InSetting):
+    """A setting with the verdict of it alone. It has the ratio that is promised, by the name of the promise."""
+
+    name: str
+    retention: float | None = field(default=None, metadata=LEFT_OUT)
+    tan_relative: float | None = field(default=None, metadata=LEFT_OUT)
+    own_vector: OwnVector | None = field(default=None, metadata=LEFT_OUT)
+    interval_method: str
+    p_pass: float | None
+    p_fail: float | None
+    verdict: str
+
+    @property
+    def ratio(self) -> float:
+        found = self.tan_relative if self.retention is None else self.retention
+        assert found is not None
+        return found
+
+
+@dataclass(frozen=True, kw_only=True)
+class Details(WithControls):
+    """What the evidence has in ``details``. ``base`` is there for ``retention``, and ``worst`` has the least ratio."""
+
+    worst: str
+    base: InSetting | None = field(default=None, metadata=LEFT_OUT)
+    settings: Sequence[Judged]
+    deployed: Mapping[str, Any]
+    on_promised_side: Mapping[str, object] | None = field(default=None, metadata=LEFT_OUT)
 
 
 @dataclass(frozen=True)
@@ -206,7 +250,6 @@ class Generalizes(OverItems):
             title="Least share of the base steerability",
             example=0.5,
             above=0,
-            schema={"type": "number"},
         ),
     ] = None
     tan_relative: Annotated[
@@ -217,7 +260,6 @@ class Generalizes(OverItems):
             title="Least share of the own vector's steerability",
             example=0.5,
             above=0,
-            schema={"type": "number"},
         ),
     ] = None
     contexts: Annotated[
@@ -313,7 +355,7 @@ class Generalizes(OverItems):
         asked = [*bases, *(one.curve for one in settings)]
         called = _WORDS["tan_relative" if self._is_relative else "retention"]
         is_paired = all(one.paired for one in settings)
-        return InSettings(
+        measured = Measurement(
             sample=sample,
             units=replace(units, n=worst.sample.n, unit=worst.sample.counted, of=worst.sample),
             values=values,
@@ -322,9 +364,12 @@ class Generalizes(OverItems):
             probes=tuple(probe for curve in asked for probe in curve.probes),
             noisy=worst.curve.probes,
             moved=lambda floor: floor.slope(grid) / abs(worst.base.steerability),
-            context=worst.context,
             curve=worst.curve,
             deployed=deployed,
+            kept=(settings, worst),
+        )
+        return measured.but(
+            context=worst.context,
             is_slope=True,
             also=others,
             how={
@@ -335,35 +380,29 @@ class Generalizes(OverItems):
             unpaired=None if is_paired else "a ratio of means of different items is not a mean over items",
             compared={},
             findings=[*shared, *_of_settings(settings)],
-            details={
-                "worst": worst.name,
-                **({} if self._is_relative else {"base": self._base(worst.base, sample)}),
-                "settings": [
+            details=Details(
+                worst=worst.name,
+                base=None if self._is_relative else self._base(worst.base, sample),
+                settings=[
                     self._describe(one, ratio, len(settings), min(map(len, sides)))
                     for one, ratio, sides in zip(settings, each, estimator.sides(values), strict=True)
                 ],
-                "deployed": deployed_record(self.subject, deployed, self.confidence, worst.base_sample.clusters),
-            },
-            fields={
-                "data": worst.curve.items.describe(),
-                "strata": [],
-            },
-            settings=settings,
-            worst=worst,
+                deployed=deployed_record(self.subject, deployed, self.confidence, worst.base_sample.clusters),
+            ),
+            fields={"data": worst.curve.items.describe(), "strata": []},
         )
 
     def doubt(self, ask: Ask, measured: Measurement, judgement: Judgement) -> Judgement:
         """Withhold a pass if the effect at the deployed multiplier, of the base or of the data set, contradicts the slope there."""
-        assert isinstance(measured, InSettings)
-        worst = measured.worst
+        _, worst = measured.kept
         curve = worst.curve if self._is_relative else worst.base
-        return contradicted(judgement, curve, worst.base_sample.clusters, measured.details["deployed"])
+        return contradicted(judgement, curve, worst.base_sample.clusters, measured.details.deployed)
 
     def find(self, found: Found) -> Iterator[Finding]:
-        assert isinstance(found.measured, InSettings)
         if (worst := self._as_mean(found)) is not None:
             yield from of_single_values(worst)
-        for one in found.measured.settings:
+        settings, _ = found.measured.kept
+        for one in settings:
             if one.own is None:
                 continue
             if one.own.intervention.hash == self.subject.intervention.hash:
@@ -376,10 +415,9 @@ class Generalizes(OverItems):
             for finding in (*of_training_data(own), *of_the_vector(own)):
                 yield replace(finding, text=f"{one.name}, its own vector: {finding.text}")
 
-    def after(self, ask: Ask, measured: Measurement, judgement: Judgement) -> dict[str, Any]:
+    def after(self, ask: Ask, measured: Measurement, judgement: Judgement) -> dict[str, object]:
         """The share of items that keep the promise in the worst setting, and random directions there if the model does not provably move."""
-        assert isinstance(measured, InSettings)
-        as_mean, worst = self._as_mean(Found(self, ask, measured, judgement)), measured.worst
+        as_mean, (_, worst) = self._as_mean(Found(self, ask, measured, judgement)), measured.kept
         found = {} if as_mean is None else on_promised_side(as_mean)
         if judgement.verdict is Verdict.PASS:
             return found
@@ -470,12 +508,11 @@ class Generalizes(OverItems):
         The paired ratio is at least r if the mean of (slope there - r * slope of the base) is at least 0, which a t test decides.
         """
         measured, judgement = found.measured, found.judgement
-        assert isinstance(measured, InSettings)
-        worst = measured.worst
+        settings, worst = measured.kept
         if not worst.paired or self.threshold is None:
             return None
         kept = 1 - self.confidence
-        level = 1 - (kept if judgement.verdict is Verdict.PASS else kept / len(measured.settings))
+        level = 1 - (kept if judgement.verdict is Verdict.PASS else kept / len(settings))
         values = self.subject.slope_sign * (worst.curve.slopes - self.threshold * worst.base.slopes)
         estimator: Estimator = MeanOfClusters(confidence=level)
         in_worst = measured.but(values=values, estimator=estimator, units=counted(worst.sample))
@@ -483,39 +520,81 @@ class Generalizes(OverItems):
 
     # --- its records ---
 
-    def _base(self, base: PropensityCurve, sample: Sample[Items]) -> dict[str, Any]:
-        return _described(base, self.context, repr(self.context), self.subject.slope_sign) | self._bounds(base, sample)
+    def _base(self, base: PropensityCurve, sample: Sample[Items]) -> InSetting:
+        return self._in_setting(base, self.context, repr(self.context), self._bounds(base, sample))
 
-    def _describe(self, one: Setting, ratio: Inference, settings: int, fewest: int) -> dict[str, Any]:
-        found = {"name": one.name, **_described(one.curve, one.context, one.put, self.subject.slope_sign)}
-        if one.own is not None:
-            own = {
-                "hash": one.own.intervention.hash,
-                "steerability": one.base.steerability,
-                "slopes": one.base.slopes.tolist(),
-            }
-            found["own_vector"] = own | self._bounds(one.base, one.base_sample)
-        found |= {
-            "tan_relative" if self._is_relative else "retention": ratio.estimate,
-            "interval": list(bounds_of(ratio)),
-            "interval_method": ratio.method,
-        }
-        at = self.threshold
-        if at is None:
-            return found | {"p_pass": None, "p_fail": None, "verdict": Verdict.INCONCLUSIVE.value}
+    def _describe(self, one: Setting, ratio: Inference, settings: int, fewest: int) -> Judged:
+        at, p_pass, p_fail = self.threshold, None, None
         verdict = verdict_of(replace(ratio, n=fewest), at, Direction.AT_LEAST, self.min_n)
-        p_fail = min(1.0, settings * ratio.p_at_most(at))
-        if verdict is Verdict.FAIL and p_fail > 1 - self.confidence:
-            verdict = Verdict.INCONCLUSIVE
-        return found | {"p_pass": ratio.p_at_least(at), "p_fail": p_fail, "verdict": verdict.value}
+        if at is not None:
+            p_pass, p_fail = ratio.p_at_least(at), min(1.0, settings * ratio.p_at_most(at))
+            if verdict is Verdict.FAIL and p_fail > 1 - self.confidence:
+                verdict = Verdict.INCONCLUSIVE
+        judged = Judged(
+            **vars(self._in_setting(one.curve, one.context, one.put, bounds_of(ratio))),
+            name=one.name,
+            interval_method=ratio.method,
+            p_pass=p_pass,
+            p_fail=p_fail,
+            verdict=verdict.value,
+        )
+        if one.own is None:
+            return replace(judged, retention=ratio.estimate)
+        base, there = one.base, self._bounds(one.base, one.base_sample)
+        own = OwnVector(one.own.intervention.hash, base.steerability, base.slopes.tolist(), there)
+        return replace(judged, tan_relative=ratio.estimate, own_vector=own)
 
-    def _bounds(self, curve: PropensityCurve, sample: Sample[Items]) -> dict[str, Any]:
-        slopes = one_per_cluster(curve.slopes, sample.clusters)
-        return {"interval": list(bounds_of(mean_t(slopes, confidence=self.confidence)))}
+    def _in_setting(self, curve: PropensityCurve, context: Context, put: str, interval: Bounds) -> InSetting:
+        return InSetting(
+            context=context.to_dict(),
+            put=put,
+            data=curve.items.describe(),
+            n=len(curve.items),
+            steerability=curve.steerability,
+            anti_steerable_share=wrong_share(curve, self.subject.slope_sign),
+            slopes=curve.slopes.tolist(),
+            interval=interval,
+        )
+
+    def _bounds(self, curve: PropensityCurve, sample: Sample[Items]) -> Bounds:
+        return bounds_of(mean_t(one_per_cluster(curve.slopes, sample.clusters), confidence=self.confidence))
 
     @staticmethod
-    def why(evidence: Evidence) -> Iterable[Block]:
-        return _shown(evidence)
+    def why(evidence: Evidence) -> Iterator[Block]:
+        """The settings side by side, the base first, and the curve and items of the worst one."""
+        details: Details = evidence.own
+        base, worst, sign = details.base, details.worst, show.slope_sign(evidence)
+        word = "tan_relative" if base is None else "retention"
+        rows = [
+            [
+                one.name,
+                str(one.n),
+                number(sign * one.steerability),
+                *([] if one.own_vector is None else [number(sign * one.own_vector.steerability)]),
+                number(one.ratio),
+                show.bounds(one.interval),
+                f"{one.anti_steerable_share:.2f}",
+                one.verdict,
+                show.shorten(one.put, 60),
+            ]
+            for one in details.settings
+        ]
+        if base is not None:
+            own = f"{base.anti_steerable_share:.2f}"
+            rows.insert(0, ["(base)", str(base.n), number(sign * base.steerability), "1", "", own, "", base.put])
+        own_column = ["of its own vector"] if base is None else []
+        headers = ["setting", "n", show.steerability(sign), *own_column, word, "interval", show.wrong_way(sign), "", ""]
+        yield Table(rows, headers)
+        yield Intervals(
+            [Estimate(one.name, one.ratio, one.interval, one.n, one.verdict) for one in details.settings],
+            word.replace("_", " "),
+            promised=show.promised_in(evidence),
+            title="Contexts and data sets",
+            is_drawing=True,
+            about=f"How much of the base steerability is left in each. Curve and slopes are those of the worst, {worst}.",
+        )
+        yield Line(f"in the worst setting, {worst}:")
+        yield from show.of_items(evidence)
 
 
 assert_generalizes = assertion(Generalizes)
@@ -533,29 +612,25 @@ def _curve_in(ask: Ask, items: Items, grid: list[float], place: str) -> Propensi
 
 def _stacked(settings: Sequence[Setting], sign: int) -> tuple[LeastRatio, Array, Counted]:
     """The slopes of all settings, there and of the base, a row for each item or cluster of items."""
-    rows: list[Array] = []
-    names: list[str] = []
-    forms: list[list[str]] = []
-    parts: list[str] = []
+    stacked: list[tuple[str, Array, list[ContrastItem]]] = []
     for one in settings:
         here, there = (
             sign * one_per_cluster(curve.slopes, sample.clusters)
             for curve, sample in ((one.curve, one.sample), (one.base, one.base_sample))
         )
-        if one.paired:
-            sides = [(one.sample, np.stack([here, there], axis=1))]
-        else:
-            sides = [
-                (one.sample, np.stack([here, np.full_like(here, np.nan)], axis=1)),
-                (one.base_sample, np.stack([np.full_like(there, np.nan), there], axis=1)),
+        sides = [(one.sample, here, there)]
+        if not one.paired:
+            sides = [(one.sample, here, np.full_like(here, np.nan)), (one.base_sample, np.full_like(there, np.nan), there)]
+        for sample, *columns in sides:
+            stacked += [
+                (one.name, row, items) for row, items in zip(np.stack(columns, axis=1), _clustered(sample), strict=True)
             ]
-        for sample, own in sides:
-            members = _clustered(sample)
-            rows.append(own)
-            names += [items[0].id for items in members]
-            forms += [[part for item in items for part in item.form] for items in members]
-            parts += [one.name] * len(members)
-    return LeastRatio(parts=tuple(parts)), np.concatenate(rows), Counted(names, forms, "items")
+    units = Counted(
+        [items[0].id for *_, items in stacked],
+        [[part for item in items for part in item.form] for *_, items in stacked],
+        "items",
+    )
+    return LeastRatio(parts=tuple(name for name, *_ in stacked)), np.array([row for _, row, _ in stacked]), units
 
 
 def _clustered(sample: Sample[Items]) -> list[list[ContrastItem]]:
@@ -580,52 +655,3 @@ def _of_settings(settings: Sequence[Setting]) -> Iterator[Finding]:
 
 def _prompts(curve: PropensityCurve) -> list[Any]:
     return [probe.ids for probe in curve.probes]
-
-
-def _described(curve: PropensityCurve, context: Context, put: str, sign: int) -> dict[str, Any]:
-    return {
-        "context": context.to_dict(),
-        "put": put,
-        "data": curve.items.describe(),
-        "n": len(curve.items),
-        "steerability": curve.steerability,
-        "anti_steerable_share": wrong_share(curve, sign),
-        "slopes": [float(slope) for slope in curve.slopes],
-    }
-
-
-def _shown(evidence: Evidence) -> Iterator[Block]:
-    """The settings side by side, the base first, and the curve and items of the worst one."""
-    base, worst = evidence.details.get("base"), evidence.details["worst"]
-    word = "tan_relative" if base is None else "retention"
-    sign = show.slope_sign(evidence)
-    rows = [
-        [
-            setting["name"],
-            str(setting["n"]),
-            number(sign * setting["steerability"]),
-            *([number(sign * setting["own_vector"]["steerability"])] if base is None else []),
-            number(setting[word]),
-            "[{}, {}]".format(*map(number, setting["interval"])),
-            f"{setting['anti_steerable_share']:.2f}",
-            setting["verdict"],
-            show.shorten(setting["put"], 60),
-        ]
-        for setting in evidence.details["settings"]
-    ]
-    if base is not None:
-        own = f"{base['anti_steerable_share']:.2f}"
-        rows.insert(0, ["(base)", str(base["n"]), number(sign * base["steerability"]), "1", "", own, "", base["put"]])
-    own_column = ["of its own vector"] if base is None else []
-    headers = ["setting", "n", show.steerability(sign), *own_column, word, "interval", show.wrong_way(sign), "", ""]
-    yield Table(rows, headers)
-    yield Intervals(
-        [show.estimate_row(one, one["name"], word) for one in evidence.details["settings"]],
-        word.replace("_", " "),
-        promised=show.promised_in(evidence),
-        title="Contexts and data sets",
-        is_drawing=True,
-        about=f"How much of the base steerability is left in each. Curve and slopes are those of the worst, {worst}.",
-    )
-    yield Line(f"in the worst setting, {worst}:")
-    yield from show.of_items(evidence)

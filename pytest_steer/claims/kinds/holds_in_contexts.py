@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -25,11 +25,12 @@ from ...core.finding import Finding, Weight, code
 from ...core.numbers import number
 from ...core.parameters import Param
 from ...core.promises import Promise
+from ...core.record import LEFT_OUT, Bounds
 from ...core.run_context import current_run, looking
 from ...data import ContrastItem, Items, Sample, as_items, sample_of
 from ...data.likeness import normal_form
+from ...fuzzing.trials import AxisShare, Search, Trial, Trials, axis_shares
 from ...fuzzing.trials import Found as Searched
-from ...fuzzing.trials import Search, Trials, axis_shares
 from ...measures import Array, NoiseFloor, PropensityCurve
 from ...measures.ask import Ask
 from ...measures.compared import bounds_of
@@ -41,11 +42,11 @@ from .. import show
 from ..asserting import assertion
 from ..base import OverItems
 from ..common import WEAK_MEAN, WEAK_SHARE, Interval
-from ..controls import controls_of_no_effect
+from ..controls import WithControls, controls_of_no_effect
 from ..curves import check_has_slope, with_deployed
 from ..judging import Judgement, exceeding_nothing, verdict_of
 from ..kind import claim
-from ..measurement import Counted, Measurement
+from ..measurement import Measurement, counted
 
 if TYPE_CHECKING:
     from hypothesis.strategies import SearchStrategy
@@ -75,25 +76,63 @@ class Look:
     found: Inference
     verdict: Verdict
 
-    def describe(self) -> dict[str, Any]:
-        return {
-            "context": self.context.to_dict(),
-            "estimate": self.found.estimate,
-            "interval": list(bounds_of(self.found)),
-            "verdict": self.verdict.value,
-        }
+
+@dataclass(frozen=True)
+class Tried:
+    """A context of the search, as its axes that are not as given, with the statistic on the batch."""
+
+    context: Mapping[str, object]
+    estimate: float
+    how: str
+
+    @staticmethod
+    def of(trial: Trial) -> Tried:
+        return Tried(trial.context.to_dict(), trial.estimate, trial.how)
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class AfterSearch(Measurement):
-    """What was measured after a search.
+@dataclass(frozen=True)
+class Judged:
+    """A context that was judged."""
+
+    context: Mapping[str, object]
+    estimate: float
+    interval: Bounds
+    verdict: str
+
+
+@dataclass(frozen=True)
+class Scores:
+    """How many scores the model computed, and answered from memory."""
+
+    computed: int
+    saved: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Details(WithControls):
+    """What the search tried and found, and the contexts that were judged.
 
     Attributes:
-        before: scores that the model had computed and remembered before. repeated: scores of contexts that the search asked about again.
+        context: that decides. contexts: all that were tried. breaking: how many of them miss the threshold. worst / unconfirmed: of the search.
+        axes: what each explains of the variation between the ``unchosen`` contexts, which were not chosen for being bad.
     """
 
-    before: tuple[int, int]
-    repeated: int
+    statistic: Statistic
+    context: Mapping[str, object]
+    contexts: Sequence[Tried]
+    tried: int
+    exhausted: bool
+    breaking: int
+    worst: Tried
+    as_given: float | None
+    unconfirmed: Tried | None
+    judged: Sequence[Judged]
+    axes: Sequence[AxisShare]
+    unchosen: int
+    batch: Sequence[str]
+    seed: int
+    max_contexts: int
+    forwards: Scores | None = field(default=None, metadata=LEFT_OUT)
 
 
 @claim(
@@ -134,7 +173,6 @@ class HoldsInContexts(OverItems):
             example=0.1,
             weak_to=-1,
             weak=WEAK_MEAN,
-            schema={"type": "number"},
         ),
     ] = None
     anti_steerable_share: Annotated[
@@ -147,7 +185,6 @@ class HoldsInContexts(OverItems):
             below=1,
             weak_from=0.6,
             weak=WEAK_SHARE,
-            schema={"type": "number"},
         ),
     ] = None
     effect: Annotated[
@@ -158,7 +195,6 @@ class HoldsInContexts(OverItems):
             example=0.1,
             weak_to=-1,
             weak=WEAK_MEAN,
-            schema={"type": "number"},
         ),
     ] = None
     max_contexts: Annotated[
@@ -259,46 +295,40 @@ class HoldsInContexts(OverItems):
             context, curve = decisive.context.over(self.context), decisive.curve
             deployed = with_deployed(ask.within(context), curve)
         linear = self.subject.intervention.strength == "linear"
-        fields: dict[str, Any] = {} if linear else {"items": None}
+        fields: dict[str, object] = {} if linear else {"items": None}
         if decisive.verdict is Verdict.FAIL:
             broken = {"context": decisive.context.to_dict(), "estimate": decisive.found.estimate}
             fields["extra"] = {"counterexample": broken}
-        return AfterSearch(
+        measured = Measurement(
             sample=self.sampled_items,
-            units=Counted(
-                fresh.names,
-                fresh.forms,
-                fresh.called,
-                fresh.clusters,
-                unit=f"{fresh.counted} that the search did not see",
-                of=fresh,
-            ),
+            units=replace(counted(fresh), unit=f"{fresh.counted} that the search did not see", of=fresh),
             values=self._values(curve),
             estimator=self._estimator,
             statistic=self._words,
             direction=self._direction,
             probes=curve.probes,
             moved=lambda floor: self._moved(floor, curve),
-            context=context,
             curve=curve,
             deployed=deployed,
+            kept=(before, (trials.asked - len(trials.rows)) * len(batch.units) * len(grid)),
+        )
+        return measured.but(
+            context=context,
             is_slope=self.statistic != "effect",
             has_slopes=linear,
             unpaired="the search may find another worst context in each run",
             compared={},
-            details=self._details(trials, found, batch.units, decisive, looks) | {"max_contexts": max_contexts},
+            details=self._details(trials, found, batch.units, decisive, looks, max_contexts),
             findings=[] if search.only is not None else [*self._nothing_searched(ask.model, batch.units, trials)],
             fields=fields,
-            before=before,
-            repeated=(trials.asked - len(trials.rows)) * len(batch.units) * len(grid),
         )
 
-    def after(self, ask: Ask, measured: Measurement, judgement: Judgement) -> dict[str, Any]:
+    def after(self, ask: Ask, measured: Measurement, judgement: Judgement) -> dict[str, object]:
         """Random directions where there seems to be no effect, and what the search cost."""
-        assert isinstance(measured, AfterSearch)
         controls = controls_of_no_effect(ask, measured, judgement, seed=self.seed)
-        computed, answered = (now - then for now, then in zip(_scores(ask.model), measured.before, strict=True))
-        return controls | {"forwards": {"computed": computed, "saved": answered + measured.repeated}}
+        (computed, answered), repeated = measured.kept
+        now_computed, now_answered = _scores(ask.model)
+        return controls | {"forwards": Scores(now_computed - computed, now_answered - answered + repeated)}
 
     # --- what is measured ---
 
@@ -349,28 +379,30 @@ class HoldsInContexts(OverItems):
         return Look(context, curve, found, verdict_of(found, at, self._direction, self.min_n))
 
     def _details(
-        self, trials: Trials, found: Searched, batch: Items, decisive: Look, looks: Sequence[Look]
-    ) -> dict[str, Any]:
-        """What the search tried and found, and the contexts that were judged."""
+        self, trials: Trials, found: Searched, batch: Items, decisive: Look, looks: Sequence[Look], max_contexts: int
+    ) -> Details:
         rows = trials.rows
         unchosen = [row for row in rows if row.how in ("single", "drawn") or row.context == AS_GIVEN]
         suspicion = found.smallest if decisive.verdict is not Verdict.FAIL else None
-        return {
-            "statistic": self.statistic,
-            "context": decisive.context.to_dict(),
-            "contexts": [row.describe() for row in rows],
-            "tried": len(rows),
-            "exhausted": found.exhausted,
-            "breaking": sum(trials.breaks(row.estimate) for row in rows),
-            "worst": found.worst.describe(),
-            "as_given": next((row.estimate for row in rows if row.context == AS_GIVEN), None),
-            "unconfirmed": suspicion.describe() if suspicion is not None else None,
-            "judged": [one.describe() for one in looks],
-            "axes": [axis.describe() for axis in axis_shares(unchosen)],
-            "unchosen": len(unchosen),
-            "batch": [item.id for item in batch],
-            "seed": self.seed,
-        }
+        return Details(
+            statistic=self.statistic,
+            context=decisive.context.to_dict(),
+            contexts=[*map(Tried.of, rows)],
+            tried=len(rows),
+            exhausted=found.exhausted,
+            breaking=sum(trials.breaks(row.estimate) for row in rows),
+            worst=Tried.of(found.worst),
+            as_given=next((row.estimate for row in rows if row.context == AS_GIVEN), None),
+            unconfirmed=None if suspicion is None else Tried.of(suspicion),
+            judged=[
+                Judged(one.context.to_dict(), one.found.estimate, bounds_of(one.found), one.verdict.value) for one in looks
+            ],
+            axes=axis_shares(unchosen),
+            unchosen=len(unchosen),
+            batch=[item.id for item in batch],
+            seed=self.seed,
+            max_contexts=max_contexts,
+        )
 
     def _nothing_searched(self, model: Model, items: Items, trials: Trials) -> Iterator[Finding]:
         """That all contexts ask the items as the first one does, but for white space."""
@@ -386,17 +418,75 @@ class HoldsInContexts(OverItems):
     # --- what it shows ---
 
     @staticmethod
-    def always(evidence: Evidence) -> Iterable[Block]:
-        return _tried(evidence)
+    def always(evidence: Evidence) -> Iterator[Block]:
+        """Where it was judged, and what the search did not confirm."""
+        details: Details = evidence.own
+        context, are_several = _shown(details.context), details.tried > 1
+        if evidence.verdict is Verdict.FAIL and are_several:
+            yield Line(f"the smallest context that breaks it: {context}" + ("" if details.context else ", as given"))
+        else:
+            yield Line(f"judged in {context}" + (", the worst context found" if are_several else ""))
+        if are_several:
+            tried = f"all {details.tried} contexts tried" if details.exhausted else f"searched {details.tried} contexts"
+            missing = "" if evidence.threshold is None else f"; {details.breaking} of them miss the threshold"
+            yield Line(
+                f"{tried} on {len(details.batch)} other items{missing}; as given {number(details.as_given)}, worst "
+                f"{number(details.worst.estimate)}"
+            )
+        if (suspicion := details.unconfirmed) is not None:
+            outcome = "kept the promise" if evidence.passed else "do not prove it"
+            yield Line(
+                f"unconfirmed: {number(suspicion.estimate)} in {_shown(suspicion.context)} on the batch; the items that the "
+                f"search did not see {outcome} in the worst context"
+            )
 
     @staticmethod
-    def why(evidence: Evidence) -> Iterable[Block]:
-        return [*_worst(evidence), *show.of_items(evidence)]
+    def why(evidence: Evidence) -> Iterator[Block]:
+        """What makes the difference, the worst contexts, what it took to find them, and the items in the decisive one."""
+        details: Details = evidence.own
+        if details.axes:
+            first = details.axes[0]
+            means = [f"{show.shorten(_value(one.value), 30)} {number(one.mean)}" for one in first.values]
+            if len(means) > 4:
+                means = [*means[:2], "...", *means[-2:]]
+            yield Line(
+                f"{first.axis} explains {100 * first.share:.0f} % of the variation between the {details.unchosen} randomly drawn contexts "
+                f"({', '.join(means)})"
+            )
+        worst_first = 1 if evidence.direction is Direction.AT_LEAST else -1
+        looked_at = sorted(details.contexts, key=lambda row: worst_first * row.estimate)
+        if len(looked_at) > 1:
+            cells = [[number(row.estimate), show.shorten(_shown(row.context), 100)] for row in looked_at[:_MOST_ROWS]]
+            yield Table(cells, ["on the batch", "context"], title="the worst contexts")
+        rows = [
+            Estimate(f"judged: {_named(one.context)}", one.estimate, one.interval, verdict=one.verdict)
+            for one in details.judged
+        ]
+        shown = f"the worst {_DRAWN} of {len(looked_at)}" if len(looked_at) > _DRAWN else f"all {len(looked_at)}"
+        yield Intervals(
+            [*rows, *(Estimate(_named(one.context), one.estimate) for one in looked_at[:_DRAWN])],
+            evidence.statistic,
+            promised=show.promised_in(evidence),
+            title="Contexts",
+            is_drawing=True,
+            about=f"Bars are bounds on items that the search did not see. Dots alone are {shown} contexts of the search, on its batch.",
+        )
+        if (count := details.forwards) is not None:
+            yield Line(f"scores: {count.computed:,} computed, {count.saved:,} more asked for and answered from memory")
+        yield from show.of_items(evidence)
 
     @staticmethod
     def extra(evidence: Evidence) -> dict[str, Any]:
-        found = evidence.counterexample
-        return {"counterexample": None if found is None else {**found, "reproduce": _how_to_reproduce(evidence)}}
+        """The counterexample with a command, or outside of pytest an expression, that shows it again."""
+        found, reproduce = evidence.counterexample, evidence.rerun
+        if found is None:
+            return {"counterexample": None}
+        context = found["context"]
+        if reproduce is None:
+            reproduce = f"assert_holds_in_contexts(..., only=Context.from_dict({context!r}))"
+        elif "--steer-context" not in reproduce:
+            reproduce += f" --steer-context {shlex.quote(json.dumps(context, ensure_ascii=False))}"
+        return {"counterexample": {**found, "reproduce": reproduce}}
 
 
 assert_holds_in_contexts = assertion(HoldsInContexts)
@@ -445,73 +535,13 @@ def _put(form: PromptFormat, item: ContrastItem, context: Context) -> tuple[obje
 _MOST_ROWS, _DRAWN = 5, 12
 
 
-def _tried(evidence: Evidence) -> Iterator[Block]:
-    """Where it was judged, and what the search did not confirm."""
-    details = evidence.details
-    yield Line(_judged(evidence))
-    if details["tried"] > 1:
-        yield Line(_searched(evidence))
-    if (suspicion := details["unconfirmed"]) is not None:
-        outcome = "kept the promise" if evidence.passed else "do not prove it"
-        yield Line(
-            f"unconfirmed: {number(suspicion['estimate'])} in {_shown(suspicion['context'])} on the batch; the items that the "
-            f"search did not see {outcome} in the worst context"
-        )
-
-
-def _worst(evidence: Evidence) -> Iterator[Block]:
-    """What makes the difference, the worst contexts, and what it took to find them."""
-    details = evidence.details
-    if details["axes"]:
-        first = details["axes"][0]
-        means = [f"{show.shorten(_value(row['value']), 30)} {number(row['mean'])}" for row in first["values"]]
-        if len(means) > 4:
-            means = [*means[:2], "...", *means[-2:]]
-        yield Line(
-            f"{first['axis']} explains {100 * first['share']:.0f} % of the variation between the {details['unchosen']} randomly drawn contexts "
-            f"({', '.join(means)})"
-        )
-    worst_first = 1 if evidence.direction is Direction.AT_LEAST else -1
-    looked_at = sorted(details["contexts"], key=lambda row: worst_first * float(row["estimate"]))
-    if len(looked_at) > 1:
-        cells = [[number(row["estimate"]), show.shorten(_shown(row["context"]), 100)] for row in looked_at[:_MOST_ROWS]]
-        yield Table(cells, ["on the batch", "context"], title="the worst contexts")
-    rows = [show.estimate_row(one, f"judged: {_named(one['context'])}") for one in details["judged"]]
-    shown = f"the worst {_DRAWN} of {len(looked_at)}" if len(looked_at) > _DRAWN else f"all {len(looked_at)}"
-    yield Intervals(
-        [*rows, *(Estimate(_named(one["context"]), one["estimate"]) for one in looked_at[:_DRAWN])],
-        evidence.statistic,
-        promised=show.promised_in(evidence),
-        title="Contexts",
-        is_drawing=True,
-        about=f"Bars are bounds on items that the search did not see. Dots alone are {shown} contexts of the search, on its batch.",
-    )
-    count = details["forwards"]
-    yield Line(f"scores: {count['computed']:,} computed, {count['saved']:,} more asked for and answered from memory")
-
-
-def _judged(evidence: Evidence) -> str:
-    context = _shown(evidence.details["context"])
-    if evidence.verdict is Verdict.FAIL and len(evidence.details["contexts"]) > 1:
-        return f"the smallest context that breaks it: {context}" + ("" if evidence.details["context"] else ", as given")
-    return f"judged in {context}" + (", the worst context found" if evidence.details["tried"] > 1 else "")
-
-
-def _searched(evidence: Evidence) -> str:
-    details = evidence.details
-    worst = details["worst"]
-    tried = f"all {details['tried']} contexts tried" if details["exhausted"] else f"searched {details['tried']} contexts"
-    missing = "" if evidence.threshold is None else f"; {details['breaking']} of them miss the threshold"
-    return f"{tried} on {len(details['batch'])} other items{missing}; as given {number(details['as_given'])}, worst {number(worst['estimate'])}"
-
-
-def _value(value: Any) -> str:
+def _value(value: object) -> str:
     if value is None:
         return "as given"
     return value if isinstance(value, str) and value else json.dumps(value, ensure_ascii=False)
 
 
-def _shown(values: dict[str, Any]) -> str:
+def _shown(values: Mapping[str, object]) -> str:
     """``Context(option_order='swapped')``, or its axes if these values make no context here."""
     try:
         return repr(Context.from_dict(values))
@@ -519,15 +549,5 @@ def _shown(values: dict[str, Any]) -> str:
         return f"Context({', '.join(f'{name}={value!r}' for name, value in values.items())})"
 
 
-def _how_to_reproduce(evidence: Evidence) -> str:
-    """A command, or outside of pytest an expression, that shows the counterexample again."""
-    context = evidence.extra["counterexample"]["context"]
-    if evidence.rerun is None:
-        return f"assert_holds_in_contexts(..., only=Context.from_dict({context!r}))"
-    if "--steer-context" in evidence.rerun:
-        return evidence.rerun
-    return f"{evidence.rerun} --steer-context {shlex.quote(json.dumps(context, ensure_ascii=False))}"
-
-
-def _named(context: dict[str, Any]) -> str:
+def _named(context: Mapping[str, object]) -> str:
     return ", ".join(f"{axis} {value}" for axis, value in context.items()) or "as given"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Annotated, Any
@@ -12,7 +13,7 @@ from typing import Annotated, Any
 import numpy as np
 import torch
 
-from ...core.block import Block, Intervals, Line, Table
+from ...core.block import Block, Estimate, Intervals, Line, Table
 from ...core.clusters import clusters_of
 from ...core.errors import DataError, SteerError
 from ...core.evidence import Direction, Evidence, Verdict
@@ -20,22 +21,22 @@ from ...core.finding import Finding, Weight, code
 from ...core.numbers import number
 from ...core.parameters import Param
 from ...core.promises import Promise
+from ...core.record import LEFT_OUT, Bounds, Data, RootMeanSquares
 from ...data import ItemLike, Items, Sample, safety_items, sample_of
 from ...data.formats import Reading
 from ...measures import MULTIPLIERS, Array, PropensityCurve, asked_record
 from ...measures.ask import Ask
 from ...measures.compared import bounds_of
-from ...measures.subject import Subject
 from ...prompting import AS_GIVEN, IN_TASK_FORM, Context
 from ...stats import Inference, items_needed_within, largest_of, size_of_mean
-from ...stats.estimators import Clusters, Mean, Share, Size, Worst, floor_of
+from ...stats.estimators import Clusters, Mean, Size, Worst, floor_of
 from ...steering import Intervention, SteeringVector, as_intervention
 from .. import show
 from ..asserting import assertion
 from ..base import Claim, Vector
 from ..common import Interval
-from ..curves import check_has_slope, with_deployed
-from ..findings import Found, of_single_values
+from ..curves import Deployed, check_has_slope, with_deployed
+from ..findings import Found, of_single_values, on_promised_side
 from ..judging import Judgement, verdict_of
 from ..kind import claim
 from ..measurement import Counted, Measurement, Read
@@ -69,34 +70,97 @@ hidden = code(
 )
 
 
+@dataclass(frozen=True)
+class Chosen:
+    """The share of items whose matching answer is the likelier one: unsteered, and at the deployed multiplier."""
+
+    unsteered: float
+    steered: float
+
+
+@dataclass(frozen=True)
+class Cosine:
+    """The cosine of the vector with a behaviour's own direction.
+
+    Attributes:
+        by_layer: at each layer that both have. method: of the own direction. from_items: it was made from the behaviour's items.
+    """
+
+    by_layer: Mapping[str, float]
+    method: str
+    from_items: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Moved:
+    """What steering does to a behaviour. ``values`` are those of its items that have the ``estimate`` as their mean."""
+
+    name: str
+    context: Mapping[str, object]
+    data: Data
+    n: int
+    estimate: float
+    interval: Bounds
+    interval_method: str
+    effect: float
+    effect_interval: Bounds
+    chosen: Chosen
+    values: list[float]
+    clusters: Mapping[str, object] | None = field(default=None, metadata=LEFT_OUT)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LeftAlone(Moved):
+    """A behaviour that steering is to leave alone, with the verdict of it alone."""
+
+    cosine: Cosine | None
+    p_pass: float | None
+    p_fail: float | None
+    verdict: str
+    reading: Mapping[str, object] | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Details:
+    """What the evidence has in ``details``.
+
+    Attributes:
+        by: slope or effect. effects: on the items of the furthest behaviour, where effects decide. own: the claim's own behaviour.
+    """
+
+    by: str
+    furthest: str
+    behaviours: Sequence[LeftAlone]
+    entanglement: RootMeanSquares
+    deployed: Deployed
+    effects: list[float] | None = field(default=None, metadata=LEFT_OUT)
+    own: Moved | None = field(default=None, metadata=LEFT_OUT)
+    on_promised_side: Mapping[str, object] | None = field(default=None, metadata=LEFT_OUT)
+
+
 @dataclass(frozen=True, eq=False)
 class Behaviour:
     """What was measured of one behaviour.
 
     Attributes:
         curve: over the claim's multipliers. deployed: of the same items, with the deployed multiplier and 0.
-        multiplier: the deployed one. by_slope: slopes are tested, and beside them effects; else effects alone.
-        estimator / confidence: of its means.
     """
 
+    claim: LeavesAlone
     name: str
     sample: Sample[Items]
     context: Context
     curve: PropensityCurve
     deployed: PropensityCurve
-    multiplier: float
-    by_slope: bool
-    estimator: Mean
-    confidence: float
 
     @cached_property
     def effects(self) -> Array:
-        return self.deployed.effects(self.multiplier)
+        return self.deployed.effects(float(self.claim.multiplier))
 
     @property
     def tested(self) -> list[Array]:
         """[n_items] each: what has a mean that has to be within the band; first what the claim is about."""
-        return [self.curve.slopes, self.effects / self.multiplier] if self.by_slope else [self.effects]
+        return [self.curve.slopes, self.effects / self.claim.multiplier] if self.claim.by_slope else [self.effects]
 
     @cached_property
     def mean(self) -> Inference:
@@ -112,50 +176,47 @@ class Behaviour:
         return [size_of_mean(self._mean(values)) for values in self.tested]
 
     def _mean(self, values: Array) -> Inference:
-        return self.estimator.infer(values, self.sample.clusters, confidence=self.confidence)
+        return self.claim.estimator.infer(values, self.sample.clusters, confidence=self.claim.confidence)
 
-    def judged(self, band: float | None, min_n: int | None, tests: int) -> dict[str, Any]:
+    def judged(self, tests: int) -> tuple[float | None, float | None, Verdict]:
         """The p-values and the verdict of this behaviour alone, as one of ``tests`` that can fail the claim."""
+        band = self.claim.threshold
         if band is None:
-            return {"p_pass": None, "p_fail": None, "verdict": Verdict.INCONCLUSIVE.value}
+            return None, None, Verdict.INCONCLUSIVE
         outside = min(1.0, tests * min(size.p_at_least(band) for size in self.sizes))
         inside = max([self.sizes[0].p_at_most(band), *(1.0 for size in self.sizes[1:] if size.estimate > band)])
-        least, alpha = floor_of(self.mean, min_n), 1 - self.confidence
-        verdict = Verdict.FAIL if outside <= alpha else Verdict.PASS if inside <= alpha else Verdict.INCONCLUSIVE
+        least, alpha = floor_of(self.mean, self.claim.min_n), 1 - self.claim.confidence
         if least is not None and self.mean.n < least:
-            outside, inside, verdict = 1.0, 1.0, Verdict.INCONCLUSIVE
-        return {"p_pass": inside, "p_fail": outside, "verdict": verdict.value}
+            return 1.0, 1.0, Verdict.INCONCLUSIVE
+        verdict = Verdict.FAIL if outside <= alpha else Verdict.PASS if inside <= alpha else Verdict.INCONCLUSIVE
+        return inside, outside, verdict
 
     @property
-    def chosen(self) -> tuple[float, float]:
-        """The share of items whose matching answer is the likelier one: unsteered, and at the deployed multiplier."""
-        columns = self.deployed.multipliers.tolist()
-        unsteered, steered = (
-            float((self.deployed.values[:, columns.index(at)] > 0).mean()) for at in (0.0, self.multiplier)
-        )
-        return unsteered, steered
+    def chosen(self) -> Chosen:
+        columns, values = self.deployed.multipliers.tolist(), self.deployed.values
+        return Chosen(*(float((values[:, columns.index(at)] > 0).mean()) for at in (0.0, float(self.claim.multiplier))))
 
-    def describe(self) -> dict[str, Any]:
+    def described(self) -> Moved:
         """Its part of the record that does not depend on the promise."""
-        before, after = self.chosen
-        return {
-            "context": self.context.to_dict(),
-            "data": self.sample.describe(),
-            "n": self.mean.n,
-            "estimate": self.mean.estimate,
-            "interval": list(bounds_of(self.mean)),
-            "interval_method": self.mean.method,
-            "effect": self.effect.estimate,
-            "effect_interval": list(bounds_of(self.effect)),
-            "chosen": {"unsteered": before, "steered": after},
-            "values": [float(value) for value in self.tested[0]],
-            **self.sample.details(),
-        }
+        measured = Moved(
+            name=self.name,
+            context=self.context.to_dict(),
+            data=self.sample.describe(),
+            n=self.mean.n,
+            estimate=self.mean.estimate,
+            interval=bounds_of(self.mean),
+            interval_method=self.mean.method,
+            effect=self.effect.estimate,
+            effect_interval=bounds_of(self.effect),
+            chosen=self.chosen,
+            values=self.tested[0].tolist(),
+        )
+        return replace(measured, **self.sample.details())
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class OfBehaviours(Measurement):
-    """The items of all behaviours, of which the furthest one is shown.
+@dataclass(frozen=True, eq=False)
+class Decided:
+    """The behaviours, and which test of them decides.
 
     Attributes:
         tested: which of the two tests of a behaviour decides: 0 for what the claim is about, 1 for the effects beside slopes.
@@ -163,9 +224,17 @@ class OfBehaviours(Measurement):
     """
 
     behaviours: Sequence[Behaviour]
-    furthest: Behaviour
     tested: int
     tests: int
+
+    @cached_property
+    def furthest(self) -> Behaviour:
+        return max(self.behaviours, key=lambda one: one.sizes[self.tested].estimate)
+
+    @property
+    def values(self) -> Array:
+        """[n_items] what is tested of the furthest behaviour."""
+        return self.furthest.tested[self.tested]
 
 
 @dataclass(frozen=True)
@@ -225,7 +294,6 @@ class LeavesAlone(Claim):
             above=0,
             weak_from=1.0,
             weak="lets other behaviours move as much as many vectors move their own",
-            schema={"type": "number"},
         ),
     ]
     behaviours: Annotated[
@@ -277,121 +345,92 @@ class LeavesAlone(Claim):
         """The items of each other behaviour."""
         return {**(self.behaviours or {}), **self.shipped}
 
+    @property
+    def by_slope(self) -> bool:
+        """Whether slopes are tested, and beside them effects; else effects alone."""
+        return self.subject.intervention.strength == "linear"
+
+    @property
+    def estimator(self) -> Mean:
+        return Mean(self.interval, self.seed)
+
     def measure(self, ask: Ask) -> Measurement:
         samples = {name: self._sample(name, data) for name, data in self.others.items()}
         own = None if self.items is None else sample_of(items_of(self.items), self.cluster)
         shared = [*_shared(samples, own)]
-        multiplier, by_slope = float(self.multiplier), self.subject.intervention.strength == "linear"
+        multiplier, by_slope = float(self.multiplier), self.by_slope
         grid = check_has_slope(self.subject, self.multipliers if by_slope else [0.0, multiplier], by_effect=True)
         measured = [self._measured(ask, name, sample, grid) for name, sample in samples.items()]
         tests = sum(len(one.sizes) for one in measured)
         tested, alone = self._deciding(measured, tests)
-        furthest = max(measured, key=lambda one: one.sizes[tested].estimate)
+        decided = Decided(measured, tested, tests)
+        furthest = decided.furthest
         by_effect = tested > 0 or not by_slope
+        reads = [Read(ask.reading(one.sample.units), of=one.name) for one in measured]
+        details = Details(
+            by="slope" if by_slope else "effect",
+            furthest=furthest.name,
+            behaviours=[self._left_alone(ask, one, read, tests) for one, read in zip(measured, reads, strict=True)],
+            entanglement=_entanglement(measured),
+            deployed=Deployed(multiplier, self.subject.direction, _contradiction(furthest, alone) if tested else None),
+            effects=furthest.effects.tolist() if by_effect else None,
+            own=None if own is None else replace(self._measured(ask, "its own", own, grid).described(), name="(its own)"),
+        )
         what = "steerability" if by_slope else "mean effect"
         if tested:
             what = f"effect at {self.multiplier:g}{'' if self.multiplier == 1 else ', per unit'}"
         largest, of = ("", furthest.name) if len(measured) == 1 else ("largest ", f"{len(measured)} behaviours")
-        reads = {one.name: Read(ask.reading(one.sample.units), of=one.name) for one in measured}
-        rows = [
-            {"name": one.name}
-            | one.describe()
-            | {"cosine": _cosines(ask.within(one.context), one.sample.units, _vector_of(self.others[one.name]))}
-            | one.judged(self.threshold, self.min_n, tests)
-            | {"reading": reads[one.name].record(self.confidence)}
-            for one in measured
-        ]
-        details: dict[str, Any] = {
-            "by": "slope" if by_slope else "effect",
-            "furthest": furthest.name,
-            "behaviours": rows,
-            "entanglement": _entanglement(measured),
-            "deployed": {"multiplier": multiplier, "direction": self.subject.direction},
-        }
-        if by_effect:
-            details["effects"] = [float(effect) for effect in furthest.effects]
-        if tested:
-            details["deployed"]["contradicts"] = _contradiction(furthest, alone)
-        if own is not None:
-            details["own"] = {"name": "(its own)"} | self._measured(ask, "its own", own, grid).describe()
-        items = [item for one in measured for item in one.sample.units]
-        labels = [(at, label) for at, one in enumerate(measured) for label in one.sample.clusters or range(len(one.effects))]
-        return OfBehaviours(
+        found = Measurement(
             sample=furthest.sample,
             of=furthest.name,
-            also={one.name: one.sample for one in measured if one is not furthest},
-            units=Counted(
-                names=[item.id for item in items],
-                forms=[item.form for item in items],
-                called=furthest.sample.called,
-                clusters=clusters_of(labels),
-                n=furthest.sample.n,
-                unit=furthest.sample.counted,
-            ),
+            units=_counted(decided),
             values=np.concatenate([one.tested[tested] for one in measured]),
-            estimator=Worst(
-                Size(Mean(self.interval, self.seed)), tuple(one.name for one in measured for _ in one.effects), tests
-            ),
+            estimator=Worst(Size(self.estimator), tuple(one.name for one in measured for _ in one.effects), tests),
             statistic=f"{largest}|{what}| of {of}",
             direction=Direction.AT_MOST,
             probes=[probe for one in measured for probe in one.curve.probes],
             noisy=furthest.curve.probes,
             moved=lambda floor: floor.effect / abs(multiplier) if by_effect else floor.slope(grid),
-            asked=asked_record(ask.model, furthest.curve, furthest.context),
+            kept=decided,
+        )
+        return found.but(
             curve=furthest.curve,
             deployed=furthest.deployed,
+            asked=asked_record(ask.model, furthest.curve, furthest.context),
             is_slope=by_slope,
-            reads=[*reads.values()],
+            also={one.name: one.sample for one in measured if one is not furthest},
+            reads=reads,
             how={} if tested else {"multipliers": grid},
             details=details,
             compared={"entanglement": _compared(details, self.threshold)},
             fields={"strata": []},
-            findings=[*shared, *self._of_vectors(), *_of_scores(measured)],
-            behaviours=measured,
-            furthest=furthest,
-            tested=tested,
-            tests=tests,
+            findings=[*shared, *self._no_cosines(), *_of_scores(measured)],
         )
 
     def judge(self, ask: Ask, measured: Measurement) -> Judgement:
-        assert isinstance(measured, OfBehaviours)
         judgement = super().judge(ask, measured)
         if judgement.verdict is not Verdict.INCONCLUSIVE or self.threshold is None:
             return judgement
-        return replace(judgement, items_needed=_needed(measured, self.threshold, self.confidence))
+        return replace(judgement, items_needed=_needed(measured.kept, self.threshold, self.confidence))
 
     def find(self, found: Found) -> Iterator[Finding]:
         measured, verdict = found.measured, found.judgement.verdict
-        assert isinstance(measured, OfBehaviours)
+        decided: Decided = measured.kept
         # One behaviour decides a fail at its part of the level, and a pass at the whole of it.
-        mean = MeanOfSeveral(self.interval, self.seed, tests=measured.tests if verdict is Verdict.FAIL else 1)
-        furthest = measured.but(units=None, values=measured.furthest.tested[measured.tested], estimator=Size(mean))
+        mean = MeanOfSeveral(self.interval, self.seed, tests=decided.tests if verdict is Verdict.FAIL else 1)
+        furthest = measured.but(units=None, values=decided.values, estimator=Size(mean))
         yield from of_single_values(replace(found, measured=furthest))
         if verdict is Verdict.PASS and self.threshold is not None:
-            yield from _hidden_by_mean(measured.behaviours, self.threshold)
+            yield from _hidden_by_mean(decided.behaviours, self.threshold)
 
-    def after(self, ask: Ask, measured: Measurement, judgement: Judgement) -> dict[str, Any]:
+    def after(self, ask: Ask, measured: Measurement, judgement: Judgement) -> dict[str, object]:
         """The share of the furthest behaviour's items that are within the band."""
-        assert isinstance(measured, OfBehaviours)
-        if self.threshold is None:
-            return {}
-        inside = abs(measured.furthest.tested[measured.tested]) <= self.threshold
-        share = Share().infer(inside.astype(float), measured.sample.clusters, confidence=self.confidence)
-        return {
-            "on_promised_side": {
-                "items": int(inside.sum()),
-                "of": len(inside),
-                "share": share.estimate,
-                "interval": [share.low, share.high],
-            }
-        }
+        furthest = measured.but(units=None, values=abs(measured.kept.values), estimator=Mean())
+        return on_promised_side(Found(self, ask, furthest, judgement))
 
     def _sample(self, name: str, data: Iterable[ItemLike] | OtherData) -> Sample[Items]:
-        try:
-            # The shipped items have no keys that name clusters.
+        with _named(name):  # the shipped items have no keys that name clusters
             return sample_of(items_of(data), None if name in self.shipped else self.cluster)
-        except DataError as error:
-            raise _of_behaviour(name, error) from None
 
     def _measured(self, ask: Ask, name: str, sample: Sample[Items], grid: list[float]) -> Behaviour:
         context = self.context
@@ -399,20 +438,19 @@ class LeavesAlone(Claim):
             # The shipped items are questions, though the claim's own are pairs.
             context = replace(context, values=tuple(pair for pair in context.values if pair[0].name != "template"))
         ask = ask.within(context)
-        try:
+        with _named(name):
             curve = ask.propensity(sample.units, grid)
-        except DataError as error:
-            raise _of_behaviour(name, error) from None
-        return Behaviour(
-            name,
-            sample,
-            context,
-            curve,
-            with_deployed(ask, curve),
-            float(self.multiplier),
-            self.subject.intervention.strength == "linear",
-            Mean(self.interval, self.seed),
-            self.confidence,
+        return Behaviour(self, name, sample, context, curve, with_deployed(ask, curve))
+
+    def _left_alone(self, ask: Ask, one: Behaviour, read: Read, tests: int) -> LeftAlone:
+        p_pass, p_fail, verdict = one.judged(tests)
+        return LeftAlone(
+            **vars(one.described()),
+            cosine=_cosine(ask.within(one.context), one.sample.units, _vector_of(self.others[one.name])),
+            p_pass=p_pass,
+            p_fail=p_fail,
+            verdict=verdict.value,
+            reading=read.record(self.confidence),
         )
 
     def _deciding(self, measured: Sequence[Behaviour], tests: int) -> tuple[int, Verdict]:
@@ -428,33 +466,85 @@ class LeavesAlone(Claim):
         seems_outside = self.threshold is not None and each[1].estimate > self.threshold
         return int(refuted or (verdicts[0] is Verdict.PASS and seems_outside)), verdicts[0]
 
-    def _of_vectors(self) -> Iterator[Finding]:
+    def _no_cosines(self) -> Iterator[Finding]:
+        """That there is no cosine with the vector that was given for a behaviour."""
+        vector = self.subject.intervention.vector
         for name, data in self.others.items():
-            if (own := _vector_of(data)) is not None:
-                yield from _no_cosine(name, self.subject, own)
+            own = _vector_of(data)
+            if vector is None or own is None:
+                continue  # what steers is no direction, which is no fault of the behaviour's vector
+            known = as_intervention(own).vector
+            if known is None:
+                why = "what was given as its vector adds none"
+            elif known.width != vector.width:
+                why = f"its vector has the width {known.width}, and the claim's {vector.width}"
+            elif not set(known.layers) & set(vector.layers):
+                why = f"its vector is at the layers {list(known.layers)}, and the claim's at {list(vector.layers)}"
+            else:
+                continue
+            yield without_cosine(f"{name}: {why}, so there is no cosine")
 
     # --- what it shows ---
 
     @staticmethod
     def always(evidence: Evidence) -> Iterator[Block]:
-        yield from _table(evidence)
+        """The behaviours side by side, the claim's own first if it was measured."""
+        details: Details = evidence.own
+        by_slope = details.by == "slope"
+        rows = [
+            [
+                one.name,
+                str(one.n),
+                number(one.estimate),
+                show.bounds(one.interval),
+                *([number(one.effect)] if by_slope else []),
+                f"{one.chosen.unsteered:.0%} -> {one.chosen.steered:.0%}",
+                _cosine_words(getattr(one, "cosine", None)),
+                getattr(one, "verdict", ""),
+            ]
+            for one in (*([] if details.own is None else [details.own]), *details.behaviours)
+        ]
+        measured = (
+            ["steerability", "interval", f"effect at {evidence.multiplier:g}"] if by_slope else ["mean effect", "interval"]
+        )
+        yield Table(rows, ["behaviour", "n", *measured, "matching likelier", "cosine", ""])
+        made = [one.cosine for one in details.behaviours if one.cosine is not None]
+        if made:
+            methods = ", ".join(dict.fromkeys(one.method + (" of its items" if one.from_items else "") for one in made))
+            yield Line(f"cosine: of the vector with the behaviour's own direction ({methods})")
+        rms, count = details.entanglement, len(details.behaviours)
+        if count > 1:
+            yield Line(
+                f"entanglement (root mean square over {count} behaviours): effects {number(rms.effect)}, shares of likelier answers "
+                f"{number(rms.chosen)}"
+            )
 
     @staticmethod
     def reason(evidence: Evidence) -> str | None:
-        contradicted: str | None = evidence.details["deployed"].get("contradicts")
-        return contradicted
+        contradicts: str | None = evidence.own.deployed.contradicts
+        return contradicts
 
     @staticmethod
     def cure(evidence: Evidence) -> str | None:
-        contradicted, needed = "contradicts" in evidence.details["deployed"], evidence.items_needed
+        needed = evidence.items_needed
+        contradicted = evidence.own.deployed.contradicts is not None
         return f"not enough evidence: about {needed} {evidence.unit} would decide" if contradicted and needed else None
 
     @staticmethod
     def why(evidence: Evidence) -> Iterator[Block]:
-        furthest = next(one for one in evidence.details["behaviours"] if one["name"] == evidence.details["furthest"])
-        up = furthest["effect" if "effects" in evidence.details else "estimate"] >= 0
-        yield _intervals(evidence)
-        yield Line(f"furthest out, {furthest['name']}:")
+        details: Details = evidence.own
+        furthest = next(one for one in details.behaviours if one.name == details.furthest)
+        up = (furthest.estimate if details.effects is None else furthest.effect) >= 0
+        band = evidence.threshold
+        yield Intervals(
+            [Estimate(one.name, one.estimate, one.interval, one.n, one.verdict) for one in details.behaviours],
+            "mean steerability" if details.by == "slope" else "mean effect at the deployed multiplier",
+            promised=[] if band is None else [-band, band],
+            title="Other behaviours",
+            is_drawing=True,
+            about="How far steering moves each." + ("" if band is None else f" The band of {band:g} is promised."),
+        )
+        yield Line(f"furthest out, {furthest.name}:")
         yield from show.curve(evidence)
         yield from show.distribution(evidence)
         yield from show.worst_items(evidence, lambda value: -value if up else value)
@@ -463,10 +553,15 @@ class LeavesAlone(Claim):
 assert_leaves_alone = assertion(LeavesAlone)
 
 
-def _of_behaviour(name: str, error: DataError) -> DataError:
-    named = type(error)(f"{name}: {error}")
-    named.key = f"behaviours.{name}"
-    return named
+@contextmanager
+def _named(name: str) -> Iterator[None]:
+    """Say of which behaviour the data are at fault."""
+    try:
+        yield
+    except DataError as error:
+        named = type(error)(f"{name}: {error}")
+        named.key = f"behaviours.{name}"
+        raise named from None
 
 
 def _vector_of(data: Iterable[ItemLike] | OtherData) -> SteeringVector | Intervention | None:
@@ -484,20 +579,29 @@ def _shared(samples: Mapping[str, Sample[Items]], own: Sample[Items] | None) -> 
         forms = {*sample.forms}
         for other, seen in known.items():
             shared = len(forms & seen)
-            if shared == len(forms) and other == "data.test":
-                error = DataError(
-                    f"{name}: has the items of data.test and no others, so it is the claim's own behaviour: steering is meant to move it. "
-                    "Name other behaviours"
-                )
-                error.key = f"behaviours.{name}"
-                raise error
-            if shared == len(forms) == len(seen):
-                error = DataError(f"{name}: has the same items as {other}: name each behaviour once")
-                error.key = f"behaviours.{name}"
-                raise error
+            with _named(name):
+                if shared == len(forms) and other == "data.test":
+                    raise DataError(
+                        "has the items of data.test and no others, so it is the claim's own behaviour: steering is meant to move it. "
+                        "Name other behaviours"
+                    )
+                if shared == len(forms) == len(seen):
+                    raise DataError(f"has the same items as {other}: name each behaviour once")
             if shared:
                 yield shared_items(f"{name}: {shared} of its {len(forms)} items are in {other} too")
         known[name] = forms
+
+
+def _counted(decided: Decided) -> Counted:
+    """The items of all behaviours, of which those of the furthest are said to count."""
+    items = [item for one in decided.behaviours for item in one.sample.units]
+    labels = [
+        (at, label) for at, one in enumerate(decided.behaviours) for label in one.sample.clusters or range(len(one.effects))
+    ]
+    of = decided.furthest.sample
+    return Counted(
+        [item.id for item in items], [item.form for item in items], of.called, clusters_of(labels), n=of.n, unit=of.counted
+    )
 
 
 def _of_scores(measured: Sequence[Behaviour]) -> Iterator[Finding]:
@@ -507,18 +611,18 @@ def _of_scores(measured: Sequence[Behaviour]) -> Iterator[Finding]:
         )
 
 
-def _needed(measured: OfBehaviours, band: float, confidence: float) -> int | None:
+def _needed(decided: Decided, band: float, confidence: float) -> int | None:
     """What would prove one mean to be outside if one seems to be, else what the most demanding behaviour needs to be inside."""
-    strict = 1 - (1 - confidence) / measured.tests
+    strict = 1 - (1 - confidence) / decided.tests
 
     def needed(size: Inference) -> int | None:
         deviation = size.standard_deviation or 0.0
         return items_needed_within(size.estimate, deviation, band, confidence=confidence, fail_confidence=strict)
 
-    outside = [size for one in measured.behaviours for size in one.sizes if size.estimate >= band]
+    outside = [size for one in decided.behaviours for size in one.sizes if size.estimate >= band]
     if outside:
         return min((n for size in outside if (n := needed(size)) is not None), default=None)
-    numbers = [needed(one.sizes[0]) for one in measured.behaviours if one.sizes[0].high > band]
+    numbers = [needed(one.sizes[0]) for one in decided.behaviours if one.sizes[0].high > band]
     return None if not numbers or None in numbers else max(n for n in numbers if n is not None)
 
 
@@ -538,51 +642,49 @@ def _contradiction(furthest: Behaviour, alone: Verdict) -> str:
     would = {Verdict.PASS: "pass", Verdict.INCONCLUSIVE: "be inconclusive"}[alone]
     low, high = (number(bound) for bound in bounds_of(furthest.effect))
     return (
-        f"the slopes alone would {would}, and at the deployed multiplier {furthest.multiplier:g} the mean effect on {furthest.name} "
+        f"the slopes alone would {would}, and at the deployed multiplier {furthest.claim.multiplier:g} the mean effect on {furthest.name} "
         f"is {number(furthest.effect.estimate)} [{low}, {high}]"
     )
 
 
-def _entanglement(behaviours: Sequence[Behaviour]) -> dict[str, float]:
-    """Root mean square of the change over the behaviours (SteeringSafety, arXiv 2509.13450), at the deployed multiplier.
+def _entanglement(behaviours: Sequence[Behaviour]) -> RootMeanSquares:
+    """Root mean squares of the changes of the behaviours (SteeringSafety, arXiv 2509.13450), at the deployed multiplier.
 
-    Returns:
-        ``effect``: of the mean change of propensity. ``chosen``: of the change of the share of items whose matching answer is the
-        likelier one, which like the paper's scores lies in [0, 1].
+    That of the shares lies in [0, 1], like the paper's scores.
     """
 
     def root_mean_square(changes: Iterable[float]) -> float:
         return math.sqrt(math.fsum(change**2 for change in changes) / len(behaviours))
 
-    shares = [one.chosen for one in behaviours]
-    return {
-        "effect": root_mean_square(one.effect.estimate for one in behaviours),
-        "chosen": root_mean_square(after - before for before, after in shares),
-    }
+    return RootMeanSquares(
+        effect=root_mean_square(one.effect.estimate for one in behaviours),
+        chosen=root_mean_square(one.chosen.steered - one.chosen.unsteered for one in behaviours),
+    )
 
 
-def _compared(details: Mapping[str, Any], band: float | None) -> dict[str, Any]:
+def _compared(details: Details, band: float | None) -> dict[str, object]:
     """What the map of several vectors needs."""
-    kept = ("name", "estimate", "interval", "effect", "verdict")
+
+    def of(one: Moved, *keys: str) -> dict[str, object]:
+        return {key: getattr(one, key) for key in ("estimate", "interval", "effect", *keys)}
+
     return {
-        "by": details["by"],
+        "by": details.by,
         "band": band,
-        "behaviours": [{key: one[key] for key in kept} for one in details["behaviours"]],
-        "own": {key: details["own"][key] for key in kept[1:4]} if "own" in details else None,
-        "entanglement": details["entanglement"],
+        "behaviours": [of(one, "name", "verdict") for one in details.behaviours],
+        "own": None if details.own is None else of(details.own),
+        "entanglement": details.entanglement,
     }
 
 
-def _cosines(ask: Ask, items: Items, own: SteeringVector | Intervention | None) -> dict[str, Any] | None:
-    """The cosine of the vector with a behaviour's own direction, at each layer that both have.
+def _cosine(ask: Ask, items: Items, own: SteeringVector | Intervention | None) -> Cosine | None:
+    """The cosine of the vector with a behaviour's own direction.
+
+    None where there is nothing to compare: what steers adds no vector, or no direction of the residual stream at one of the layers.
 
     Args:
         own: the behaviour's own vector; None to make it from its items: the mean difference of its answers, read at the letter of
             lettered ones (as ``caa`` does) and over the tokens of worded ones.
-
-    Returns:
-        ``by_layer``: layer to cosine, ``method`` of the own direction, and whether it is ``from_items``. None where there is nothing to
-        compare: what steers adds no vector, or no direction of the residual stream at one of the layers.
     """
     change = ask.subject.intervention
     vector = change.vector
@@ -601,23 +703,7 @@ def _cosines(ask: Ask, items: Items, own: SteeringVector | Intervention | None) 
         norms = float(one.norm()) * float(other.norm())
         if norms > 0:  # sides that look alike have no direction
             found[str(layer)] = float(one @ other) / norms
-    return {"by_layer": found, "method": method, "from_items": own is None} if found else None
-
-
-def _no_cosine(name: str, subject: Subject, own: SteeringVector | Intervention) -> Iterator[Finding]:
-    """That there is no cosine with the vector that was given for a behaviour."""
-    vector, known = subject.intervention.vector, as_intervention(own).vector
-    if vector is None:
-        return  # what steers is no direction, which is no fault of the behaviour's vector
-    if known is None:
-        why = "what was given as its vector adds none"
-    elif known.width != vector.width:
-        why = f"its vector has the width {known.width}, and the claim's {vector.width}"
-    elif not set(known.layers) & set(vector.layers):
-        why = f"its vector is at the layers {list(known.layers)}, and the claim's at {list(vector.layers)}"
-    else:
-        return
-    yield without_cosine(f"{name}: {why}, so there is no cosine")
+    return Cosine(found, method, own is None) if found else None
 
 
 def _own_directions(ask: Ask, items: Items, layers: Sequence[int]) -> tuple[str, Mapping[int, torch.Tensor]]:
@@ -629,60 +715,11 @@ def _own_directions(ask: Ask, items: Items, layers: Sequence[int]) -> tuple[str,
     return "caa" if lettered else "mean_difference", {at: contrast.mean_difference(at) for at in contrast.layers}
 
 
-def _table(evidence: Evidence) -> Iterator[Block]:
-    """The behaviours side by side, the claim's own first if it was measured."""
-    details = evidence.details
-    rows = []
-    for one in [*([details["own"]] if details.get("own") else []), *details["behaviours"]]:
-        rows.append(
-            [
-                one["name"],
-                str(one["n"]),
-                number(one["estimate"]),
-                "[{}, {}]".format(*map(number, one["interval"])),
-                number(one["effect"]),
-                f"{one['chosen']['unsteered']:.0%} -> {one['chosen']['steered']:.0%}",
-                _cosine_words(one.get("cosine")),
-                one.get("verdict", ""),
-            ]
-        )
-    word = "steerability" if details["by"] == "slope" else "mean effect"
-    headers = ["behaviour", "n", word, "interval", f"effect at {evidence.multiplier:g}", "matching likelier", "cosine", ""]
-    if details["by"] == "effect":  # the same number twice
-        headers.pop(4)
-        for row in rows:
-            row.pop(4)
-    yield Table(rows, headers)
-    made = [one["cosine"] for one in details["behaviours"] if one.get("cosine")]
-    if made:
-        methods = ", ".join(dict.fromkeys(one["method"] + (" of its items" if one["from_items"] else "") for one in made))
-        yield Line(f"cosine: of the vector with the behaviour's own direction ({methods})")
-    rms, count = details["entanglement"], len(details["behaviours"])
-    if count > 1:
-        yield Line(
-            f"entanglement (root mean square over {count} behaviours): effects {number(rms['effect'])}, shares of likelier answers "
-            f"{number(rms['chosen'])}"
-        )
-
-
-def _intervals(evidence: Evidence) -> Block:
-    """The change of every behaviour, with the band that it is promised to stay in."""
-    details, band = evidence.details, evidence.threshold
-    return Intervals(
-        [show.estimate_row(one, one["name"]) for one in details["behaviours"]],
-        "mean steerability" if details["by"] == "slope" else "mean effect at the deployed multiplier",
-        promised=[] if band is None else [-band, band],
-        title="Other behaviours",
-        is_drawing=True,
-        about="How far steering moves each." + ("" if band is None else f" The band of {band:g} is promised."),
-    )
-
-
-def _cosine_words(cos: dict[str, Any] | None) -> str:
-    """The cosine, or the ones of the smallest and largest size by layer."""
-    if cos is None:
+def _cosine_words(cosine: Cosine | None) -> str:
+    """The cosine, or of several by layer the one of the largest size."""
+    if cosine is None:
         return "-"
-    by_layer = cos["by_layer"]
+    by_layer = cosine.by_layer
     if len(by_layer) == 1:
         return f"{next(iter(by_layer.values())):+.2f}"
     layer = max(by_layer, key=lambda at: abs(by_layer[at]))

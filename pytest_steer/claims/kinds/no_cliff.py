@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Annotated, Any
+from dataclasses import dataclass, field, replace
+from typing import Annotated
 
 import numpy as np
 
-from ...core.block import Block, Conversation, Intervals, Line
+from ...core.block import Block, Conversation, Estimate, Intervals, Line
 from ...core.clusters import clusters_of
 from ...core.errors import MeasurementError, SteerError
 from ...core.evidence import Direction, Evidence
 from ...core.numbers import number, promise
 from ...core.parameters import Param
 from ...core.promises import Promise
+from ...core.record import LEFT_OUT, Bounds
 from ...data import Sample, Texts
 from ...measures import Array, Perplexity, as_share, reading_of_texts, relative_rise
 from ...measures.ask import Ask
-from ...measures.compared import bounds_of
+from ...measures.compared import bounds_of, finite
 from ...model import Model
 from ...stats.estimators import Mean, Rise, Worst
 from .. import show
@@ -31,6 +32,50 @@ from ..measurement import Counted, Measurement, Read
 from ..over_replies import Side, Written
 from ..rulings import counts_lines, unjudged
 from .stays_fluent import values_of
+
+
+@dataclass(frozen=True)
+class Risen:
+    """How far a part rises at one multiplier, and how that would be judged alone."""
+
+    what: str
+    multiplier: float
+    estimate: float
+    interval: Bounds
+    n: int
+    verdict: str
+
+
+@dataclass(frozen=True)
+class LookedAt:
+    """The rises at a multiplier; None where the model gives NaN or infinity or no replies, or where the other rise exceeds the budget."""
+
+    multiplier: float
+    perplexity: float | None
+    repetition: float | None = field(default=None, metadata=LEFT_OUT)
+
+    def is_within(self, budget: float) -> bool:
+        return all(rise is not None and rise <= budget for rise in (self.perplexity, self.repetition))
+
+
+@dataclass(frozen=True)
+class Collapse:
+    """Where text collapses: between ``within`` and ``above``, see :func:`find_collapse`; ``cap`` is the largest multiplier tried."""
+
+    within: float | None
+    above: float | None
+    cap: float
+    looked_at: Sequence[LookedAt]
+
+
+@dataclass(frozen=True)
+class Details:
+    """What the evidence has in ``details``. ``largest`` names the part that rises most, and ``noted`` is what a pass says too."""
+
+    largest: str = ""
+    parts: Sequence[Risen] = ()
+    collapse: Collapse | None = None
+    noted: Sequence[str] = field(default=(), metadata=LEFT_OUT)
 
 
 @claim("no_cliff", title="Steered, text does not collapse a step further", main="budget", directed=False)
@@ -53,7 +98,6 @@ class NoCliff(OverTexts, OverReplies):
             above=0,
             weak_from=1,
             weak="lets perplexity double; 20 % is written 0.2",
-            schema={"type": "number"},
         ),
     ]
     beyond: Annotated[
@@ -102,12 +146,7 @@ class NoCliff(OverTexts, OverReplies):
         parts += [repetition_part(ask.model, written, side) for side in written.sides[1:]]
         mean = Mean(self.interval, self.seed)
         repeated = [values_of(ask.model, side, "repetition").values for side in written.sides[:2]]
-        read = Read(
-            reading_of_texts(ask.model, base.per_text),
-            texts.clusters,
-            texts=texts.units,
-            asked=[one.probes for one in curve[0].asked],
-        )
+        asked = [one.probes for one in curve[0].asked]
         measured = self.over_replies(
             ask,
             written,
@@ -124,36 +163,39 @@ class NoCliff(OverTexts, OverReplies):
             statistic="largest rise of perplexity and repetition",
             worst_first=np.argsort(-np.nan_to_num(repeated[1], nan=-1), kind="stable").tolist(),
             direction=Direction.AT_MOST,
-            percent=True,
-            also={"": texts},
-            reads=[read],
-            details={},
+            details=Details(),
         )
         data = replace(texts.describe(), prompts=written.sample.describe())
-        return measured.but(units=_counted(parts), fields={**measured.fields, "data": data})
+        return measured.but(
+            percent=True,
+            also={"": texts},
+            reads=[Read(reading_of_texts(ask.model, base.per_text), texts.clusters, texts=texts.units, asked=asked)],
+            units=_counted(parts),
+            fields={**measured.fields, "data": data},
+        )
 
-    def after(self, ask: Ask, measured: Measurement, judgement: Judgement) -> dict[str, Any]:
+    def after(self, ask: Ask, measured: Measurement, judgement: Judgement) -> dict[str, object]:
         """How each rise would be judged, and where the text collapses."""
         assert isinstance(measured.estimator, Worst)
         each = measured.estimator.each(
             measured.values, measured.entries.clusters, confidence=self.confidence, direction=measured.direction
         )
         judged = [(what, multiplier) for what in ("perplexity", "repetition") for multiplier in self._grid]
-        rows = [
-            {
-                "what": what,
-                "multiplier": multiplier,
-                "estimate": found.estimate,
-                "interval": list(bounds_of(found)),
-                "n": found.n,
-                "verdict": verdict_of(found, self.threshold, measured.direction, self.min_n).value,
-            }
+        rises = [
+            Risen(
+                what,
+                multiplier,
+                found.estimate,
+                bounds_of(found),
+                found.n,
+                verdict_of(found, self.threshold, measured.direction, self.min_n).value,
+            )
             for (what, multiplier), found in zip(judged, each.values(), strict=True)
         ]
-        collapse = self._collapse(ask, rows)
+        collapse = None if self.threshold is None else self._collapse(ask, rises, self.threshold)
         return {
             "largest": max(each, key=lambda name: each[name].estimate),
-            "parts": rows,
+            "parts": rises,
             "collapse": collapse,
             "noted": _collapse_lines(collapse, self.threshold),
         }
@@ -163,45 +205,32 @@ class NoCliff(OverTexts, OverReplies):
         deployed = float(self.multiplier)
         return [deployed, (1 + self.beyond) * deployed]
 
-    def _collapse(self, ask: Ask, judged: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
-        """Where the text collapses; None as long as there is no budget."""
-        budget = self.threshold
-        if budget is None:
-            return None
-        rises: dict[float, dict[str, float | None]] = {}
-        for one in judged:
-            rises.setdefault(one["multiplier"], {})[one["what"]] = one["estimate"]
-
-        def keeps(multiplier: float) -> bool:
-            return all(one is not None and one <= budget for one in rises[multiplier].values())
+    def _collapse(self, ask: Ask, judged: Sequence[Risen], budget: float) -> Collapse:
+        known = {(one.what, one.multiplier): one.estimate for one in judged}
+        looked_at = {at: LookedAt(at, known["perplexity", at], known["repetition", at]) for at in self._grid}
 
         def is_within(multiplier: float) -> bool:
-            rises[multiplier] = self._rises(ask, multiplier, budget)
-            return keeps(multiplier)
+            looked_at[multiplier] = self._look_at(ask, multiplier, budget)
+            return looked_at[multiplier].is_within(budget)
 
         deployed, is_linear = self._grid[0], ask.subject.intervention.strength == "linear"
         cap = deployed * self.max_multiplier if is_linear else deployed
-        within, above = find_collapse(is_within, {at: keeps(at) for at in rises}, cap)
-        return {
-            "within": within,
-            "above": above,
-            "cap": cap,
-            "looked_at": [{"multiplier": at, **rises[at]} for at in sorted(rises, key=abs)],
-        }
+        within, above = find_collapse(is_within, {at: one.is_within(budget) for at, one in looked_at.items()}, cap)
+        return Collapse(within, above, cap, [looked_at[at] for at in sorted(looked_at, key=abs)])
 
-    def _rises(self, ask: Ask, multiplier: float, budget: float) -> dict[str, float | None]:
-        """The rises at a multiplier; None where the model gives NaN or infinity, or no replies. Replies are written only if they can matter."""
+    def _look_at(self, ask: Ask, multiplier: float, budget: float) -> LookedAt:
+        """The rises at a multiplier. Replies are written only if they can matter."""
         try:
             base, (steered,) = self._perplexities(ask, [multiplier])
             rise = relative_rise(steered, base)
             if rise > budget:
-                return {"perplexity": rise if np.isfinite(rise) else None}
+                return LookedAt(multiplier, finite(rise))
             written = self.write(ask, [0.0, multiplier], may_be_empty=[multiplier])
             part = repetition_part(ask.model, written, written.sides[1])
         except MeasurementError:
-            return {"perplexity": None}
+            return LookedAt(multiplier, None)
         found = Mean(self.interval, self.seed).infer(part.values, part.clusters, confidence=self.confidence)
-        return {"perplexity": rise, "repetition": found.estimate}
+        return LookedAt(multiplier, rise, found.estimate)
 
     def _perplexities(self, ask: Ask, multipliers: Sequence[float]) -> tuple[Perplexity, list[Perplexity]]:
         return ask.perplexity(self.sampled_texts.units, multipliers, window=self.window, stride=self.stride)
@@ -212,15 +241,19 @@ class NoCliff(OverTexts, OverReplies):
 
     @staticmethod
     def always(evidence: Evidence) -> Iterator[Block]:
+        details: Details = evidence.own
         yield Intervals(
-            [show.estimate_row(one, f"{one['what']} at {one['multiplier']:g}") for one in evidence.details["parts"]],
+            [
+                Estimate(f"{one.what} at {one.multiplier:g}", one.estimate, one.interval, one.n, one.verdict)
+                for one in details.parts
+            ],
             "rise",
             promised=show.promised_in(evidence),
             percent=True,
             title="what rises",
             about="Perplexity relatively, repetition absolutely, at the deployed multiplier and beyond it.",
         )
-        yield from map(Line, _collapse_lines(evidence.details["collapse"], evidence.threshold))
+        yield from map(Line, _collapse_lines(details.collapse, evidence.threshold))
         yield from counts_lines(evidence)
 
     @staticmethod
@@ -231,17 +264,16 @@ class NoCliff(OverTexts, OverReplies):
 assert_no_cliff = assertion(NoCliff)
 
 
-def _collapse_lines(found: Mapping[str, Any] | None, budget: float | None) -> list[str]:
+def _collapse_lines(found: Collapse | None, budget: float | None) -> list[str]:
     """Where text collapses."""
     if found is None:
         return []
-    within, above = found["within"], found["above"]
+    within, above = found.within, found.above
     if above is None:
         return [f"text does not collapse up to multiplier {within:g}, the largest that was tried"]
-    rises = next(one for one in found["looked_at"] if one["multiplier"] == above)
-    each = [
-        f"{what} {number(rises[what], percent=True)}" for what in ("perplexity", "repetition") if rises.get(what) is not None
-    ]
+    at = next(one for one in found.looked_at if one.multiplier == above)
+    rises = {"perplexity": at.perplexity, "repetition": at.repetition}
+    each = [f"{what} {number(rise, percent=True)}" for what, rise in rises.items() if rise is not None]
     seen = f" ({', '.join(each)})" if each else " (the model gives NaN or infinity, or no replies)"
     of = promise(budget, percent=True)
     if within is None:

@@ -6,23 +6,24 @@ import math
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, replace
-from typing import Annotated, Any, ClassVar
+from dataclasses import dataclass, field, replace
+from typing import Annotated, ClassVar
 
 import numpy as np
 
 from ...core.block import Block, Curve, Line, Series, Table
-from ...core.evidence import Evidence, Verdict, plain
+from ...core.evidence import Evidence, Verdict
 from ...core.finding import Finding, Weight, code
 from ...core.numbers import number
 from ...core.parameters import Param
 from ...core.promises import Promise
-from ...core.record import Item, SideChanges, Stratum
+from ...core.record import LEFT_OUT, Bounds, Data, Item, SideChanges, Stratum
 from ...data import Items, as_items, sample_of
 from ...data.likeness import hash_of
 from ...measures import AnswerLikelihoods, Array, by_quartile, normalised_changes, strata, with_label
 from ...measures.ask import Ask
 from ...measures.compared import bounds_of
+from ...measures.propensity import Normalised, Quartile
 from ...prompting.options import find_options
 from ...stats import rank_correlation
 from ...stats.estimators import Mean
@@ -30,7 +31,7 @@ from .. import show
 from ..asserting import assertion
 from ..base import OverItems
 from ..common import Interval
-from ..controls import controls_of_no_effect
+from ..controls import WithControls, controls_of_no_effect
 from ..curves import check_has_slope, compared_by_items
 from ..findings import Found
 from ..from_file import ITEMS
@@ -55,6 +56,52 @@ inflated = code(
     cure="Claim the difference of the two sides too, with `steers`.",
     weight=Weight.DOUBTFUL,
 )
+
+
+@dataclass(frozen=True)
+class Change:
+    """What steering does to the mean log-likelihood of the answers on one side.
+
+    Attributes:
+        base / steered: unsteered, and at the deployed multiplier. at: at each multiplier.
+    """
+
+    base: float
+    steered: float
+    change: float
+    interval: Bounds
+    at: Sequence[float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Beside(Data):
+    """The behaviour in another form.
+
+    Attributes:
+        shared: questions that are asked in both forms.
+        rank_correlation: Spearman's, over these, of the effect on propensity and of the change of each side; None where there are fewer than
+            three, or one of the two does not vary.
+    """
+
+    sides: Mapping[str, Change]
+    shared: int
+    rank_correlation: Mapping[str, float | None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Details(WithControls):
+    """What the evidence has in ``details``.
+
+    Attributes:
+        diagnosis: what both sides together say. quartiles: by the unsteered log-likelihood of the promised side.
+    """
+
+    promised_side: str
+    sides: Mapping[str, Change]
+    diagnosis: str | None
+    quartiles: Sequence[Quartile]
+    normalised: Normalised | None
+    beside: Beside | None = field(default=None, metadata=LEFT_OUT)
 
 
 class OfSides(OverItems):
@@ -90,25 +137,28 @@ class OfSides(OverItems):
         changes = found.changes(at)
         wanted = 0 if subject.effect_sign > 0 else 1
         side, sign = (wanted, 1) if self.rises else (1 - wanted, -1)
-        record, normalised = self._sides(found, sample.clusters), _normalised(found, at, wanted)
-        details: dict[str, Any] = {
-            "promised_side": SIDES[side],
-            "sides": record,
-            "diagnosis": _diagnosis(record),
-            "quartiles": [asdict(one) for one in by_quartile(_base(found)[side], *changes)],
-            "normalised": normalised,
-        }
+        changed, normalised = self._sides(found, sample.clusters), _normalised(found, at, wanted)
+        details = Details(
+            promised_side=SIDES[side],
+            sides=changed,
+            diagnosis=_diagnosis(changed),
+            quartiles=by_quartile(_base(found)[side], *changes),
+            normalised=normalised,
+        )
         also = {}
         if self.beside is not None:
             also["beside"] = other = sample_of(self.beside)
             likelihoods = ask.likelihoods(other.units, [0.0, at])
-            details["beside"] = plain(other.describe()) | {
-                "n": other.n,
-                "sides": self._sides(likelihoods, other.clusters),
-                **_ranked_alike(found, likelihoods, at),
-            }
+            shared, correlation = _ranked_alike(found, likelihoods, at)
+            beside = Beside(
+                **vars(replace(other.describe(), n=other.n)),
+                sides=self._sides(likelihoods, other.clusters),
+                shared=shared,
+                rank_correlation=correlation,
+            )
+            details = replace(details, beside=beside)
         compared = compared_by_items(found.curve, found.curve, subject, self.confidence, sample.clusters)
-        return Measurement(
+        measured = Measurement(
             sample=sample,
             values=sign * changes[side] + 0.0,  # no -0
             estimator=Mean(self.interval, self.seed),
@@ -117,73 +167,109 @@ class OfSides(OverItems):
             moved=lambda floor: math.sqrt(2) * floor.answer,  # a change is the difference of two scores of one answer
             curve=found.curve,
             details=details,
+        )
+        return measured.but(
             also=also,
             of_items=[
                 {"matching_likelihood": own.tolist(), "not_matching_likelihood": others.tolist()}
                 for own, others in zip(found.matching, found.not_matching, strict=True)
             ],
-            compared=replace(compared, sides=_side_changes(record, normalised)),
+            compared=replace(compared, sides=_side_changes(changed, normalised)),
             fields={"strata": _strata_of(found, changes)},
         )
 
     def find(self, found: Found) -> Iterator[Finding]:
-        details = found.details
-        each = ", ".join(f"{called(side)} answers {with_bounds(details['sides'][side])}" for side in SIDES)
-        if details["diagnosis"] == DEGRADATION:
+        details: Details = found.measured.details
+        each = ", ".join(f"{called(side)} answers {with_bounds(details.sides[side])}" for side in SIDES)
+        if details.diagnosis == DEGRADATION:
             yield degraded(f"{DEGRADATION} (Pres et al. 2024): the log-likelihood falls on both sides, {each}")
         meant = "down" if self.direction == "lowers" else "up"
-        passes_elsewhere = found.judgement.verdict is Verdict.PASS and details["deployed"]["moves"] != meant
-        if details["diagnosis"] == BOTH_RISE and passes_elsewhere:
+        passes_elsewhere = found.judgement.verdict is Verdict.PASS and found.details["deployed"]["moves"] != meant
+        if details.diagnosis == BOTH_RISE and passes_elsewhere:
             yield inflated(
                 f"the log-likelihood rises on both sides, {each}: it is not proven that the model prefers what is wanted"
             )
 
-    def after(self, ask: Ask, measured: Measurement, judgement: Judgement) -> dict[str, Any]:
+    def after(self, ask: Ask, measured: Measurement, judgement: Judgement) -> dict[str, object]:
         return controls_of_no_effect(ask, measured, judgement, seed=self.seed)
 
-    def _sides(self, found: AnswerLikelihoods, clusters: Sequence[int] | None) -> dict[str, dict[str, Any]]:
-        """For each side the mean log-likelihood unsteered (``base``) and ``steered``, the ``change`` with its ``interval``, and the mean
-        ``at`` each multiplier."""
-        at, mean, record = float(self.multiplier), Mean(self.interval, self.seed), {}
+    def _sides(self, found: AnswerLikelihoods, clusters: Sequence[int] | None) -> dict[str, Change]:
+        at, mean, changed = float(self.multiplier), Mean(self.interval, self.seed), {}
         for name, likelihoods, change in zip(SIDES, (found.matching, found.not_matching), found.changes(at), strict=True):
-            inference, means = mean.infer(change, clusters, confidence=self.confidence), likelihoods.mean(0)
-            record[name] = {
-                "base": float(means[found.column(0.0)]),
-                "steered": float(means[found.column(at)]),
-                "change": inference.estimate,
-                "interval": list(bounds_of(inference)),
-                "at": means.tolist(),
-            }
-        return record
+            inference, means = mean.infer(change, clusters, confidence=self.confidence), likelihoods.mean(0).tolist()
+            base, steered = means[found.column(0.0)], means[found.column(at)]
+            changed[name] = Change(base, steered, inference.estimate, bounds_of(inference), means)
+        return changed
 
     # --- what it shows ---
 
     @staticmethod
     def always(evidence: Evidence) -> Iterator[Block]:
         """Both sides, and the other form of the behaviour."""
-        for name, record in evidence.details["sides"].items():
+        details: Details = evidence.own
+        for name, one in details.sides.items():
             yield Line(
-                f"{called(name)} answers: log-likelihood {number(record['base'])} -> {number(record['steered'])} {_unit(evidence)}, change "
-                f"{with_bounds(record)}"
+                f"{called(name)} answers: log-likelihood {number(one.base)} -> {number(one.steered)} {_unit(evidence)}, change "
+                f"{with_bounds(one)}"
             )
-        yield from _beside(evidence)
+        other = details.beside
+        if other is None:
+            return
+        rows = [
+            [name, str(n), *(with_bounds(sides[side]) for side in SIDES)]
+            for name, n, sides in (("here", evidence.n, details.sides), ("beside", other.n, other.sides))
+        ]
+        yield Table(rows, ["", "n", *map(called, SIDES)], title=f"beside, {other.source}")
+        found, shared = other.rank_correlation, other.shared
+        each = ", ".join(f"{_MEASURES[name]} {number(found[name])}" for name in _MEASURES)
+        alike = f"{shared or 'no'} question{'' if shared == 1 else 's'} of the two {'is' if shared == 1 else 'are'} the same"
+        yield Line(
+            f"rank correlation (Spearman) over the {shared} questions that both ask: {each}"
+            if shared > 2
+            else f"{alike}: a rank correlation needs three"
+        )
 
     @staticmethod
     def why(evidence: Evidence) -> Iterator[Block]:
         """The sides over the multiplier, by quartile and by stratum, and the items."""
-        grid, sides = evidence.multipliers or [], evidence.details["sides"]
+        details: Details = evidence.own
+        grid, sides = evidence.multipliers or [], details.sides
         yield Curve(
-            [Series(f"{called(side)} answers", list(zip(grid, sides[side]["at"], strict=True))) for side in SIDES],
+            [Series(f"{called(side)} answers", list(zip(grid, sides[side].at, strict=True))) for side in SIDES],
             f"log-likelihood, {_unit(evidence)}",
             marked=show.deployed_mark(evidence),
             title="Both sides",
             about="Mean token log-likelihood of the answers that match and of those that do not.",
         )
-        yield from _quartiles(evidence)
+        if details.quartiles:
+            rows = [
+                [one.name, str(one.n), number(one.base), _signed(one.matching_change), _signed(one.not_matching_change)]
+                for one in details.quartiles
+            ]
+            side = called(details.promised_side)
+            title = f"change by quartile of the unsteered log-likelihood of the {side} answers"
+            yield Table(rows, ["", "n", "unsteered", *map(called, SIDES)], title=title)
         yield from _strata(evidence)
-        yield from _on_the_papers_scale(evidence)
+        found = details.normalised
+        if found is not None:
+            promoted, suppressed, scales = found.promoted, found.suppressed, found.scales
+            yield Line(
+                f"on the scale of Pres et al. 2024 (divided by {number(scales[0])} unsteered, {number(scales[1])} steered): promoted "
+                f"{_signed(promoted[-1])}, suppressed {_signed(suppressed[-1])}; in the quarter with most to gain {_signed(promoted[0])}, "
+                f"{_signed(suppressed[0])}"
+            )
         yield from show.distribution(evidence)
         yield from _worst_items(evidence)
+
+
+def _nats(what: str, of: str) -> Param:
+    return Param(
+        f"The least mean {what} of {of}, for example 0.05.",
+        title=f"Least {what} of the log-likelihood",
+        example=0.05,
+        at_least=0,
+        unit="nats per token",
+    )
 
 
 @claim("promotes", title="Steering promotes the matching answers", main="nats")
@@ -196,17 +282,7 @@ class Promotes(OfSides):
     """
 
     rises: ClassVar[bool] = True
-    nats: Annotated[
-        Promise,
-        Param(
-            "The least mean rise of the matching answers' mean token log-likelihood, for example 0.05.",
-            title="Least rise of the log-likelihood",
-            example=0.05,
-            at_least=0,
-            unit="nats per token",
-            schema={"type": "number"},
-        ),
-    ]
+    nats: Annotated[Promise, _nats("rise", "the matching answers' mean token log-likelihood")]
 
 
 @claim("suppresses", title="Steering suppresses the answers that do not match", main="nats")
@@ -219,17 +295,7 @@ class Suppresses(OfSides):
     """
 
     rises: ClassVar[bool] = False
-    nats: Annotated[
-        Promise,
-        Param(
-            "The least mean fall of the mean token log-likelihood of the answers that do not match, for example 0.05.",
-            title="Least fall of the log-likelihood",
-            example=0.05,
-            at_least=0,
-            unit="nats per token",
-            schema={"type": "number"},
-        ),
-    ]
+    nats: Annotated[Promise, _nats("fall", "the mean token log-likelihood of the answers that do not match")]
 
 
 assert_promotes = assertion(Promotes)
@@ -244,14 +310,14 @@ def called(side: str) -> str:
     return side.replace("_", " ")
 
 
-def with_bounds(record: Mapping[str, Any]) -> str:
+def with_bounds(changed: Change) -> str:
     """A change with its sign and its interval."""
-    return "{:+.3g} [{}, {}]".format(record["change"], *map(number, record["interval"]))
+    return f"{_signed(changed.change)} {show.bounds(changed.interval)}"
 
 
-def _diagnosis(record: dict[str, dict[str, Any]]) -> str | None:
+def _diagnosis(changed: Mapping[str, Change]) -> str | None:
     """What both sides together say: that the model is degraded where both are proven to fall (Pres et al. 2024), or that both rise."""
-    bounds = [record[name]["interval"] for name in SIDES]
+    bounds = [changed[name].interval for name in SIDES]
     if all(high is not None and high < 0 for _, high in bounds):
         return DEGRADATION
     return BOTH_RISE if all(low is not None and low > 0 for low, _ in bounds) else None
@@ -262,25 +328,17 @@ def _base(found: AnswerLikelihoods) -> tuple[Array, Array]:
     return found.matching[:, column], found.not_matching[:, column]
 
 
-def _normalised(found: AnswerLikelihoods, at: float, wanted: int) -> dict[str, Any] | None:
+def _normalised(found: AnswerLikelihoods, at: float, wanted: int) -> Normalised | None:
     column, sides = found.column(at), (found.matching, found.not_matching)
     pairs = [(base, side[:, column]) for base, side in zip(_base(found), sides, strict=True)]
-    normalised = normalised_changes(pairs[wanted], pairs[1 - wanted])
-    return None if normalised is None else {name: list(own) for name, own in asdict(normalised).items()}
+    return normalised_changes(pairs[wanted], pairs[1 - wanted])
 
 
-def _side_changes(record: dict[str, dict[str, Any]], normalised: dict[str, Any] | None) -> SideChanges:
+def _side_changes(changed: Mapping[str, Change], normalised: Normalised | None) -> SideChanges:
     """The changes of both sides; of the normalised changes those over all items."""
-    matching, not_matching = (record[name] for name in SIDES)
-    promoted, suppressed = (None if normalised is None else normalised[name][-1] for name in ("promoted", "suppressed"))
-    return SideChanges(
-        matching["change"],
-        tuple(matching["interval"]),
-        not_matching["change"],
-        tuple(not_matching["interval"]),
-        promoted,
-        suppressed,
-    )
+    matching, other = (changed[name] for name in SIDES)
+    over_all = (None, None) if normalised is None else (normalised.promoted[-1], normalised.suppressed[-1])
+    return SideChanges(matching.change, matching.interval, other.change, other.interval, *over_all)
 
 
 def _strata_of(found: AnswerLikelihoods, changes: tuple[Array, Array]) -> list[Stratum]:
@@ -307,24 +365,17 @@ def question_of(text: str) -> str:
     return f"{before}\n{text[options[-1].end() :]}".strip() or text
 
 
-def _ranked_alike(own: AnswerLikelihoods, other: AnswerLikelihoods, at: float) -> dict[str, Any]:
-    """What two sets of items say of the questions that they share.
+def _ranked_alike(own: AnswerLikelihoods, other: AnswerLikelihoods, at: float) -> tuple[int, dict[str, float | None]]:
+    """How many questions two sets of items share, and the rank correlation of each of the measures over these.
 
     Items of one question are averaged. Questions are the same if their words are, whatever white space, case, the punctuation at
     their ends and the options that they list.
-
-    Returns:
-        ``shared``: how many questions. ``rank_correlation``: Spearman's, over these, of the effect on propensity and of the change of each
-        side; None where there are fewer than three, or one of the two does not vary.
     """
     here, there = (_by_question(found, at) for found in (own, other))
     shared = sorted(here.keys() & there.keys())
-    return {
-        "shared": len(shared),
-        "rank_correlation": {
-            name: rank_correlation([here[key][index] for key in shared], [there[key][index] for key in shared])
-            for index, name in enumerate(_MEASURES)
-        },
+    return len(shared), {
+        name: rank_correlation([here[key][index] for key in shared], [there[key][index] for key in shared])
+        for index, name in enumerate(_MEASURES)
     }
 
 
@@ -349,19 +400,6 @@ def _signed(value: float) -> str:
     return f"{value:+.3g}"
 
 
-def _quartiles(evidence: Evidence) -> Iterator[Block]:
-    if quartiles := evidence.details["quartiles"]:
-        side = called(evidence.details["promised_side"])
-        yield Table(
-            [
-                [one["name"], str(one["n"]), number(one["base"]), *(_signed(one[f"{name}_change"]) for name in SIDES)]
-                for one in quartiles
-            ],
-            ["", "n", "unsteered", *map(called, SIDES)],
-            title=f"change by quartile of the unsteered log-likelihood of the {side} answers",
-        )
-
-
 def _strata(evidence: Evidence) -> Iterator[Block]:
     if len(evidence.strata) > 1:
         rows = [
@@ -371,19 +409,9 @@ def _strata(evidence: Evidence) -> Iterator[Block]:
         yield Table(rows, ["", "n", *map(called, SIDES)], title="strata")
 
 
-def _on_the_papers_scale(evidence: Evidence) -> Iterator[Block]:
-    if (found := evidence.details["normalised"]) is not None:
-        promoted, suppressed, scales = found["promoted"], found["suppressed"], found["scales"]
-        yield Line(
-            f"on the scale of Pres et al. 2024 (divided by {number(scales[0])} unsteered, {number(scales[1])} steered): promoted "
-            f"{_signed(promoted[-1])}, suppressed {_signed(suppressed[-1])}; in the quarter with most to gain {_signed(promoted[0])}, "
-            f"{_signed(suppressed[0])}"
-        )
-
-
 def _worst_items(evidence: Evidence) -> list[Block]:
     """The items whose promised side moves least in the promised direction."""
-    side = evidence.details["promised_side"]
+    side = evidence.own.promised_side
     grid = evidence.multipliers or []
     base, at = grid.index(0.0), grid.index(float(evidence.multiplier or 0.0))
     sign = show.effect_sign(evidence) * (1 if side == "matching" else -1)  # of a change that is promised
@@ -399,26 +427,3 @@ def _worst_items(evidence: Evidence) -> list[Block]:
 
     ordered = sorted(evidence.items or (), key=lambda item: sign * change(item))
     return show.items_block((show.contrast_item(item, change(item), words(item)) for item in ordered), value="change")
-
-
-def _beside(evidence: Evidence) -> Iterator[Block]:
-    """The other form of the behaviour, and whether it ranks the questions alike."""
-    other = evidence.details.get("beside")
-    if other is None:
-        return
-    rows = [
-        [name, str(n), *(with_bounds(sides[side]) for side in SIDES)]
-        for name, n, sides in (
-            ("here", evidence.n, evidence.details["sides"]),
-            ("beside", other["n"], other["sides"]),
-        )
-    ]
-    yield Table(rows, ["", "n", *map(called, SIDES)], title=f"beside, {other['source']}")
-    found, shared = other["rank_correlation"], other["shared"]
-    each = ", ".join(f"{_MEASURES[name]} {number(found[name])}" for name in _MEASURES)
-    alike = f"{shared or 'no'} question{'' if shared == 1 else 's'} of the two {'is' if shared == 1 else 'are'} the same"
-    yield Line(
-        f"rank correlation (Spearman) over the {shared} questions that both ask: {each}"
-        if shared > 2
-        else f"{alike}: a rank correlation needs three"
-    )
