@@ -66,7 +66,6 @@ class CallsTool(OverReplies):
             example=0.9,
             above=0,
             below=1,
-            schema={"type": "number"},
         ),
     ]
     tool: Annotated[

@@ -69,7 +69,6 @@ class Generates(OverReplies):
             example=0.6,
             above=-1,
             below=1,
-            schema={"type": "number"},
         ),
     ]
     accepts: Annotated[

@@ -163,7 +163,6 @@ class StaysFluent(OverReplies):
             example=0.2,
             above=0,
             promise=True,
-            schema={"type": "number"},
         ),
     ]
     interval: Interval = "t"
