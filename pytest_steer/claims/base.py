@@ -507,7 +507,7 @@ class OverReplies(Claim):
         n: int | None = None,
         judge: Mapping[str, Any] | None = None,
         agreement: Mapping[str, Any] | None = None,
-        details: Mapping[str, Any],
+        details: Any,
         how: Mapping[str, Any] | None = None,
         **more: Any,
     ) -> Measurement:
@@ -542,7 +542,8 @@ class OverReplies(Claim):
             units=units,
             written=written,
             how={"drawing": dataclasses.asdict(self.drawing), **(how or {})},
-            details={"from_turn": self.from_turn, **details, **cluster_details(written), "noted": noted_replies(record)},
+            details=details,
+            described={"from_turn": self.from_turn, **cluster_details(written), "noted": noted_replies(record)},
             fields={"replies": record},
             **more,
         )

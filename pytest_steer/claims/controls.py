@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from ..core.evidence import Verdict
+from ..core.record import LEFT_OUT
 from ..measures import can_have_controls, random_controls
 from ..measures.ask import Ask
 from .curves import moves_of_deployed
@@ -14,6 +17,13 @@ from .measurement import Measurement
 CONTROLS = 19
 """The fewest random directions that can show p = 0.05."""
 _MOST_ITEMS = 32
+
+
+@dataclass(frozen=True, kw_only=True)
+class WithControls:
+    """Details of a claim beside which random directions may be measured."""
+
+    controls: Mapping[str, Any] | None = field(default=None, metadata=LEFT_OUT)
 
 
 def controls_of_no_effect(

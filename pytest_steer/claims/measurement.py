@@ -152,7 +152,7 @@ class Measurement:
         reads: texts or questions that the unsteered model has to read for a pass to mean something.
         written: the replies, of a claim about replies. rulings: of a judge, on those of each side.
         how: what the values depend on beside the claim's own parameters. unpaired: why two runs are not compared, as the end of a sentence.
-        details: further numbers: a frozen dataclass of the kind's own, or a mapping. compared: entries for a comparison of methods, if not those of the curve; empty for none.
+        details: further numbers: a frozen dataclass of the kind's own, or a mapping. described: those of the claim's base. compared: entries for a comparison of methods, if not those of the curve; empty for none.
         findings: the claim's own.
         fields: other fields of the evidence, such as ``replies`` or ``strata``.
     """
@@ -184,6 +184,7 @@ class Measurement:
     how: Mapping[str, Any] = field(default_factory=dict)
     unpaired: str | None = None
     details: Any = field(default_factory=dict)
+    described: Mapping[str, Any] = field(default_factory=dict)
     compared: Compared | Mapping[str, Any] | None = None
     findings: Sequence[Finding] = ()
     fields: Mapping[str, Any] = field(default_factory=dict)

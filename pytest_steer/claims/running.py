@@ -100,7 +100,7 @@ def _with_curve(ask: Ask, measured: Measurement) -> Measurement:
 def _doubted(claim: Claim, ask: Ask, measured: Measurement, judgement: Judgement) -> tuple[Judgement, dict[str, Any]]:
     """The judgement after every reason to withhold it, and what was found on the way, for the evidence's details."""
     sample = measured.sample_of_entries
-    details = {**sample.details(), **plain(measured.details, claim.name)}
+    details = {**sample.details(), **plain(measured.described, claim.name), **plain(measured.details, claim.name)}
     if measured.deployed is not None and "deployed" not in details:
         details["deployed"] = deployed_record(ask.subject, measured.deployed, claim.confidence, sample.clusters)
         if measured.is_slope and claim.kind.directed:

@@ -428,3 +428,8 @@ def shorten(text: str, width: int) -> str:
     """A text in one line of at most so many characters."""
     flat = " ".join(text.split())
     return flat if len(flat) <= width else flat[: width - 3] + "..."
+
+
+def bounds(interval: Iterable[float | None], percent: bool = False) -> str:
+    """Both bounds in words: ``[0.1, 0.3]``."""
+    return f"[{', '.join(number(bound, percent) for bound in interval)}]"
