@@ -231,14 +231,13 @@ class CapabilityDeltaBelow(Claim):
     @staticmethod
     def always(evidence: Evidence) -> Iterator[Block]:
         own: Details = evidence.own
-        low, high = map(number, own.probability.interval)
         yield Line(
             f"accuracy {own.accuracy['unsteered']:.1%} unsteered, {own.accuracy['steered']:.1%} steered ({own.lost} lost, {own.gained} "
             f"gained); guessing {own.chance.share:.1%}"
         )
         yield Line(
             f"probability of the right answer {own.probability.unsteered:.3f} -> {own.probability.steered:.3f}: mean change "
-            f"{number(own.probability.change)} [{low}, {high}]"
+            f"{number(own.probability.change)} {show.bounds(own.probability.interval)}"
         )
         if own.weights:
             yield Line(f"questions have weights: they say as much as {own.weights['effective_n']:.0f} of equal weight")

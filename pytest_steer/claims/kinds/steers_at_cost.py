@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
 from ...core.block import Block, CostPoint, EffectAgainstCost, Line, Table
@@ -14,7 +14,7 @@ from ...core.finding import Finding, Weight, code
 from ...core.numbers import number, promise
 from ...core.parameters import Param
 from ...core.promises import Promise
-from ...core.record import LEFT_OUT, Bounds, Compared, Data, Reached, Strength
+from ...core.record import Bounds, Compared, Data, Reached, Strength
 from ...measures import Array, AtCost, as_share, deviation, reading_of_texts
 from ...measures.ask import Ask
 from ...measures.at_cost import MAX_MULTIPLIER, matching_probability, pne, spread
@@ -26,7 +26,7 @@ from .. import show
 from ..asserting import assertion
 from ..base import AboutItems, OverTexts
 from ..common import WEAK_MEAN, Interval, Stride, Window
-from ..controls import controls_of_no_effect
+from ..controls import WithControls, controls_of_no_effect
 from ..curves import moves_of
 from ..findings import Found, below_floor
 from ..judging import Judgement, Reason, few_units, withhold
@@ -84,13 +84,12 @@ class Spent:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Details(Spent):
+class Details(WithControls, Spent):
     """The effects on the items there, and what they cost.
 
     Attributes:
         sd_unsteered: standard deviation of the items' unsteered propensities. pne: the perplexity-normalised effect.
         anti_steerable_share: of items that move the wrong way. matching_probability: unsteered (``base``) and steered.
-        controls: random directions, where the deployed vector shows no effect.
     """
 
     statistic: str = "effect"
@@ -102,7 +101,6 @@ class Details(Spent):
     pne: float | None
     matching_probability: dict[str, float]
     deployed: Deployed
-    controls: Mapping[str, Any] | None = field(default=None, metadata=LEFT_OUT)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -342,10 +340,10 @@ class SteersAtCost(OverTexts, AboutItems):
     def always(evidence: Evidence) -> Iterator[Block]:
         """The multiplier and its cost, and the perplexity-normalised effect."""
         own: Details = evidence.own
-        low, high, cost = (number(bound, percent=True) for bound in (*own.cost_interval, own.cost))
+        cost = f"{number(own.cost, percent=True)} {show.bounds(own.cost_interval, percent=True)}"
         yield Line(
-            f"judged at multiplier {number(own.multiplier_at_cost)}: perplexity {cost} [{low}, {high}] at "
-            f"{own.cost_confidence:.4g} each side, over {own.neutral.n} texts; budget {promise(own.budget, percent=True)}"
+            f"judged at multiplier {number(own.multiplier_at_cost)}: perplexity {cost} at {own.cost_confidence:.4g} each side, over "
+            f"{own.neutral.n} texts; budget {promise(own.budget, percent=True)}"
         )
         if own.pne is not None:
             base, steered = own.matching_probability.values()
