@@ -78,13 +78,7 @@ class CallsTool(OverReplies):
     span: ClassVar[Span] = "answer"  # type: ignore[misc]  # outside of which no call counts
     share: Annotated[
         Promise,
-        Param(
-            "The least share of replies that call the tool.",
-            title="Share of replies",
-            example=0.9,
-            above=0,
-            below=1,
-        ),
+        Param("The least share of replies that call the tool.", title="Share of replies", example=0.9, above=0, below=1),
     ]
     tool: Annotated[
         str | None,

@@ -84,13 +84,7 @@ class Generates(OverReplies):
     ]
     accepts: Annotated[
         Judge,
-        Param(
-            "Who decides whether a reply is accepted.",
-            title="Judge",
-            called="judge",
-            reads=make_judge,
-            loads=JUDGE,
-        ),
+        Param("Who decides whether a reply is accepted.", title="Judge", called="judge", reads=make_judge, loads=JUDGE),
     ]
     against_base: Annotated[
         bool,

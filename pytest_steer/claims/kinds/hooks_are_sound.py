@@ -101,8 +101,7 @@ class HooksAreSound(Steering):
         ),
     ] = ()
     own_texts: Annotated[
-        Sequence[str],
-        Param("Your own prompts, drawn as often as made-up ones.", called="prompts", in_files=False),
+        Sequence[str], Param("Your own prompts, drawn as often as made-up ones.", called="prompts", in_files=False)
     ] = ()
 
     def __post_init__(self) -> None:

@@ -31,12 +31,12 @@ from ..measurement import Measurement, Read, Scale
 Aggregate = Literal["geometric", "arithmetic"]
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Text:
     """A text, with its negative log-likelihood per token in nats; ``prompt`` of a completion alone."""
 
     id: str
-    prompt: str | None = field(default=None, metadata=LEFT_OUT)
+    prompt: str | None = field(metadata=LEFT_OUT)
     text: str
     nll_base: float
     nll_steered: float
@@ -116,6 +116,7 @@ class PplDeltaBelow(OverTexts):
             scale, means = _RISE_OF_A_RATIO, (base.mean_of_texts, steered.mean_of_texts)
             cost = finite(relative_rise(steered, base))  # costs are compared by the geometric mean, whichever is promised
         asked = [one.probes for one in steered.asked]
+        of_each = base.per_text.tolist(), steered.per_text.tolist(), map(int, base.tokens)
         return Measurement(
             sample=sample,
             values=values,
@@ -134,17 +135,8 @@ class PplDeltaBelow(OverTexts):
                 *means,
                 {"base": base.value, "steered": steered.value},
                 [
-                    Text(
-                        id=name,
-                        prompt=text.prompt if isinstance(text, Completion) else None,
-                        text=content_of(text),
-                        nll_base=float(before),
-                        nll_steered=float(after),
-                        tokens=int(tokens),
-                    )
-                    for name, text, before, after, tokens in zip(
-                        sample.units.ids, sample.units, base.per_text, steered.per_text, base.tokens, strict=True
-                    )
+                    Text(name, text.prompt if isinstance(text, Completion) else None, content_of(text), *numbers)
+                    for name, text, *numbers in zip(sample.units.ids, sample.units, *of_each, strict=True)
                 ],
             ),
         )
