@@ -45,6 +45,8 @@ CALLED, MALFORMED, NO_CALL, OTHER_TOOL, OTHER_ARGUMENTS = (
     "other arguments than promised",
 )
 CUT = "cut inside a call"
+Tool = dict[str, Any]
+"""A tool as a chat template takes it: JSON with its name and the JSON Schema of its arguments."""
 UNNAMED = "calls_tool"
 """The name of a claim that is given none."""
 
@@ -159,7 +161,7 @@ class CallsTool(OverReplies):
             ),
         )
 
-    def _tool_of(self, dialogue: Dialogue) -> dict[str, Any]:
+    def _tool_of(self, dialogue: Dialogue) -> Tool:
         tool = dialogue.tool(self.promised_tool)
         if tool is not None:
             return tool
@@ -184,7 +186,7 @@ class CallsTool(OverReplies):
         return None
 
     def _rulings(
-        self, model: Model, parser: Parser | None, written: Written, side: Side, tools: Sequence[dict[str, Any]]
+        self, model: Model, parser: Parser | None, written: Written, side: Side, tools: Sequence[Tool]
     ) -> Iterable[Ruling]:
         for (prompt, _), turns, outcome in zip(written.ids, side.turns, side.outcomes, strict=True):
             dialogue, reply = written.sample.units[prompt], turns[-1]
@@ -197,7 +199,7 @@ class CallsTool(OverReplies):
                 calls = parser(outcome.text or ("" if outcome.is_undetermined else reply.text))
             yield self._ruling(calls, tools[prompt], outcome)
 
-    def _ruling(self, calls: Sequence[Call], tool: Mapping[str, Any], outcome: Outcome) -> Ruling:
+    def _ruling(self, calls: Sequence[Call], tool: Tool, outcome: Outcome) -> Ruling:
         """What became of a reply: that of the call that comes nearest to the promise."""
         # One without any words may be a call of special tokens alone.
         if outcome.is_undetermined and (not calls or not outcome.is_empty):
@@ -210,7 +212,7 @@ class CallsTool(OverReplies):
             return Ruling("undetermined", f"{CUT}: raise max_new_tokens", said=best.said)
         return best
 
-    def _call(self, call: Call, tool: Mapping[str, Any]) -> Ruling:
+    def _call(self, call: Call, tool: Tool) -> Ruling:
         said = call.name if call.fault else f"{call.name}({json.dumps(call.arguments, ensure_ascii=False, default=repr)})"
         if call.fault is not None:
             why = f"{MALFORMED}: {call.fault}"

@@ -51,6 +51,8 @@ doubtful_judge = code(
 
 @dataclass(frozen=True)
 class Details:
+    """The shares of accepted replies; ``against_base``: their difference is judged."""
+
     against_base: bool
     deployed: AsDeployed
     shares: dict[SideName, AcceptedShare]

@@ -245,7 +245,7 @@ class KlBelow(Claim):
             ),
         )
 
-    def after(self, ask: Ask, measured: Measurement, judgement: Judgement) -> dict[str, Any]:
+    def after(self, ask: Ask, measured: Measurement, judgement: Judgement) -> dict[str, Controls]:
         """The divergence of a few random directions of equal norm on some of the texts or items, beside one that cannot be told from 0."""
         estimate = judgement.estimate
         if estimate is None or estimate >= measured.details.noise_floor or not can_have_controls(ask.subject):

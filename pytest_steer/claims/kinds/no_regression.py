@@ -183,10 +183,8 @@ class NoRegression(AnyClaim):
 
     def _known(self, baseline: Report, file: str, new: Sequence[ClaimRecord]) -> list[ClaimRecord]:
         """The claims of the baseline that are held against these."""
-        own = [one for one in baseline.claims if one.id.partition("::")[0] == file]
-        if not own:
-            suites = {one.suite for one in new}
-            own = [one for one in baseline.claims if one.suite in suites]
+        of_file = [one for one in baseline.claims if one.id.partition("::")[0] == file]
+        own = of_file or [one for one in baseline.claims if one.suite == new[0].suite]
         names = {one.name for one in new}
         choice = {one.name.partition("[")[2] for one in self.others}
         return [
@@ -264,7 +262,7 @@ class NoRegression(AnyClaim):
         return concluded(self, verdict, own, unpaired="it is itself a comparison", **promise, **fields)
 
     @staticmethod
-    def extra(evidence: Evidence) -> dict[str, Any]:
+    def extra(evidence: Evidence) -> dict[str, bool]:
         return {"is_comparison": True}
 
     @staticmethod

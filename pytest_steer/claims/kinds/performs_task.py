@@ -89,6 +89,8 @@ class Controls:
 
 @dataclass(frozen=True)
 class Details:
+    """Accuracies of the model, unsteered under several prompts and steered, and each pair."""
+
     by: Literal["first_token", "exact"]
     accuracies: list[Accuracy]
     tasks: list[Task]
@@ -203,7 +205,7 @@ class PerformsTask(Claim):
         is_planned = measured.entries.clusters is None  # a share has no plan for units in clusters
         return judgement if is_planned else replace(judgement, items_needed=None)
 
-    def after(self, ask: Ask, measured: Measurement, judgement: Judgement) -> dict[str, Any]:
+    def after(self, ask: Ask, measured: Measurement, judgement: Judgement) -> dict[str, Controls]:
         """Random directions of equal norm on at most 32 tasks, where the claim did not pass and accuracy is not proven to move."""
         records: list[Task] = measured.details.tasks
         lost = sum(one.right_unsteered and not one.right_steered for one in records)

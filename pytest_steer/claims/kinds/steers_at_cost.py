@@ -295,7 +295,7 @@ class SteersAtCost(OverTexts, AboutItems):
         if isinstance(measured, AtItsCost) and withheld is not None and withheld.code == few_units.name:
             yield below_floor(measured.cost.n, floor_of(measured.cost, self.min_n) or 0, self.sampled_texts.counted)
 
-    def after(self, ask: Ask, measured: Measurement, judgement: Judgement) -> dict[str, Any]:
+    def after(self, ask: Ask, measured: Measurement, judgement: Judgement) -> dict[str, object]:
         moves = measured.details.deployed.moves
         return {} if moves is None else controls_of_no_effect(ask, measured, judgement, seed=self.seed, moves=moves)
 
