@@ -215,7 +215,7 @@ class SteersAtCost(OverTexts, AboutItems):
 
     def _of_items(self, ask: Ask, at: AtCost, spent: Spent, cost: Inference) -> Measurement:
         """The effects on the items at the multiplier that was found."""
-        sample, sign = self.sampled_items, self.subject.effect_sign
+        sample, sign, clusters = self.sampled_items, self.subject.effect_sign, self.sampled_items.clusters
         at_deployed, unsteered = self._effects(ask, at)
         scale, sd = deviation(unsteered) if self.standardised else 1.0, spread(unsteered)
         curve = ask.propensity(sample.units, [0.0, at.multiplier])
@@ -227,7 +227,7 @@ class SteersAtCost(OverTexts, AboutItems):
             self.confidence,
             cost=at.cost,
             reached=at.reached,
-            clusters=sample.clusters,
+            clusters=clusters,
             normalised=normalised,
         )
         deployed = self._deployed(at, at_deployed)
