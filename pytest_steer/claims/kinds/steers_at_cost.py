@@ -220,15 +220,9 @@ class SteersAtCost(OverTexts, AboutItems):
         scale, sd = deviation(unsteered) if self.standardised else 1.0, spread(unsteered)
         curve = ask.propensity(sample.units, [0.0, at.multiplier])
         effects = curve.effects(at.multiplier)
-        normalised = pne(effects, unsteered, at.mean_rises[at.multiplier])
+        per_cost = pne(effects, unsteered, at.mean_rises[at.multiplier])
         there = strength_of(
-            effects,
-            at.multiplier,
-            self.confidence,
-            cost=at.cost,
-            reached=at.reached,
-            clusters=clusters,
-            normalised=normalised,
+            effects, at.multiplier, self.confidence, cost=at.cost, reached=at.reached, clusters=clusters, normalised=per_cost
         )
         deployed = self._deployed(at, at_deployed)
         of_deployed = None if at_deployed is None else pne(at_deployed, unsteered, at.mean_rises[deployed.multiplier])
@@ -251,7 +245,7 @@ class SteersAtCost(OverTexts, AboutItems):
                 mean_effect=float(effects.mean()),
                 anti_steerable_share=float((sign * effects < 0).mean()),
                 effects=effects.tolist(),
-                pne=normalised,
+                pne=per_cost,
                 matching_probability={
                     "base": matching_probability(unsteered),
                     "steered": matching_probability(unsteered + effects),
