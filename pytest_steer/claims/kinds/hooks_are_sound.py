@@ -19,8 +19,7 @@ from ...measures import steering_receipt
 from ...measures.subject import describe_model
 from ...model import Model, Probe, check_fits
 from ...model.state import measuring
-from ...soundness import PROPERTIES, Target, examine, foreign
-from ...soundness import own as own_target
+from ...soundness import PROPERTIES, Target, examine, foreign, own
 from ...soundness.examine import check_names
 from ...soundness.examples import HookExample, lines_of
 from ...steering import SteeringVector
@@ -129,12 +128,12 @@ class HooksAreSound(Steering):
             probes = [Probe(line.prompt, target.start(line)) for line in lines_of(model, example)]
             receipt = steering_receipt(model, probes, subject.intervention, subject.multiplier)
             of_model = describe_model(model)
-        own = Details(self._not_looked_at(found), self._relied_on(found))
+        details = Details(self._not_looked_at(found), self._relied_on(found))
         drawn = repr((self.seed, self.max_batches, tuple(self.own_texts))).encode()
         judged = concluded(
             self,
-            Verdict.FAIL if found.broken else Verdict.INCONCLUSIVE if own.relied_on else Verdict.PASS,
-            own,
+            Verdict.FAIL if found.broken else Verdict.INCONCLUSIVE if details.relied_on else Verdict.PASS,
+            details,
             statistic="broken properties",
             estimate=float(len(found.broken)),
             threshold=0.0,
@@ -150,12 +149,12 @@ class HooksAreSound(Steering):
             vector=subject.describe(receipt),
             data=Data(hash=hashlib.sha256(drawn).hexdigest(), n=found.examples, source="drawn batches"),
             receipt=receipt,
-            findings=tuple(self._findings(own)),
+            findings=tuple(self._findings(details)),
         )
 
     def _target(self, model: Model, layer: int | None) -> Target:
         if self.subject.intervention.applied is None:
-            return own_target(model, self.subject, layer)
+            return own(model, self.subject, layer)
         declared = (self.directions or {}).values()
         return foreign(model, self.subject, tensors=tuple(one for one in declared if hasattr(one, "detach")))
 
