@@ -18,8 +18,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from pytest_steer.stats.paired import PairedTails
-from pytest_steer.stats.weighted import effective_n, weighted_tails
+from pytest_steer.stats.paired import PairedTails, effective_n, weighted_tails
 
 STATED = 0.05
 RIGHT = 0.6

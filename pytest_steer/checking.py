@@ -429,9 +429,9 @@ def _method(trial: _Trial, kind: MethodKind, given: dict[str, Any], sample: Path
     seen = [f"At the {place}, the {event} began." for place in _PLACES for event in _EVENTS]
     sides = ([f"{_GOOD} {one}" for one in seen], [f"{_BAD} {one}" for one in seen])
     forms = {
-        "contrast items": Training(_items(), None, None, Path("items"), 0),
-        "texts": Training(None, sides, None, Path("texts"), 0),
-        "pairs of a task": Training(None, None, _tasks(), Path("tasks"), 0),
+        "contrast items": Training(_items(), Path("items"), 0),
+        "texts": Training(sides, Path("texts"), 0),
+        "pairs of a task": Training(_tasks(), Path("tasks"), 0),
     }
     settings = {name: _examples(kind.settings[name])[0] for name in kind.required if name not in given} | given
     for form, training in forms.items():

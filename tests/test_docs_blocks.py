@@ -76,7 +76,7 @@ def faults_of(part: str, folder: Path, above: str = "") -> list[str]:
     file.write_text(text, encoding="utf-8")
     claims, faults = _checked(file)
     assert claims or faults
-    return [fault["message"] for fault in faults]
+    return [fault.message for fault in faults]
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if list(fenced(page, "yaml"))], ids=lambda page: page.stem)

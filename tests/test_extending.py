@@ -41,7 +41,7 @@ from pytest_steer.extract import method
 from pytest_steer.extract.kinds import method_kind
 from pytest_steer.extract.training import Training
 from pytest_steer.files import read_suite
-from pytest_steer.files.make import make_steering
+from pytest_steer.files.inputs import make_steering
 from pytest_steer.prompting.options import find_options
 
 ROOT = Path(__file__).parent.parent
@@ -458,7 +458,7 @@ def test_a_method_that_gives_another_layer_is_named() -> None:
         return SteeringVector({layer + 1: [1.0, 2.0]})
 
     try:
-        training = Training(as_items([("Is it?", "Yes", "No")] * 2), None, None, Path("a.json"), 0)
+        training = Training(as_items([("Is it?", "Yes", "No")] * 2), Path("a.json"), 0)
         with pytest.raises(
             SteerError, match=r"the method 'elsewhere' gave one for layers \[4\], and layers \[3\] were asked"
         ):
@@ -477,7 +477,7 @@ def test_a_method_that_changes_the_model_is_named() -> None:
 
     try:
         model = wrap_model(builders.random_hf("llama"), builders.tokenizer(), "m")
-        training = Training(as_items([("Is it?", "Yes", "No")] * 2), None, None, Path("a.json"), 0)
+        training = Training(as_items([("Is it?", "Yes", "No")] * 2), Path("a.json"), 0)
         with pytest.raises(SteerError, match=r"the method 'trains' changed the model's weights"):
             method_kind("trains").extract(model, training, layers=[3], context=Context(), seed=0, settings={})
     finally:

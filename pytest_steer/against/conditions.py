@@ -1,8 +1,8 @@
-"""Under which conditions two records of one claim compare. One table says it for each condition."""
+"""The conditions under which two records of one claim are compared, in one table."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -28,12 +28,7 @@ class Condition:
 
 def _in(part: Callable[[ClaimRecord], Part | None], value: Callable[[Part], Any]) -> Callable[[ClaimRecord], Any]:
     """The value in a part of a record; MISSING where the record has no such part."""
-
-    def found(record: ClaimRecord) -> Any:
-        own = part(record)
-        return MISSING if own is None else value(own)
-
-    return found
+    return lambda record: MISSING if (own := part(record)) is None else value(own)
 
 
 def _template(record: ClaimRecord) -> Any:
@@ -46,10 +41,6 @@ def _template(record: ClaimRecord) -> Any:
     # The name of a template without one is the beginning of its hash.
     digest = model.template[:12]
     return name.removeprefix("chat template ") if digest in name else f"{name} {digest}"
-
-
-def _device(model: Model) -> str:
-    return model.device.partition(":")[0]
 
 
 def _tokens(record: ClaimRecord) -> tuple[str, list[tuple[str, ...]]] | None:
@@ -75,7 +66,7 @@ CONDITIONS = (
     Condition("thinking", _in(lambda one: one.asked, lambda asked: asked.thinking), True),
     Condition("answers", _in(lambda one: one.asked, lambda asked: asked.answers), True),
     Condition("dtype", _in(lambda one: one.model, lambda model: model.dtype), False),
-    Condition("device", _in(lambda one: one.model, _device), False),
+    Condition("device", _in(lambda one: one.model, lambda model: model.device.partition(":")[0]), False),
     Condition("layer", _in(lambda one: one.vector, lambda vector: vector.layer), False),
     Condition("operation", _in(lambda one: one.vector, lambda vector: vector.operation), False),
     Condition("site", _in(lambda one: one.vector, lambda vector: vector.site), False),
@@ -85,11 +76,7 @@ CONDITIONS = (
     Condition("min_n", lambda one: one.min_n, False),
     Condition("date", _in(lambda one: one.asked, lambda asked: asked.date), False),
 )
-"""Beside these, every setting in ``units.how`` blocks. The model, the vector and the data may differ: that is what is compared."""
-
-REPORT_CONDITIONS = ("seed", "profile", "threads")
-"""Of the provenance: compared, and the difference is named once. Versions of packages are named too."""
-
+"""Every setting in ``units.how`` blocks too. The model, the vector and the data may differ: that is what is compared."""
 
 _NAMED_ELSEWHERE = {"model", "device", "dtype", "seed", "profile"}
 """Options whose effect is a condition of each claim or of the provenance, or is what is compared."""
@@ -109,7 +96,7 @@ def conditions(old: ClaimRecord, new: ClaimRecord) -> tuple[list[str], list[str]
             (blocking if condition.blocks else noted).append(f"{condition.name}: {_shown(before)} -> {_shown(after)}")
     if old.units is not None and new.units is not None:
         before, after = old.units.how, new.units.how
-        for key in [*before, *(key for key in after if key not in before)]:
+        for key in dict.fromkeys([*before, *after]):
             if before.get(key) != after.get(key):
                 blocking.append(f"{key}: {_shown(before.get(key))} -> {_shown(after.get(key))}")
     if not blocking:
@@ -133,33 +120,29 @@ def _reads_worse(old: ClaimRecord, new: ClaimRecord) -> list[str]:
 def report_notes(old: Report, new: Report) -> list[str]:
     """What differs between two runs as a whole and is compared all the same."""
     before, after = old.provenance, new.provenance
-    known = [(key, getattr(before, key), getattr(after, key)) for key in REPORT_CONDITIONS]
-    notes = [f"{key}: {one} -> {other}" for key, one, other in known if None not in (one, other) and one != other]
+    settings = ({"seed": run.seed, "profile": run.profile, "threads": run.threads} for run in (before, after))
+    notes = _changed(*({name: value for name, value in run.items() if value is not None} for run in settings))
     notes += _other_model(before.model, after.model)
-    settings, later = before.options, after.options
-    notes += [
-        f"--steer-{name}: {_shown(settings[name])} -> {_shown(later[name])}"
-        for name in settings
-        if name in later and name not in _NAMED_ELSEWHERE and settings[name] != later[name]
-    ]
-    versions, others = before.versions, after.versions
-    notes += [
-        f"{name}: {versions[name]} -> {others[name]}"
-        for name in versions
-        if name in others and versions[name] != others[name]
-    ]
+    options = {name: value for name, value in before.options.items() if name not in _NAMED_ELSEWHERE}
+    notes += [f"--steer-{line}" for line in _changed(options, after.options)]
+    notes += _changed(before.versions, after.versions)
     for which, run in (("earlier", before), ("later", after)):
         if run.interrupted or run.not_run or run.partial:
             notes.append(f"the {which} run was not finished")
     return notes
 
 
+def _changed(before: Mapping[str, object], after: Mapping[str, object]) -> list[str]:
+    """A line for each value that both have and that differs."""
+    both = [name for name in before if name in after and before[name] != after[name]]
+    return [f"{name}: {_shown(before[name])} -> {_shown(after[name])}" for name in both]
+
+
 def _other_model(before: Model | None, after: Model | None) -> list[str]:
     """The models of two runs by name and fingerprint, if the fingerprints differ."""
     if before is None or after is None or before.fingerprint == after.fingerprint:
         return []
-    shown = [f"{model.id} ({model.fingerprint[:12]})" for model in (before, after)]
-    return [f"model: {shown[0]} -> {shown[1]}"]
+    return ["model: " + " -> ".join(f"{model.id} ({model.fingerprint[:12]})" for model in (before, after))]
 
 
 def _shown(value: Any) -> str:

@@ -1,4 +1,4 @@
-"""A report held against an earlier one, claim by claim."""
+"""A report compared with an earlier one, claim by claim, and what a terminal shows of it."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import numpy.typing as npt
 
+from ..core.clusters import clusters_of
+from ..core.columns import wrapped
+from ..core.numbers import precise
 from ..core.record import (
     UNBOUNDED,
     Against,
@@ -26,24 +29,21 @@ from ..stats import Inference, least_of
 from ..stats.estimators import gain_between
 from .conditions import conditions, report_notes
 from .pairing import Paired, fault_of, pair_claims, pair_units, question_of
-from .words import message
 
 Pair = tuple[ClaimRecord | None, ClaimRecord | None]
 
-WORSE = ("broken", "worse")
-UNKNOWN = ("gone", "not_comparable")
-OUTCOMES = (*WORSE, *UNKNOWN, "new", "newly_holding", "better", "unchanged", "held")
+WORSE: tuple[Outcome, ...] = ("broken", "worse")
+UNKNOWN: tuple[Outcome, ...] = ("gone", "not_comparable")
+OUTCOMES: tuple[Outcome, ...] = (*WORSE, *UNKNOWN, "new", "newly_holding", "better", "unchanged", "held")
 """Worst first. ``unchanged`` is a claim that did not hold before and does not now."""
 
 LEAST_N = 8
 """Paired units below which means are not compared, where the claim has no ``min_n``."""
 
-"""A kind of claim that is itself a comparison with the baseline of its run. What it finds is in the entries of the claims that it is about, so it is left
-out; only where its promise changed or it cannot be measured are its verdicts compared."""
-
 _PROMISE = ("threshold", "confidence", "min_n")
 _MOST_FLIPPED = 20
 _MOST_OF_ERROR = 200
+_SHOWN_FLIPS = 3
 
 
 def held_against(
@@ -54,7 +54,7 @@ def held_against(
     baseline: BaselineSource | None = None,
     not_run: Container[str] = (),
 ) -> Against:
-    """Hold a report against an earlier one.
+    """Compare a report with an earlier one.
 
     Args:
         tolerance: a loss beyond this, in the claim's unit, that is proven at the claim's confidence is worse. Where rounding moves the
@@ -122,7 +122,7 @@ def compared(
     entries = _renamed(pairs, [_entry(before, after, tolerance, versions, part) for before, after in pairs])
     names = Counter(entry.name for entry in entries)
     # Several claims of one name are told apart by their files.
-    said = [message(replace(entry, name=entry.id) if names[entry.name] > 1 else entry) for entry in entries]
+    said = [_message(replace(entry, name=entry.id) if names[entry.name] > 1 else entry) for entry in entries]
     return [(*pair, replace(entry, message=words)) for pair, entry, words in zip(pairs, entries, said, strict=True)]
 
 
@@ -370,7 +370,8 @@ def as_promised(old: ClaimRecord, new: ClaimRecord) -> tuple[str, str | None]:
     eased = at is not None and new.threshold is not None and sign * (new.threshold - at) < 0
     doubted = new.confidence < old.confidence
     earlier = _at(at, new, sign) if at is not None and eased else verdict
-    if earlier == "pass" and doubted and (eased or not _proven(new, old.confidence)):
+    proven = new.interval == UNBOUNDED or (new.p_pass is not None and new.p_pass <= 1 - old.confidence)
+    if earlier == "pass" and doubted and (eased or not proven):
         earlier = "inconclusive"
     if RANK[earlier] >= RANK[verdict]:
         return verdict, None
@@ -387,10 +388,6 @@ def _at(threshold: float, new: ClaimRecord, sign: int) -> str:
     if near is not None and sign * (near - threshold) >= 0:
         return "pass"
     return "fail" if far is not None and sign * (far - threshold) < 0 else "inconclusive"
-
-
-def _proven(new: ClaimRecord, confidence: float) -> bool:
-    return new.interval == UNBOUNDED or (new.p_pass is not None and new.p_pass <= 1 - confidence)
 
 
 Array = npt.NDArray[np.float64]
@@ -449,10 +446,8 @@ def loss_of(old: ClaimRecord, new: ClaimRecord, pairs: Paired, *, confidence: fl
     found: dict[str, Inference] = {}
     for part in dict.fromkeys(pairs.parts):
         own = labels == part
-        together = None if clusters is None else clusters[own].tolist()
-        if together is not None and len(set(together)) == len(together):
-            together = None
-        if len(set(together) if together is not None else before[own]) < (2 if together is not None else 1) or own.sum() < 2:
+        together = None if clusters is None else clusters_of(clusters[own].tolist())
+        if (own.sum() if together is None else len(set(together))) < 2:
             return None
         gains = sign * (after[own] - before[own])
         found[part] = gain_between(new.units.kind, gains, together, confidence=confidence)
@@ -461,3 +456,87 @@ def loss_of(old: ClaimRecord, new: ClaimRecord, pairs: Paired, *, confidence: fl
     worst = min(found, key=lambda part: found[part].estimate)
     least = least_of(list(found.values()))
     return Loss(least, sign, worst if len(found) > 1 else None, before, after, least.n)
+
+
+# --- a comparison in words: a message for each claim, and the lines that a terminal shows ---
+
+
+def _message(entry: AgainstClaim) -> str:
+    """What became of one claim, in one line."""
+    before, after, name = entry.before, entry.after, entry.name
+    what = f"{name}: {_called(entry.outcome)}"
+    if before is None or after is None:
+        was = (
+            f"{what}: was {before.verdict}" if before is not None else what if after is None else f"{what}: {after.verdict}"
+        )
+        return f"{was}{_because(entry)}"
+    verdicts = after.verdict if before.verdict == after.verdict else f"{before.verdict} -> {after.verdict}"
+    return f"{what}: {verdicts}{_moved(entry, before, after)}{_because(entry)}"
+
+
+def _moved(entry: AgainstClaim, before: Judged, after: Judged) -> str:
+    percent = entry.percent
+    if before.estimate is None or after.estimate is None:
+        return ""
+    said = f", {entry.statistic} {precise(before.estimate, percent)} -> {precise(after.estimate, percent)}"
+    if entry.difference is None or entry.interval is None:
+        return said
+    low, high = entry.interval
+    if entry.difference == 0 and before.estimate == after.estimate and not (entry.flips.lost or entry.flips.gained):
+        missed = f", where a change of up to {precise(max(-low, high), percent)} can be missed" if high > low else ""
+        return f", {entry.statistic} {precise(after.estimate, percent)}, equal on all {entry.n}{missed}"
+    moved, least, most = (precise(one, percent, signed=True) for one in (entry.difference, low, high))
+    said += f": {moved} [{least}, {most}] over {entry.n}"
+    if entry.outcome not in ("held", "unchanged"):
+        return said
+    # The interval says something where the verdicts say nothing.
+    return said + (", a change that is not proven either way" if low < 0 < high else ", within the tolerance or rounding")
+
+
+def _because(entry: AgainstClaim) -> str:
+    reasons = list(entry.reasons)
+    items, flips = entry.items, entry.flips
+    named = (("changed", items.changed), ("gone", items.gone), ("new", items.new))
+    counts = [f"{count} {name}" for name, count in named if count]
+    reasons += [f"units {', '.join(counts)}"] if counts else []
+    reasons += [f"{flips.lost} flipped to the bad side, {flips.gained} back"] if flips.lost or flips.gained else []
+    return f" ({'; '.join(reasons)})" if reasons else ""
+
+
+def _called(outcome: Outcome) -> str:
+    return outcome.replace("_", " ")
+
+
+def summary_lines(against: Against, width: int = 80) -> list[str]:
+    """The comparison as a terminal shows it: the baseline, the counts, and each claim that is not as it was.
+
+    Args:
+        width: no line is wider, except for a word that is.
+    """
+    baseline = against.baseline
+    lines = [f"compared with {'an earlier report' if baseline is None else baseline.path} ({baseline_words(baseline)})"]
+    lines += [f"  {note}" for note in against.notes]
+    for entry in against.claims:
+        if entry.outcome == "held" and not entry.reasons and entry.items == OtherUnits():
+            continue
+        lines.append(f"  {entry.message}")
+        for one in entry.flipped[:_SHOWN_FLIPS] if entry.outcome in ("broken", "worse") else ():
+            moved = f"    [{one.id}] {precise(one.before)} -> {precise(one.after)}  "
+            text = f"{moved}{' '.join((one.question or '').split())}".rstrip()
+            lines.append(text if len(text) <= width else f"{text[: width - 3]}...")
+    return wrapped("\n".join([*lines, counts_line(against)]), width).split("\n")
+
+
+def counts_line(against: Against) -> str:
+    """The number of claims with each outcome, worst first."""
+    counts = Counter(entry.outcome for entry in against.claims)
+    said = [f"{counts[outcome]} {_called(outcome)}" for outcome in OUTCOMES if counts[outcome]]
+    said += [f"{against.not_run} of the baseline not run"] if against.not_run else []
+    return ", ".join(said) or "no claims"
+
+
+def baseline_words(baseline: BaselineSource | None) -> str:
+    """Date, model and hash of a baseline."""
+    if baseline is None:
+        return "no provenance"
+    return ", ".join(filter(None, (baseline.date[:10], baseline.model, f"sha256 {baseline.sha256[:12]}")))

@@ -12,6 +12,8 @@ import numpy as np
 from ..core.clusters import clusters_of
 from ..core.record import ClaimRecord, Units
 
+Key = tuple[Any, ...]
+
 
 @dataclass(frozen=True, eq=False)
 class Paired:
@@ -71,10 +73,7 @@ def pair_units(old: ClaimRecord, new: ClaimRecord) -> Paired:
     place = {key: index for index, key in enumerate(keys[0])}
     places = [(place[key], index) for index, key in enumerate(keys[1]) if key in place]
     taken = {pair[0] for pair in places}, {pair[1] for pair in places}
-    left = [
-        [index for index in range(len(one.ids)) if index not in used]
-        for one, used in zip((before, after), taken, strict=True)
-    ]
+    left = [[at for at in range(len(own)) if at not in used] for own, used in zip(keys, taken, strict=True)]
     changed = _shared(old, left[0], new, left[1])
     together = [
         [clusters[pair[side]] for pair in places]
@@ -91,14 +90,9 @@ def pair_units(old: ClaimRecord, new: ClaimRecord) -> Paired:
     )
 
 
-def _keys(units: Units) -> list[tuple[str, str, int]]:
+def _keys(units: Units) -> list[Key]:
     """Part and content of each unit; repeated content is told apart by how often it came before."""
-    seen: Counter[tuple[str, str]] = Counter()
-    found = []
-    for part, own in zip(units.parts or [""] * len(units.ids), units.ids, strict=True):
-        found.append((part, own, seen[part, own]))
-        seen[part, own] += 1
-    return found
+    return _counted([*zip(units.parts or [""] * len(units.ids), units.ids, strict=True)])
 
 
 def _shared(old: ClaimRecord, left: Sequence[int], new: ClaimRecord, others: Sequence[int]) -> int:
@@ -153,11 +147,12 @@ def pair_claims(
     return [*pairs, *((claim, None) for one, claim in known.items() if one not in later)]
 
 
-def _by_id(claims: Sequence[ClaimRecord]) -> dict[tuple[Any, ...], ClaimRecord]:
-    return _counted([(claim.id, claim.check, claim.name) for claim in claims], claims)
+def _by_id(claims: Sequence[ClaimRecord]) -> dict[Key, ClaimRecord]:
+    # A claim that could not be read has no kind: it is known by its id and name.
+    return dict(zip(_counted([(claim.id, claim.check, claim.name) for claim in claims]), claims, strict=True))
 
 
-def _by_suite(claims: Sequence[ClaimRecord], alike: Container[str]) -> dict[tuple[Any, ...], ClaimRecord]:
+def _by_suite(claims: Sequence[ClaimRecord], alike: Container[str]) -> dict[Key, ClaimRecord]:
     folders = [_file_of(claim).split("/")[:-1] for claim in claims]
     shared = next((depth for depth, names in enumerate(zip(*folders, strict=False)) if len({*names}) > 1), None)
     shared = min(map(len, folders), default=0) if shared is None else shared
@@ -166,7 +161,7 @@ def _by_suite(claims: Sequence[ClaimRecord], alike: Container[str]) -> dict[tupl
         (claim.suite, place if claim.suite in alike else "", claim.check, claim.name)
         for claim, place in zip(claims, below, strict=True)
     ]
-    return _counted(keys, claims)
+    return dict(zip(_counted(keys), claims, strict=True))
 
 
 def _of_several_files(claims: Sequence[ClaimRecord]) -> set[str]:
@@ -179,11 +174,11 @@ def _file_of(claim: ClaimRecord) -> str:
     return claim.id.partition("::")[0]
 
 
-def _counted(keys: Sequence[tuple[Any, ...]], claims: Sequence[ClaimRecord]) -> dict[tuple[Any, ...], ClaimRecord]:
-    # A claim that could not be read has no kind: it is known by its id and name.
-    seen: Counter[tuple[Any, ...]] = Counter()
-    found = {}
-    for key, claim in zip(keys, claims, strict=True):
-        found[*key, seen[key]] = claim
+def _counted(keys: Sequence[Key]) -> list[Key]:
+    """The keys, each with how often it came before."""
+    seen: Counter[Key] = Counter()
+    found = []
+    for key in keys:
+        found.append((*key, seen[key]))
         seen[key] += 1
     return found

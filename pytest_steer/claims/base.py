@@ -38,7 +38,7 @@ from ..measures import MULTIPLIERS, Array, NoiseFloor, PropensityCurve, random_c
 from ..measures.ask import Ask
 from ..measures.subject import Moves, Subject
 from ..model import Model
-from ..model.drawing import Drawing
+from ..model.writing import Drawing
 from ..prompting import AS_GIVEN, Context
 from ..stats import Inference, Verdict, judge, rounds
 from ..stats.estimators import Estimator

@@ -12,8 +12,8 @@ from ..data.units import cluster_record
 from ..measures.outcomes import ENDED, Outcome, Span, read_reply
 from ..measures.shown import shown_probe
 from ..model import Model, Probe
-from ..model.drawing import Drawing
 from ..model.replies import Replies, Reply
+from ..model.writing import Drawing
 from ..prompting import Context
 
 

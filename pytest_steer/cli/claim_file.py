@@ -13,6 +13,7 @@ from typing import Any
 
 from ..claims.kind import starters
 from ..core.errors import DataError, SteerError
+from ..core.evidence import Json
 from ..core.registry import did_you_mean
 from ..core.run_context import RunContext
 from ..core.sources import shown
@@ -58,10 +59,10 @@ class Chosen:
 
     what: str
     steering: SteeringVector | Intervention
-    at: Mapping[str, Any]
+    at: Json
     multiplier: float
     multipliers: Sequence[float]
-    claims: Mapping[str, Mapping[str, Any]]
+    claims: Mapping[str, Json]
     test: Items | Sequence[TaskItem]
     texts: Sequence[TextLike] = ()
     asked: Mapping[str, str] = field(default_factory=dict)
@@ -96,7 +97,7 @@ def check_new(files: Files) -> None:
             raise DataError(f"--write: {path} exists, and is not overwritten. Delete it, or write to another name")
 
 
-def claims_of(command: str, found: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+def claims_of(command: str, found: Json) -> dict[str, Json]:
     """The claims that a command writes, {kind: parameters}. A kind whose main promise was not found is left out.
 
     Args:
@@ -191,7 +192,7 @@ def show_and_write(chosen: Chosen, claims: Path | None, run: RunContext, *, mode
     say(f"judge it: pytest {files.claims}")
 
 
-def _caa_entry(item: ContrastItem, cluster: str | None) -> dict[str, Any]:
+def _caa_entry(item: ContrastItem, cluster: str | None) -> Json:
     """A contrast item in CAA's JSON format, with the key of its cluster."""
 
     def plain(answers: tuple[str, ...]) -> str | list[str]:
@@ -206,7 +207,7 @@ def _caa_entry(item: ContrastItem, cluster: str | None) -> dict[str, Any]:
     }
 
 
-def _pair_entry(task: TaskItem, cluster: str | None) -> dict[str, Any]:
+def _pair_entry(task: TaskItem, cluster: str | None) -> Json:
     pair = {"input": task.input, "output": task.output}
     return {**pair, cluster: task.meta[cluster]} if cluster is not None else pair
 

@@ -1,4 +1,4 @@
-"""``pytest-steer compare-methods``: from a claim file to what is printed and written."""
+"""``pytest-steer compare-methods``: all methods of a claim file on its behaviours; tables, advice and files."""
 
 from __future__ import annotations
 
@@ -7,39 +7,22 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import click
+from typing import TYPE_CHECKING, Annotated
 
 from ..core.columns import stream_columns
 from ..core.errors import SteerError
-from ..core.evidence import plain
+from ..core.evidence import Json, plain
 from ..core.run_context import RunContext
 from ..core.sources import shown
+from . import options as cli
 from .extensions import load_extensions
-from .options import (
-    NAMES,
-    SAVED_VECTOR,
-    SHOTS,
-    SPLIT_IN_TWO,
-    TIMES,
-    Command,
-    SavedVector,
-    anti_steerable_share,
-    budget,
-    claim_file,
-    max_items,
-    no_soundness,
-    out,
-    run_options,
-    write,
-)
 from .terminal import measuring, say, write_text
 
 if TYPE_CHECKING:
     from ..core.record import Row
     from ..files import Suite
     from ..model import Model
+    from ..model.loading import Models
     from ..studies.compare_methods import Comparison, Entry, Plan
     from .claim_file import Chosen
 
@@ -57,53 +40,32 @@ class _Measured:
     warnings: Sequence[str]
 
 
-@click.command(
-    "compare-methods",
-    cls=Command,
-    example="pytest-steer compare-methods tiny.steer.yaml --max-items 20",
-    short_help="Compare all methods of a claim file.",
+@dataclass(frozen=True)
+class _Options:
+    file: cli.ClaimFile
+    methods: cli.Methods
+    behaviours: cli.Behaviours
+    vectors: Annotated[
+        tuple[cli.SavedVector, ...],
+        cli.Option(cli.SAVED_VECTOR, "FILE[@LAYERS]", "This saved vector too (repeatable).", flag="--vector", multiple=True),
+    ]
+    budget: cli.Budget
+    max_multiplier: Annotated[float, cli.Option(cli.TIMES, "X", "Largest tried.", default=8.0)]
+    anti_steerable_share: cli.AntiSteerableShare
+    n_shots: Annotated[int, cli.Option(cli.SHOTS, "N", "Demonstrations.", default=5)]
+    split: Annotated[
+        tuple[float, ...] | None, cli.Option(cli.SPLIT_IN_TWO, "30/70", "Choose on the first part, judge on the rest.")
+    ]
+    run: Annotated[RunContext, cli.MAX_ITEMS, cli.NO_SOUNDNESS, cli.run_options]
+    out: cli.Out
+    claims: cli.Write
+
+
+@cli.subcommand(
+    example="pytest-steer compare-methods tiny.steer.yaml --max-items 20", short_help="Compare all methods of a claim file."
 )
-@claim_file
-@click.option("--methods", type=NAMES, default=(), metavar="A,B", help="These methods only.")
-@click.option("--behaviours", type=NAMES, default=(), metavar="A,B", help="These behaviours only.")
-@click.option(
-    "--vector",
-    "vectors",
-    type=SAVED_VECTOR,
-    multiple=True,
-    metavar="FILE[@LAYERS]",
-    help="This saved vector too (repeatable).",
-)
-@budget
-@click.option("--max-multiplier", type=TIMES, default=8.0, metavar="X", help="Largest tried.")
-@anti_steerable_share
-@click.option("--n-shots", type=SHOTS, default=5, metavar="N", help="Demonstrations.")
-@max_items
-@no_soundness
-@click.option(
-    "--split",
-    type=SPLIT_IN_TWO,
-    metavar="30/70",
-    help="Choose on the first part, judge on the rest.",
-)
-@run_options
-@out
-@write
-def command(
-    *,
-    file: Path,
-    methods: tuple[str, ...],
-    behaviours: tuple[str, ...],
-    vectors: tuple[SavedVector, ...],
-    budget: float,
-    max_multiplier: float,
-    anti_steerable_share: float,
-    n_shots: int,
-    split: tuple[float, ...] | None,
-    run: RunContext,
-    out: Path | None,
-    claims: Path | None,
-) -> int:
+@cli.options_in(_Options)
+def command(options: _Options) -> int:
     """Every method on every behaviour that a claim FILE names (`matrix:`), on
     the same items and texts: steerability, items that move the wrong way and
     perplexity as deployed, the effect at equal cost, accuracy on tasks.
@@ -114,36 +76,27 @@ def command(
     from ..model.loading import Models
     from ..studies.compare_methods import plan_of
 
-    load_extensions(file)
-    _check_settled(vectors)
-    suite = read_suite(shown(file))
-    plans = plan_of(suite, run, methods=methods, behaviours=behaviours, vectors=vectors)
-    if claims is not None:
-        _check_writable(claims, plans)
-        split = split or (30.0, 70.0)
-    settings = {"seed": run.seed, "budget": budget, "max_multiplier": max_multiplier}
-    models, records = Models(run), []
+    load_extensions(options.file)
+    _check_settled(options.vectors)
+    suite = read_suite(shown(options.file))
+    plans = plan_of(suite, options.run, methods=options.methods, behaviours=options.behaviours, vectors=options.vectors)
+    if options.claims is not None:
+        _check_writable(options.claims, plans)
+    models, compared = Models(options.run), []
     for plan in plans:
-        measured = _measure(suite, plan, models, split, budget=budget, max_multiplier=max_multiplier, n_shots=n_shots)
-        _print(measured, budget=budget, max_multiplier=max_multiplier, seed=run.seed)
-        records.append(_record(measured, settings))
-    if out is not None:
-        content = {"schema": SCHEMA_NAME, "file": shown(file), "models": records}
-        write_text(out, json.dumps(content, indent=1, allow_nan=False) + "\n")
-    code = 1 if any(record["failures"] for record in records) else 0
-    if claims is None:
+        compared.append(_measure(suite, plan, models, options))
+        _print(compared[-1], options)
+    if options.out is not None:
+        content = {"schema": SCHEMA_NAME, "file": shown(options.file), "models": [_record(one, options) for one in compared]}
+        write_text(options.out, json.dumps(content, indent=1, allow_nan=False) + "\n")
+    code = 1 if any(one.found.failures for one in compared) else 0
+    if options.claims is None:
         return code
     # There is one plan: _check_writable has seen to it.
-    return code if _choose(measured, plan, claims, run, budget=budget, share=anti_steerable_share) else 1
+    return code if _choose(compared[0], plans[0], options) else 1
 
 
-def _measure(
-    suite: Suite,
-    plan: Plan,
-    models: Any,
-    split: tuple[float, ...] | None,
-    **settings: Any,
-) -> _Measured:
+def _measure(suite: Suite, plan: Plan, models: Models, options: _Options) -> _Measured:
     from ..claims.findings import of_items, text_leaks
     from ..data import sample_of
     from ..files.build import load_for
@@ -155,23 +108,22 @@ def _measure(
         model = load_for(models, suite, plan.model)
         entries, unmade = entries_of(plan, Inputs(model))
         judged: Sequence[Entry] = ()
-        if split is not None:
-            entries, judged = split_entries(entries, split, seed=models.run.seed)
+        if options.split is not None or options.claims is not None:
+            entries, judged = split_entries(entries, options.split or (30.0, 70.0), seed=options.run.seed)
         # Before the long part, so that weak training data can be a reason to stop.
-        for text in map(str, model_findings(model)):
-            warn(text)
+        warn(*map(str, model_findings(model)))
         for entry in entries:
-            for text in map(str, of_items(entry.subject, sample_of(entry.items, entry.cluster, at_least=0))):
-                warn(f"{entry.method} on {entry.behaviour}: {text}")
-            for text in text_leaks(entry.subject.intervention.metadata, entry.neutral.texts):
-                warn(f"{entry.method} on {entry.behaviour}: {text}")
-        found = compare(model, entries, **settings)
-        for text in cache_warnings(model):
-            warn(text)
+            found_in_items = of_items(entry.subject, sample_of(entry.items, entry.cluster, at_least=0))
+            in_texts = text_leaks(entry.subject.intervention.metadata, entry.neutral.texts)
+            warn(*(f"{entry.method} on {entry.behaviour}: {text}" for text in (*found_in_items, *in_texts)))
+        found = compare(
+            model, entries, budget=options.budget, max_multiplier=options.max_multiplier, n_shots=options.n_shots
+        )
+        warn(*cache_warnings(model))
     return _Measured(model, entries, judged, replace(found, failures=(*unmade, *found.failures)), warn.said)
 
 
-def _check_settled(vectors: Sequence[SavedVector]) -> None:
+def _check_settled(vectors: Sequence[cli.SavedVector]) -> None:
     """Refuse a saved vector of several layers without a layer to steer at."""
     from ..steering import SteeringVector, holds_intervention
 
@@ -205,11 +157,12 @@ def _check_writable(claims: Path, plans: Sequence[Plan]) -> None:
         raise SteerError("--write chooses at equal perplexity cost. Add `neutral: FILE` to the `data` of the claim file")
 
 
-def _choose(measured: _Measured, plan: Plan, claims: Path, run: RunContext, *, budget: float, share: float) -> bool:
+def _choose(measured: _Measured, plan: Plan, options: _Options) -> bool:
     """Write the claim file of the best method and return True, or print which limit the best method exceeds."""
     from ..studies.compare_methods import best_of, within
     from .claim_file import LOOKS_BETTER, show_and_write
 
+    budget, share = options.budget, options.anti_steerable_share
     best = best_of(measured.found.rows, budget=budget, share=share)
     if best is None or best.at_cost is None:
         return False  # nothing was measured, and each failure is printed
@@ -226,7 +179,7 @@ def _choose(measured: _Measured, plan: Plan, claims: Path, run: RunContext, *, b
     entry, judged = measured.entries[number], measured.judged[number]
     say(f"chosen: {best.method} at multiplier {at.multiplier:.3g} {numbers}\n{LOOKS_BETTER.format('comparison')}")
     chosen = of_comparison(entry, judged, best, budget=budget, share=share)
-    show_and_write(chosen, claims, run, model=plan.model)
+    show_and_write(chosen, options.claims, options.run, model=plan.model)
     return True
 
 
@@ -279,7 +232,7 @@ def _what_to_try(best: Row, budget: float, share: float) -> str:
     return "Try training data with more or clearer pairs, or other methods: pytest-steer list shows them"
 
 
-def _print(measured: _Measured, *, budget: float, max_multiplier: float, seed: int) -> None:
+def _print(measured: _Measured, options: _Options) -> None:
     from ..report.comparison import comparison_tables
 
     model, entries, found = measured.model, measured.entries, measured.found
@@ -287,19 +240,19 @@ def _print(measured: _Measured, *, budget: float, max_multiplier: float, seed: i
     methods = list(dict.fromkeys(entry.method for entry in entries))
     noun = "method" if len(methods) == 1 else "methods"
     what = f"{len(methods)} {noun} on {', '.join(behaviours)}" if methods else "nothing could be measured"
-    say(f"{model.id}: {what} (seed {seed}, dtype {model.dtype}, device {model.device})")
+    say(f"{model.id}: {what} (seed {options.run.seed}, dtype {model.dtype}, device {model.device})")
     for part in {entry.behaviour: entry for entry in measured.judged}.values():
         say(f"{part.behaviour}: {len(part.items)} test items and {len(part.neutral.texts)} test texts are not looked at")
     for neutral in {entry.neutral.chosen: entry.neutral for entry in entries if entry.neutral.chosen}.values():
         say(f"texts of {neutral.source}: {'; '.join(neutral.chosen)}")
-    say(f"\n{comparison_tables(found.rows, found.tasks, cost=budget, width=stream_columns(sys.stdout))}")
+    say(f"\n{comparison_tables(found.rows, found.tasks, cost=options.budget, width=stream_columns(sys.stdout))}")
     for failure in found.failures:
         say(f"\nnot measured: {failure.method} on {failure.behaviour}: {failure.reason}")
     say(
         "\nNothing is judged here, and a strength of equal cost was chosen on the texts it is shown with. Put what you deploy "
         "into claims: steers, steers_at_cost, ppl_delta_below, performs_task"
     )
-    for line in _advice(entries, found, max_multiplier):
+    for line in _advice(entries, found, options.max_multiplier):
         say(line)
     if any(not entry.neutral.texts for entry in entries):
         say("no cost was measured where data.neutral is missing")
@@ -321,11 +274,13 @@ def _advice(entries: Sequence[Entry], found: Comparison, max_multiplier: float) 
             yield f"{name}: {said}. Try --max-multiplier {2 * max_multiplier:g}"
 
 
-def _record(measured: _Measured, settings: dict[str, Any]) -> dict[str, Any]:
+def _record(measured: _Measured, options: _Options) -> Json:
     model, found = measured.model, measured.found
     return {
         "model": {"id": model.id, "fingerprint": model.fingerprint, "dtype": model.dtype, "device": str(model.device)},
-        **settings,
+        "seed": options.run.seed,
+        "budget": options.budget,
+        "max_multiplier": options.max_multiplier,
         "vectors": [
             {
                 "behaviour": entry.behaviour,

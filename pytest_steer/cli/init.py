@@ -7,16 +7,17 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import click
 
 from ..core.errors import DataError, SteerError
+from ..core.evidence import Json
 from ..core.run_context import DTYPES, Effort, RunContext, running
 from ..core.sources import DEFAULT_MODEL, shown
 from .extensions import load_extensions
 from .main import OK
-from .options import FILE, LAYERS, TEXTS, VECTOR, Command, output
+from .options import FILE, LAYERS, TEXTS, VECTOR, Option, Where, options_in, output, subcommand
 from .terminal import clear_line, measuring, progress_line, say, write_text
 
 if TYPE_CHECKING:
@@ -44,87 +45,68 @@ class _Asking:
         return kind.convert(default, None, None) if isinstance(kind, click.ParamType) else default
 
 
-@click.command(
-    "init",
-    cls=Command,
+@dataclass(frozen=True)
+class _Options:
+    model: Annotated[str | None, Option(None, "MODEL", "As for pytest.  [default: builtin:tiny]", show_default=False)]
+    vector: Annotated[Path | None, Option(VECTOR, "FILE", "A saved vector.")]
+    train: Annotated[Path | None, Option(FILE, "FILE", "Or the data that it is made from.")]
+    method: Annotated[str | None, Option(None, "NAME", "How it is made.  [default: as fits the data]", show_default=False)]
+    layer: Annotated[
+        tuple[int, ...] | None, Option(LAYERS, "N", "Decoder block.  [default: the middle]", show_default=False)
+    ]
+    positions: Where
+    test: Annotated[Path | None, Option(FILE, "FILE", "Contrast items that it is tested on.")]
+    neutral: Annotated[Path | None, Option(TEXTS, "TEXTS", "Neutral texts.  [default: builtin:neutral]", show_default=False)]
+    out: Annotated[Path | None, Option(_OUT, "FILE", "[default: first.steer.yaml]", show_default=False)]
+    device: Annotated[str, Option(None, "DEVICE", "Not kept in the file.", default="auto")]
+    dtype: Annotated[str, Option(click.Choice(DTYPES), "TYPE", "Of the weights; not kept in the file.", default="auto")]
+    yes: Annotated[bool, Option(None, None, "Ask nothing: take the defaults.", is_flag=True)]
+
+
+@subcommand(
     example="pytest-steer init --train data/loud_train.json \\\n  --test data/loud_test.json --yes",
     short_help="Write a first claim file.",
 )
-@click.option("--model", metavar="MODEL", help="As for pytest.  [default: builtin:tiny]", show_default=False)
-@click.option("--vector", "saved", type=VECTOR, metavar="FILE", help="A saved vector.")
-@click.option("--train", type=FILE, metavar="FILE", help="Or the data that it is made from.")
-@click.option("--method", metavar="NAME", help="How it is made.  [default: as fits the data]", show_default=False)
-@click.option("--layer", type=LAYERS, metavar="N", help="Decoder block.  [default: the middle]", show_default=False)
-@click.option(
-    "--positions",
-    type=click.Choice(["all", "after_prompt", "last"]),
-    default="after_prompt",
-    metavar="WHERE",
-    help="all, after_prompt or last.",
-)
-@click.option("--test", type=FILE, metavar="FILE", help="Contrast items that it is tested on.")
-@click.option(
-    "--neutral", type=TEXTS, metavar="TEXTS", help="Neutral texts.  [default: builtin:neutral]", show_default=False
-)
-@click.option("--out", type=_OUT, metavar="FILE", help="[default: first.steer.yaml]", show_default=False)
-@click.option("--device", default="auto", metavar="DEVICE", help="Not kept in the file.")
-@click.option(
-    "--dtype", type=click.Choice(DTYPES), default="auto", metavar="TYPE", help="Of the weights; not kept in the file."
-)
-@click.option("--yes", is_flag=True, help="Ask nothing: take the defaults.")
-def command(
-    *,
-    model: str | None,
-    saved: Path | None,
-    train: Path | None,
-    method: str | None,
-    layer: tuple[int, ...] | None,
-    positions: str,
-    test: Path | None,
-    neutral: Path | None,
-    out: Path | None,
-    device: str,
-    dtype: str,
-    yes: bool,
-) -> int:
+@options_in(_Options)
+def command(options: _Options) -> int:
     """Write a first claim file that runs, and the schema that editors read.
     What no option says is asked for. At most 40 items are measured. Thresholds
     stay empty, with what was seen beside them. Nothing is overwritten.
     """
+    from ..model.loading import Models
     from .claim_file import seen_from
 
-    if saved is not None and (train is not None or method is not None):
+    if options.vector is not None and (options.train is not None or options.method is not None):
         raise SteerError("--vector is a vector that is made already. Delete --train and --method, or delete --vector")
     load_extensions()
-    ask = _Asking(not yes)
-    out = ask(out, "--out", "Claim file to write", _OUT, "first.steer.yaml")
+    ask = _Asking(not options.yes)
+    out = ask(options.out, "--out", "Claim file to write", _OUT, "first.steer.yaml")
     if out.exists():
         raise DataError(f"{out} exists, and is not overwritten. Delete it, or write another one with --out")
-    name = ask(model, "--model", "Model (folder, .gguf file, hub id, builtin:NAME)", str, DEFAULT_MODEL)
+    name = ask(options.model, "--model", "Model (folder, .gguf file, hub id, builtin:NAME)", str, DEFAULT_MODEL)
     run = RunContext(
         model=name,
-        device=device,
-        dtype=dtype,
+        device=options.device,
+        dtype=options.dtype,
         effort=Effort(max_items=MOST_ITEMS),
         progress=progress_line(sys.stderr),
         option_prefix="--",
     )
     with measuring() as warn, running(run):
-        vector = _vector(ask, _loaded(run), saved, train, method, layer)
-        test = ask(test, "--test", "Contrast items to test it on (file)", FILE)
-        neutral = ask(neutral, "--neutral", "Neutral texts (file or builtin:neutral)", TEXTS, "builtin:neutral")
+        vector = _vector(ask, Models(run).load(name), options)
+        test = ask(options.test, "--test", "Contrast items to test it on (file)", FILE)
+        neutral = ask(options.neutral, "--neutral", "Neutral texts (file or builtin:neutral)", TEXTS, "builtin:neutral")
         folder = out.parent
         entries = {
             "model": seen_from(folder, name),
-            "vector": {**_paths_from(folder, vector), "positions": positions},
+            "vector": {**_paths_from(folder, vector), "positions": options.positions},
             "multiplier": 1,
             "data": _paths_from(folder, {"test": test, "neutral": neutral}),
         }
         write_text(out, _text(entries, []))
         try:
             seen = _measured(run, out)
-            for text in (text for evidence in seen for text in evidence.warnings):
-                warn(text)
+            warn(*(text for evidence in seen for text in evidence.warnings))
             write_text(out, _text(entries, seen))
         except BaseException:
             out.unlink(missing_ok=True)
@@ -139,15 +121,7 @@ def command(
     return OK
 
 
-def _loaded(run: RunContext) -> Model:
-    from ..model.loading import Models
-
-    return Models(run).load(run.model_name())
-
-
-def _vector(
-    ask: _Asking, model: Model, saved: Path | None, train: Path | None, method: str | None, layer: tuple[int, ...] | None
-) -> dict[str, Any]:
+def _vector(ask: _Asking, model: Model, options: _Options) -> Json:
     """The entry ``vector`` of the claim file, without its positions. Paths stay as given.
 
     Raises:
@@ -155,7 +129,8 @@ def _vector(
     """
     from ..model import check_layers
 
-    if saved is None and train is None:
+    saved, layer = options.vector, options.layer
+    if saved is None and options.train is None:
         given = ask(
             None, "--vector or --train", "Saved vector (file; empty: make one from data)", str, "" if ask.asks else None
         )
@@ -164,8 +139,8 @@ def _vector(
         layers = _layers_of(saved, layer)
         check_layers(model, layers)
         return {"file": saved, "layer": layers[0] if len(layers) == 1 else layers}
-    train = ask(train, "--train", "Data to make the vector from (file)", FILE)
-    method = ask(method, "--method", "Method (`pytest-steer list` names all)", str, _method_for(train))
+    train = ask(options.train, "--train", "Data to make the vector from (file)", FILE)
+    method = ask(options.method, "--method", "Method (`pytest-steer list` names all)", str, _method_for(train))
     layers = [*ask(layer, "--layer", f"Layer (0 to {model.n_layers - 1})", LAYERS, str(model.n_layers // 2))]
     check_layers(model, layers)
     return {"extract": {"method": method, "data": train}, "layer": layers[0] if len(layers) == 1 else layers}
@@ -209,7 +184,7 @@ def _measured(run: RunContext, file: Path) -> list[Evidence]:
     return found
 
 
-def _text(entries: dict[str, Any], seen: Sequence[Evidence]) -> str:
+def _text(entries: Json, seen: Sequence[Evidence]) -> str:
     from ..claims.kind import starters
     from .claim_file import flow
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import click
 
@@ -15,7 +16,7 @@ from ..core.run_context import RunContext, running
 from ..core.sources import shown
 from .extensions import load_extensions
 from .main import OK
-from .options import LAYERS, VECTOR, Command, as_json, load_vector
+from .options import AS_JSON, LAYERS, VECTOR, Option, load_vector, options_in, subcommand
 from .terminal import measuring, say
 
 if TYPE_CHECKING:
@@ -24,47 +25,64 @@ if TYPE_CHECKING:
 _TEXTS = 16
 
 
-@click.command(
-    "inspect",
-    cls=Command,
+@dataclass(frozen=True)
+class _Options:
+    file: Annotated[Path, click.argument("file", type=VECTOR, metavar="VECTOR")]
+    layers: Annotated[
+        tuple[int, ...] | None, Option(LAYERS, "LAYERS", "These alone; or the layer that VECTOR does not say.")
+    ]
+    others: Annotated[
+        tuple[Path, ...], Option(VECTOR, "FILE", "Cosine to this one (repeatable).", flag="--with", multiple=True)
+    ]
+    model: Annotated[str | None, Option(None, "MODEL", "Dose on this model, relative to its hidden states.")]
+    as_json: Annotated[bool, AS_JSON]
+
+
+@dataclass(frozen=True)
+class _Layer:
+    """A vector at one layer: its norm, its dose on a model, and its cosine to the others by their names."""
+
+    layer: int
+    norm: float
+    relative_dose: float | None
+    cosines: dict[str, float | None]
+
+
+@subcommand(
     example="pytest-steer inspect vectors/approval.safetensors --model builtin:tiny",
     short_help="Print what is in a vector file.",
 )
-@click.argument("file", type=VECTOR, metavar="VECTOR")
-@click.option("--layers", type=LAYERS, metavar="LAYERS", help="These alone; or the layer that VECTOR does not say.")
-@click.option("--with", "others", type=VECTOR, multiple=True, metavar="FILE", help="Cosine to this one (repeatable).")
-@click.option("--model", metavar="MODEL", help="Dose on this model, relative to its hidden states.")
-@as_json
-def command(file: Path, layers: tuple[int, ...] | None, others: tuple[Path, ...], model: str | None, as_json: bool) -> int:
+@options_in(_Options)
+def command(options: _Options) -> int:
     """Print where a vector comes from and, for each layer, its norm and its cosine to others.
 
     With --model: the norm as a share of the median norm of the hidden states
     there, over 16 neutral texts at multiplier 1, positions all but the first.
     """
     load_extensions()
+    file = options.file
     with measuring():
-        vector = load_vector(file, layers)
-        compared = {shown(path): load_vector(path, layers) for path in others}
-        doses = {} if model is None else _doses(vector, model)
+        vector = load_vector(file, options.layers)
+        compared = {shown(path): load_vector(path, options.layers) for path in options.others}
+        doses = {} if options.model is None else _doses(vector, options.model)
     rows = [
-        {
-            "layer": layer,
-            "norm": norm,
-            "relative_dose": doses.get(layer),
-            "cosines": {name: _cosine(vector, other, layer) for name, other in compared.items()},
-        }
+        _Layer(layer, norm, doses.get(layer), {name: _cosine(vector, other, layer) for name, other in compared.items()})
         for layer, norm in vector.norms.items()
     ]
-    if as_json:
+    if options.as_json:
         record = {"file": shown(file), "width": vector.width, "hash": vector.hash, "metadata": vector.metadata}
-        say(json.dumps({**record, "model": model, "layers": rows}, ensure_ascii=False, indent=1, default=str))
+        say(
+            json.dumps(
+                {**record, "model": options.model, "layers": [*map(vars, rows)]}, ensure_ascii=False, indent=1, default=str
+            )
+        )
         return OK
     with in_columns(stream_columns(sys.stdout)):
         say(shown(file))
         said = [("hash", vector.hash[:16]), ("width", str(vector.width)), ("layers", _ranges(vector.layers))]
         for line in (*record_lines(vector.metadata, said), ""):
             say(line)
-        for line in _table(rows, list(compared), vector.metadata.get("reliability"), has_dose=model is not None):
+        for line in _table(rows, list(compared), vector.metadata.get("reliability"), has_dose=options.model is not None):
             say(line)
     return OK
 
@@ -96,7 +114,7 @@ def _doses(vector: SteeringVector, name: str) -> dict[int, float | None]:
     """
     from ..data import read_texts
     from ..measures import steering_receipt
-    from ..measures.asking_texts import ask_texts
+    from ..measures.asking import EVERYWHERE, ask_texts
     from ..model import check_fits
     from ..model.loading import Models
     from ..steering.interventions.additive import as_intervention
@@ -107,12 +125,12 @@ def _doses(vector: SteeringVector, name: str) -> dict[int, float | None]:
         added = as_intervention(vector.at("all"))
         check_fits(model, added, ("model", "template"))
         texts = list(read_texts("builtin:neutral"))[:_TEXTS]
-        probes = [probe for asked in ask_texts(model, texts, "all", False) for probe in asked.probes]
+        probes = [probe for asked in ask_texts(model, texts, EVERYWHERE) for probe in asked.probes]
         receipt = steering_receipt(model, probes, added, 1.0)
     return {dose.layer: dose.relative_dose for dose in receipt.doses}
 
 
-def _table(rows: list[dict[str, Any]], names: list[str], reliability: Any, *, has_dose: bool) -> list[str]:
+def _table(rows: list[_Layer], names: list[str], reliability: Any, *, has_dose: bool) -> list[str]:
     """The table of layers.
 
     Args:
@@ -123,11 +141,11 @@ def _table(rows: list[dict[str, Any]], names: list[str], reliability: Any, *, ha
     headers += [f"cosine to\n{name}" for name in names]
     cells = []
     for row in rows:
-        own = known.get(str(row["layer"])) or {}
+        own = known.get(str(row.layer)) or {}
         said = [_number(own.get(name), ".2f") for name in ("agreement", "d_prime")] if known else []
-        doses = [_number(row["relative_dose"], ".1%")] if has_dose else []
-        cosines = [_number(value, ".3f") for value in row["cosines"].values()]
-        cells.append([row["layer"], _number(row["norm"], ".3g"), *said, *doses, *cosines])
+        doses = [_number(row.relative_dose, ".1%")] if has_dose else []
+        cosines = [_number(value, ".3f") for value in row.cosines.values()]
+        cells.append([row.layer, _number(row.norm, ".3g"), *said, *doses, *cosines])
     return table(cells, headers, width=current_columns(), right=True)
 
 
@@ -166,7 +184,7 @@ _LABELS = {
 }
 
 
-def record_lines(metadata: Mapping[str, Any], above: Sequence[tuple[str, str]] = ()) -> Iterator[str]:
+def record_lines(metadata: Mapping[str, object], above: Sequence[tuple[str, str]] = ()) -> Iterator[str]:
     """A vector's metadata as lines of label and value, known labels first, cut to the columns of the terminal.
 
     Args:
@@ -183,7 +201,7 @@ def record_lines(metadata: Mapping[str, Any], above: Sequence[tuple[str, str]] =
         yield cut(f"  {head}  {' '.join(value.split())}".rstrip(), current_columns())
 
 
-def _rows(key: str, metadata: Mapping[str, Any]) -> list[tuple[str, str]]:
+def _rows(key: str, metadata: Mapping[str, object]) -> list[tuple[str, str]]:
     label, value = _LABELS[key], metadata[key]
     if value is None and key != "template_hash":
         return []
@@ -193,7 +211,7 @@ def _rows(key: str, metadata: Mapping[str, Any]) -> list[tuple[str, str]]:
     return [(label, _value(key, value, metadata))]
 
 
-def _value(key: str, value: Any, metadata: Mapping[str, Any]) -> str:
+def _value(key: str, value: Any, metadata: Mapping[str, object]) -> str:
     seen = str(metadata.get("seen") or "items")
     if key == "model" and metadata.get("model_fingerprint"):
         return f"{value} (weights {str(metadata['model_fingerprint'])[:_HASH]})"

@@ -16,16 +16,11 @@ from ..core.columns import beside, stream_columns
 from ..core.finding import CODES
 from ..core.parameters import Schema
 from .extensions import load_extensions
-from .options import Command
+from .options import subcommand
 from .terminal import say
 
 
-@click.command(
-    "list",
-    cls=Command,
-    example="pytest-steer list",
-    short_help="Print all claims, methods, interventions, axes and formats.",
-)
+@subcommand(example="pytest-steer list", short_help="Print all claims, methods, interventions, axes and formats.")
 @click.option("--markdown", is_flag=True, help="Print the reference page: every parameter of everything, as Markdown.")
 def command(markdown: bool) -> int:
     """Print everything that is registered, ours and that of other packages: its name, what it is, and its module.
@@ -53,97 +48,6 @@ def command(markdown: bool) -> int:
     return 0 if whole else 1
 
 
-_PAGE = """\
-# Reference
-
-Made by `pytest-steer list --markdown` from the declarations of all that is registered. With extensions installed, the command prints
-theirs too.
-
-## Claims
-
-A number that a claim promises may be [empty, or say where it comes from](claims.md#thresholds).
-
-{% for name, kind in claims.items() %}
-### `{{ name }}`
-
-{{ kind.title }}. {{ kind.about }}
-
-`- {{ name }}: {{ flow(kind.schema.examples[0]) }}`{% if kind.main and kind.schema.examples[0]|length == 1 %}, or `- {{ name }}: {{ flow(kind.schema.examples[0][kind.main]) }}`{% endif %}
-{%- if kind.needs %}. Needs {% for key in kind.needs %}`data.{{ key }}`{{ " or `data.test`" if key == "prompts" }}{{ ", " if not loop.last }}{% endfor %}.{% endif %}
-{%- if kind.choices %}. Needs {% for key in kind.choices.values() %}`data.{{ key }}`{{ " or " if not loop.last }}{% endfor %}.{% endif %}
-
-
-{{ table(kind.parameters, kind.schema.get('required', [])) }}
-
-{% endfor %}
-## Methods of extraction
-
-`extract: {method: NAME, data: FILE}` with these settings beside them.
-
-{% for name, kind in methods.items() %}
-### `{{ name }}`
-
-{{ sentence_of(kind.function) }} Data: {{ takes[kind.takes] }}. {{ layers(kind) }}
-
-{{ table(kind.settings, kind.required) }}
-
-{% endfor %}
-## Interventions
-
-`intervention: {kind: NAME, ...}` with these settings beside them.
-
-{% for name, kind in interventions.items() %}
-### `{{ name }}`
-
-{{ paragraph(kind.function) }}
-
-{{ table(kind.settings, kind.required) }}
-
-{% endfor %}
-## Judges
-
-`judge: {NAME: {...}}` in a claim about replies, with these settings. See [judges.md](judges.md).
-
-{% for name, kind in judges.items() %}
-### `{{ name }}`
-
-{{ kind.title }}. {{ kind.about }}
-
-`judge: {{ flow({name: kind.example}) }}`{% if kind.main %}, or `judge: {{ flow({name: kind.schema.examples[0]}) }}`{% endif %}
-
-
-{{ table(kind.settings, kind.required) }}
-
-{% endfor %}
-## Axes of contexts
-
-| Axis | What a value is | Example |
-|---|---|---|
-{% for name, axis in axes.items() -%}
-| `{{ name }}` | {{ cell(axis.value_schema.description) }} | {{ code(axis.value_schema.examples[0]) if axis.value_schema.examples }} |
-{% endfor %}
-
-## Findings
-
-What a claim's evidence says beside its verdict, by its code. `silence: {CODE: reason}` in a claim or a file leaves one out; the report lists
-what was left out, with the reason.
-
-| Code | What is seen | What it means | What to do |
-|---|---|---|---|
-{% for one in codes -%}
-| `{{ one.name }}` | {{ cell(one.signal) }} | {{ cell(one.meaning) }} | {{ cell(one.cure) }} |
-{% endfor %}
-
-## File formats
-
-{% for title, kind in formats.items() %}
-| {{ title }} | Suffixes | What it is |
-|---|---|---|
-{% for name, format in things(kind).items() -%}
-| `{{ name }}` | {% for suffix in format.suffixes %}`{{ suffix }}`{{ ", " if not loop.last }}{% endfor %} | {{ cell(sentence_of(format)) }} |
-{% endfor %}
-
-{% endfor %}"""
 _TAKES = {
     "items": "contrast items",
     "contrast": "contrast items, or positive and negative texts",
@@ -156,8 +60,10 @@ def page() -> str:
     """The reference page as Markdown."""
     import jinja2
 
-    environment = jinja2.Environment(trim_blocks=True, autoescape=False, undefined=jinja2.StrictUndefined)
-    text = environment.from_string(_PAGE).render(
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader(__package__, ""), trim_blocks=True, autoescape=False, undefined=jinja2.StrictUndefined
+    )
+    text = environment.get_template("reference.md.jinja").render(
         claims=registry.things("claim"),
         methods=registry.things("method"),
         interventions=registry.things("intervention"),

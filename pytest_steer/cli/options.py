@@ -10,11 +10,12 @@ import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_type_hints
 
 import click
 
 from ..core.errors import DataError
+from ..core.record import Positions
 from ..core.run_context import DTYPES, Effort, RunContext, running
 from ..core.sources import DEFAULT_MODEL
 from .terminal import progress_line
@@ -229,9 +230,6 @@ SETTING = Parsed("setting", _setting, "a setting of the method and its value, su
 SAVED_VECTOR = Parsed("vector", _saved_vector, "a file and the layers at which it steers, such as v.safetensors@14")
 
 
-Function = Callable[..., Any]
-
-
 class Command(click.Command):
     """A command that shows its defaults and an example.
 
@@ -248,22 +246,50 @@ class Command(click.Command):
         self.example = example
 
 
-model = click.option(
-    "--model", metavar="MODEL", show_default=False, help=f"Wins over the file's.  [default: {DEFAULT_MODEL}]"
-)
-device = click.option("--device", default="auto", metavar="DEVICE", help="Where the model runs.")
-dtype = click.option("--dtype", type=click.Choice(DTYPES), default="auto", metavar="TYPE", help="Precision of the weights.")
-max_items = click.option("--max-items", type=COUNT, metavar="N", help="The first N of each file only.")
-no_soundness = click.option("--no-soundness", is_flag=True, help="Do not check the hooks first.")
-as_json = click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
-_OF_THE_RUN = (
-    model,
-    device,
-    dtype,
-    click.option("--allow-unexpected", multiple=True, metavar="PATTERN", help="Weights that may be left out (repeatable)."),
-    click.option("--cache", type=FOLDER, metavar="DIR", help="Keep scores here across runs."),
-    click.option("--seed", type=SEED, default=0, metavar="N", help="Seeds everything random."),
-)
+Function = Callable[..., Any]
+Options = TypeVar("Options")
+
+
+def subcommand(*, example: str, short_help: str, before: str = "") -> Callable[[Function], click.Command]:
+    """Make a function a :class:`Command` that is named like its module."""
+
+    def decorate(function: Function) -> click.Command:
+        name = function.__module__.rpartition(".")[2].replace("_", "-")
+        return click.command(name, cls=Command, example=example, before=before, short_help=short_help)(function)
+
+    return decorate
+
+
+class Option:
+    """An option whose name is that of its field, unless ``flag`` gives another one. ``settings`` are click's."""
+
+    def __init__(self, kind: Any, metavar: str | None, help: str, *, flag: str = "", **settings: Any) -> None:
+        self.flag = flag
+        self.settings = {"type": kind, "metavar": metavar, "help": help, **settings}
+
+    def of(self, field: str) -> Callable[[Function], Function]:
+        return click.option(self.flag or f"--{field.replace('_', '-')}", field, **self.settings)
+
+
+def options_in(fields: type[Options]) -> Callable[[Callable[[Options], int]], Function]:
+    """Declare the options and arguments of a command as the fields of a frozen dataclass.
+
+    Each field is annotated with an :class:`Option` or with click's decorators. The command gets an object of the class. ``--help`` has
+    the order of the fields.
+    """
+
+    def decorate(function: Callable[[Options], int]) -> Function:
+        @functools.wraps(function)
+        def collected(**given: Any) -> int:
+            return function(fields(**given))
+
+        command: Function = collected
+        for name, hint in reversed(get_type_hints(fields, include_extras=True).items()):
+            for one in reversed(hint.__metadata__):
+                command = (one.of(name) if isinstance(one, Option) else one)(command)
+        return command
+
+    return decorate
 
 
 def run_options(function: Function, *, has_model: bool = True) -> Function:
@@ -288,34 +314,44 @@ def run_options(function: Function, *, has_model: bool = True) -> Function:
         with running(run):
             return function(run=run, **given)
 
+    command: Function = with_run
     for option in reversed(_OF_THE_RUN if has_model else _OF_THE_RUN[1:]):
-        with_run = option(with_run)
-    return with_run
+        command = option(command)
+    return command
 
 
-claim_file = click.argument("file", type=FILE, metavar="FILE")
-budget = click.option("--budget", type=POSITIVE, default=0.05, metavar="RISE", help="Limit of the cost.")
-anti_steerable_share = click.option(
-    "--anti-steerable-share",
-    type=SHARE_BELOW_1,
-    default=0.25,
-    metavar="SHARE",
-    help="Limit of items that move the wrong way.",
+MODEL = Option(None, "MODEL", f"Wins over the file's.  [default: {DEFAULT_MODEL}]", show_default=False)
+DEVICE = Option(None, "DEVICE", "Where the model runs.", default="auto")
+DTYPE = Option(click.Choice(DTYPES), "TYPE", "Precision of the weights.", default="auto")
+_OF_THE_RUN = (
+    MODEL.of("model"),
+    DEVICE.of("device"),
+    DTYPE.of("dtype"),
+    Option(None, "PATTERN", "Weights that may be left out (repeatable).", multiple=True).of("allow_unexpected"),
+    Option(FOLDER, "DIR", "Keep scores here across runs.").of("cache"),
+    Option(SEED, "N", "Seeds everything random.", default=0).of("seed"),
 )
-tolerance = click.option(
-    "--tolerance",
-    type=TOLERANCE,
-    default=0.0,
-    metavar="X",
-    help="Loss that is let pass.",
-)
-window = click.option("--window", type=WINDOW, metavar="TOKENS", help="Score longer texts in windows.")
-stride = click.option("--stride", type=COUNT, metavar="TOKENS", show_default="half", help="Step of the windows.")
-out = click.option("--out", type=output(".json"), metavar="FILE.json", help="Write all that was measured.")
-write = click.option(
-    "--write",
-    "claims",
-    type=output(".steer.yaml", ".steer.yml"),
-    metavar="FILE",
-    help="Write a claim file of what was chosen.",
-)
+MAX_ITEMS = Option(COUNT, "N", "The first N of each file only.").of("max_items")
+NO_SOUNDNESS = Option(None, None, "Do not check the hooks first.", is_flag=True).of("no_soundness")
+AS_JSON = Option(None, None, "Print it as JSON.", flag="--json", is_flag=True)
+
+Run = Annotated[RunContext, run_options]
+ClaimFile = Annotated[Path, click.argument("file", type=FILE, metavar="FILE")]
+Methods = Annotated[tuple[str, ...], Option(NAMES, "A,B", "These methods only.", default=())]
+Behaviours = Annotated[tuple[str, ...], Option(NAMES, "A,B", "These behaviours only.", default=())]
+Tolerance = Annotated[float, Option(TOLERANCE, "X", "Loss that is tolerated.", default=0.0)]
+Budget = Annotated[float, Option(POSITIVE, "RISE", "Limit of the cost.", default=0.05)]
+AntiSteerableShare = Annotated[
+    float, Option(SHARE_BELOW_1, "SHARE", "Limit of items that move the wrong way.", default=0.25)
+]
+Window = Annotated[int | None, Option(WINDOW, "TOKENS", "Score longer texts in windows.")]
+Stride = Annotated[int | None, Option(COUNT, "TOKENS", "Step of the windows.", show_default="half")]
+Where = Annotated[
+    Positions,
+    Option(click.Choice(["all", "after_prompt", "last"]), "WHERE", "all, after_prompt or last.", default="after_prompt"),
+]
+Out = Annotated[Path | None, Option(output(".json"), "FILE.json", "Write all that was measured.")]
+Write = Annotated[
+    Path | None,
+    Option(output(".steer.yaml", ".steer.yml"), "FILE", "Write a claim file of what was chosen.", flag="--write"),
+]

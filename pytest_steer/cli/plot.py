@@ -4,86 +4,73 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import click
 from click.core import ParameterSource
 
 from ..core.columns import in_columns, stream_columns, visible, wrapped
 from ..core.errors import DataError, SteerError
+from ..core.evidence import Json, plain
 from ..core.registry import did_you_mean
 from ..core.run_context import RunContext
 from ..core.sources import shown
+from . import options as cli
 from .extensions import load_extensions
 from .main import OK
-from .options import NAMES, NUMBERS, Command, claim_file, max_items, no_soundness, output, run_options, stride, window
 from .terminal import measuring, say, write_bytes
 
 if TYPE_CHECKING:
     from ..studies.effect_cost import Drawn
 
+_PICTURE = cli.output(".svg", ".png", ".json")
 SUFFIXES = (".steer.json",)  # of claim files that are JSON, which reports are too
 SCHEMA_NAME, CURVES_SCHEMA_NAME = "pytest-steer/effect-cost/1", "pytest-steer/curves/1"
 
 
-@click.command(
-    "plot",
-    cls=Command,
+@dataclass(frozen=True)
+class _Options:
+    file: cli.ClaimFile
+    files: Annotated[
+        tuple[Path, ...],
+        cli.Option(_PICTURE, "FILE", ".svg, .png, or .json (repeatable).", flag="--out", required=True, multiple=True),
+    ]
+    multipliers: Annotated[tuple[float, ...] | None, cli.Option(cli.NUMBERS, "M,M", "Strengths.", show_default="the file's")]
+    cost: Annotated[
+        Literal["perplexity", "kl"],
+        cli.Option(click.Choice(["perplexity", "kl"]), "WHAT", "perplexity or kl.", default="perplexity"),
+    ]
+    methods: cli.Methods
+    behaviours: cli.Behaviours
+    claims: Annotated[tuple[str, ...], cli.Option(cli.NAMES, "A,B", "Of a report: these claims only.", default=())]
+    window: cli.Window
+    stride: cli.Stride
+    run: Annotated[RunContext, cli.MAX_ITEMS, cli.NO_SOUNDNESS, cli.run_options]
+
+
+@cli.subcommand(
     example="pytest-steer plot tiny.steer.yaml --behaviours approval_test \\\n  --multipliers=-1,0.5,2,4 --out curve.svg",
     short_help="Draw effect against cost over the multiplier.",
 )
-@claim_file
-@click.option(
-    "--out",
-    "files",
-    type=output(".svg", ".png", ".json"),
-    required=True,
-    multiple=True,
-    metavar="FILE",
-    help=".svg, .png, or .json (repeatable).",
-)
-@click.option("--multipliers", type=NUMBERS, metavar="M,M", show_default="the file's", help="Strengths.")
-@click.option(
-    "--cost",
-    type=click.Choice(["perplexity", "kl"]),
-    default="perplexity",
-    metavar="WHAT",
-    help="perplexity or kl.",
-)
-@click.option("--methods", type=NAMES, default=(), metavar="A,B", help="These methods only.")
-@click.option("--behaviours", type=NAMES, default=(), metavar="A,B", help="These behaviours only.")
-@click.option("--claims", type=NAMES, default=(), metavar="A,B", help="Of a report: these claims only.")
-@window
-@stride
-@max_items
-@no_soundness
-@run_options
-def command(
-    *,
-    file: Path,
-    files: tuple[Path, ...],
-    multipliers: tuple[float, ...] | None,
-    cost: Literal["perplexity", "kl"],
-    methods: tuple[str, ...],
-    behaviours: tuple[str, ...],
-    claims: tuple[str, ...],
-    window: int | None,
-    stride: int | None,
-    run: RunContext,
-) -> int:
+@cli.options_in(_Options)
+def command(options: _Options) -> int:
     """Effect against cost, one line per vector of a claim FILE, one point per
     multiplier: effects on data.test, costs on data.neutral.
 
     Of a JSON report of --steer-report: its propensity curves, without measuring.
     Pictures need an extra: pip install "pytest-steer[page]".
     """
+    file, cost, run = options.file, options.cost, options.run
     if file.suffix.lower() == ".json" and not file.name.endswith(SUFFIXES):
         _check_nothing_measured(file)
-        return _plot_report(file, files, claims)
-    if claims:
+        return _plot_report(file, options.files, options.claims)
+    if options.claims:
         raise SteerError("--claims: is for a report. Choose lines of a claim file with --methods or --behaviours")
-    if (window is not None or stride is not None) and cost == "kl":
+    if (options.window is not None or options.stride is not None) and cost == "kl":
         raise SteerError("--window: is for perplexity. Delete --window and --stride, or --cost kl")
     from ..files import read_suite
     from ..files.build import load_for
@@ -95,41 +82,36 @@ def command(
     from ..studies.effect_cost import CONFIDENCE, drawn_of, effect_cost
 
     load_extensions(file)
-    if any(one.suffix.lower() != ".json" for one in files):
+    if any(one.suffix.lower() != ".json" for one in options.files):
         check_drawable()
     suite = read_suite(shown(file))
-    plan, *others = plan_of(suite, run, methods=methods, behaviours=behaviours)
+    plan, *others = plan_of(suite, run, methods=options.methods, behaviours=options.behaviours)
     if others:
         raise SteerError(
             f"a picture is of one model, and the file names {plan.model}, {others[0].model}. Add --model {plan.model}"
         )
     with measuring() as warn:
         model = load_for(Models(run), suite, plan.model)
-        for text in map(str, model_findings(model)):
-            warn(text)
+        warn(*map(str, model_findings(model)))
         entries, failures = entries_of(plan, Inputs(model))
         if failures:
             raise DataError(f"{failures[0].method} on {failures[0].behaviour}: {failures[0].reason}")
         drawn = drawn_of(entries)
         if len(drawn) > MOST_LINES:
             raise SteerError(f"{len(drawn)} lines cannot be told apart, {MOST_LINES} can. {_fewer(drawn)}")
-        lines = [effect_cost(model, one, cost=cost, multipliers=multipliers, window=window, stride=stride) for one in drawn]
-        for text in cache_warnings(model):
-            warn(text)
+        windows = {"window": options.window, "stride": options.stride}
+        lines = [effect_cost(model, one, cost=cost, multipliers=options.multipliers, **windows) for one in drawn]
+        warn(*cache_warnings(model))
     title = f"{suite.name}: what steering does to {model.id}, and what it costs"
     columns = stream_columns(sys.stdout)
     with in_columns(columns):
         say(wrapped(f"{model.id} (seed {run.seed}, dtype {model.dtype}, device {model.device})", columns))
         say(f"\n{effect_cost_table(lines, cost)}\n")
-    for one in files:
-        if one.suffix.lower() == ".json":
-            content = {"schema": SCHEMA_NAME, "file": shown(file), "model": model.id, "seed": run.seed, "cost": cost}
-            data = _json(content | {"confidence": CONFIDENCE, "lines": [line.to_dict() for line in lines]})
-        else:
-            data = effect_cost_picture(lines, cost, title=visible(title), confidence=CONFIDENCE, suffix=one.suffix.lower())
-        write_bytes(one, data)
-        say(f"written: {one}")
-    return OK
+    content = {"schema": SCHEMA_NAME, "file": shown(file), "model": model.id, "seed": run.seed, "cost": cost}
+    content |= {"confidence": CONFIDENCE, "lines": plain(lines)}
+    return _write(
+        options.files, content, partial(effect_cost_picture, lines, cost, title=visible(title), confidence=CONFIDENCE)
+    )
 
 
 def _check_nothing_measured(report: Path) -> None:
@@ -177,19 +159,19 @@ def _plot_report(file: Path, files: tuple[Path, ...], names: tuple[str, ...]) ->
         say(f"{curves_table(curves)}\n")
     models = sorted({claim.model.id for claim in claims if claim.model is not None})
     title = visible(f"{shown(file)}: propensity on {', '.join(models)}")
+    content = {"schema": CURVES_SCHEMA_NAME, "file": shown(file), "models": models}
+    return _write(files, content | {"curves": plain(curves)}, partial(curves_picture, curves, title=title))
+
+
+def _write(files: Sequence[Path], content: Json, picture: Callable[..., bytes]) -> int:
     for one in files:
-        content = {"schema": CURVES_SCHEMA_NAME, "file": shown(file), "models": models}
-        if one in pictures:
-            data = curves_picture(curves, title=title, suffix=one.suffix.lower())
+        suffix = one.suffix.lower()
+        if suffix == ".json":
+            write_bytes(one, (json.dumps(content, indent=1, allow_nan=False) + "\n").encode())
         else:
-            data = _json(content | {"curves": [curve.to_dict() for curve in curves]})
-        write_bytes(one, data)
+            write_bytes(one, picture(suffix=suffix))
         say(f"written: {one}")
     return OK
-
-
-def _json(content: dict[str, Any]) -> bytes:
-    return (json.dumps(content, indent=1, allow_nan=False) + "\n").encode()
 
 
 def _fewer(drawn: list[Drawn]) -> str:

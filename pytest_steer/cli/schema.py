@@ -7,16 +7,11 @@ import json
 import click
 
 from .extensions import load_extensions
-from .options import Command
+from .options import subcommand
 from .terminal import say
 
 
-@click.command(
-    "schema",
-    cls=Command,
-    example="pytest-steer schema --report",
-    short_help="Print the JSON Schema of claim files.",
-)
+@subcommand(example="pytest-steer schema --report", short_help="Print the JSON Schema of claim files.")
 @click.option("--report", is_flag=True, help="Print that of JSON reports.")
 def command(report: bool) -> int:
     """Print the JSON Schema of claim files, with everything that is registered in it.

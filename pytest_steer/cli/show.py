@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -14,7 +15,7 @@ from ..core.errors import SteerError, exceptions_named
 from ..core.run_context import RunContext
 from .extensions import load_extensions
 from .main import OK, USAGE_ERROR
-from .options import COUNT, Command, claim_file, run_options
+from .options import COUNT, FILE, run_options, subcommand
 from .terminal import measuring, say
 
 if TYPE_CHECKING:
@@ -25,15 +26,13 @@ if TYPE_CHECKING:
     from ..model.loading import Models
 
 
-@click.command(
-    "show",
-    cls=Command,
+@subcommand(
     example="pytest-steer show tiny.steer.yaml --items 2",
     short_help="Print the first items as the model sees them.",
 )
-@claim_file
+@click.argument("file", type=FILE, metavar="FILE")
 @click.argument("claim", required=False)
-@click.option("--items", "max_items", type=COUNT, default=1, metavar="N", help="So many of each claim.")
+@click.option("--items", "max_items", type=COUNT, default=1, metavar="N", help="How many of each claim.")
 @run_options
 def command(file: Path, claim: str | None, run: RunContext) -> int:
     """Print the tokens of the first items of each claim of FILE, or of one CLAIM by its name.
@@ -41,7 +40,6 @@ def command(file: Path, claim: str | None, run: RunContext) -> int:
     The first steered and the first scored token are marked. Nothing is measured and no vector is made. A claim that cannot be shown
     is an error on stderr, and the others follow; the exit code is then 4.
     """
-    from ..files import BrokenClaim
     from ..model.loading import Models
     from .claim_file import suite_with
 
@@ -57,7 +55,7 @@ def command(file: Path, claim: str | None, run: RunContext) -> int:
             with exceptions_named():
                 head, text = _shown(models, run, suite, entry, columns)
         except SteerError as error:
-            said = str(error) if isinstance(entry, BrokenClaim) else entry.located(error, suite.path)
+            said = entry.located(error, suite.path)
             say(wrapped(f"{entry.name}: error: {said}\n", stream_columns(sys.stderr)), err=True)
             faulty = True
             continue
@@ -84,7 +82,7 @@ def _shown(models: Models, run: RunContext, suite: Suite, entry: ClaimSpec | Bro
 
 
 def shown_claim(model: Model, claim: ClaimSpec, folder: Path) -> list[str]:
-    """Describe a claim's first items, texts, pairs or questions, as many as the run's effort allows.
+    """A claim's first items, texts, pairs or questions as lines, as many as the run's effort allows.
 
     Args:
         folder: the folder that the claim file's paths are relative to.
@@ -94,22 +92,20 @@ def shown_claim(model: Model, claim: ClaimSpec, folder: Path) -> list[str]:
     """
     from ..claims import kind_of
     from ..files.inputs import Inputs
-    from ..measures.asking import asked_of
-    from ..measures.asking_texts import ask_texts
+    from ..measures.asking import Scope, ask_texts, asked_of
     from ..steering import check_positions
 
     spec = claim.vector
-    positions = check_positions(spec.positions)
-    lines = [f"  positions {positions}{', the first one included' if spec.include_first else ''}"]
+    scope = Scope(check_positions(spec.positions), spec.include_first)
+    lines = [f"  positions {scope.positions}{', the first one included' if spec.include_first else ''}"]
     inputs = Inputs(model)
     kind = kind_of(claim.kind)
     chosen = kind.chosen(claim.params, claim.given_data)
     measured_on = {*kind.fields} - ({*kind.either} - {chosen})
     if "texts" in measured_on and "items" not in measured_on:
         texts, cut = inputs.texts(claim), {key: claim.params.get(key) for key in ("window", "stride")}
-        for own, asked_text in zip(texts.ids, ask_texts(model, texts, positions, spec.include_first, **cut), strict=True):
-            lines += ["", f"  text {own}", *(f"  note: {note}" for note in asked_text.notes)]
-            lines += [line for probe in asked_text.probes for line in _sequence(model, probe)]
+        for own, asked_text in zip(texts.ids, ask_texts(model, texts, scope, **cut), strict=True):
+            lines += _asked(model, f"text {own}", asked_text.probes, notes=asked_text.notes)
         return lines + (_prompts(inputs, claim) if "prompts" in measured_on else [])
     if "prompts" in measured_on:
         return lines + _prompts(inputs, claim)
@@ -124,12 +120,9 @@ def shown_claim(model: Model, claim: ClaimSpec, folder: Path) -> list[str]:
     items, context = inputs.test_items(claim)
     likelihoods = getattr(kind.declared, "asks_likelihoods", False)
     for item in items:
-        asked = asked_of(model, item, positions, spec.include_first, context, likelihoods=likelihoods)
-        lines += ["", f"  item {item.id}: {_how(asked)}", *(f"  note: {note}" for note in asked.notes)]
+        asked = asked_of(model, item, scope, context, likelihoods=likelihoods)
         answers = [f"matching {a!r}" for a in item.matching] + [f"not matching {a!r}" for a in item.not_matching]
-        for index, probe in enumerate(asked.probes):
-            of = answers[index] if len(asked.probes) > 1 else ", ".join(answers)
-            lines += [f"    {of}", *_sequence(model, probe)]
+        lines += _asked(model, f"item {item.id}: {_how(asked)}", asked.probes, answers, asked.notes)
     return lines
 
 
@@ -151,6 +144,7 @@ def promise_lines(claim: ClaimSpec) -> list[str]:
 
 def _questions(inputs: Inputs, claim: ClaimSpec, folder: Path) -> list[str]:
     from ..data import OWN_QUESTIONS
+    from ..measures.asking import Scope
     from ..measures.multiple_choice import asked_question
     from ..steering import check_positions
 
@@ -158,19 +152,17 @@ def _questions(inputs: Inputs, claim: ClaimSpec, folder: Path) -> list[str]:
     questions = inputs.questions(params.get("questions") or OWN_QUESTIONS, folder)
     lines = []
     for question in questions:
-        asked = asked_question(
-            model, question, check_positions(spec.positions), spec.include_first, by=params["by"], prompt=params["prompt"]
-        )
-        lines += ["", f"  question {question.id}: {_how(asked)}", *(f"  note: {note}" for note in asked.notes)]
+        scope = Scope(check_positions(spec.positions), spec.include_first)
+        asked = asked_question(model, question, scope, by=params["by"], prompt=params["prompt"])
         right, *wrong = question.right_first
         answers = [f"right {right!r}", *(f"wrong {option!r}" for option in wrong)]
-        for index, probe in enumerate(asked.probes):
-            lines += [f"    {answers[index] if len(asked.probes) > 1 else ', '.join(answers)}", *_sequence(model, probe)]
+        lines += _asked(model, f"question {question.id}: {_how(asked)}", asked.probes, answers, asked.notes)
     return lines
 
 
 def _tasks(inputs: Inputs, claim: ClaimSpec) -> list[str]:
     from ..data.tasks import draw_demonstrations
+    from ..measures.asking import Scope
     from ..measures.tasks import task_probe
     from ..steering import check_positions
 
@@ -183,16 +175,12 @@ def _tasks(inputs: Inputs, claim: ClaimSpec) -> list[str]:
             model,
             draw_demonstrations(query, pool, n_shots, shuffled=shuffled, seed=run.seed),
             query,
-            check_positions(claim.vector.positions),
-            claim.vector.include_first,
+            Scope(check_positions(claim.vector.positions), claim.vector.include_first),
             (),
             f"task {index}",
         )
-        lines += [
-            "",
-            f"  task {index}: {query.input!r} -> {query.output!r}, after {n_shots} demonstration{'s' * (n_shots != 1)}",
-            *_sequence(model, probe),
-        ]
+        after = f"after {n_shots} demonstration{'s' * (n_shots != 1)}"
+        lines += _asked(model, f"task {index}: {query.input!r} -> {query.output!r}, {after}", [probe])
     return lines
 
 
@@ -247,12 +235,22 @@ def _how(asked: Asked) -> str:
     return f"{thinking}; answers of {lengths} tokens are compared by the {how} of their log-likelihoods"
 
 
-def _sequence(model: Model, probe: Probe) -> list[str]:
+def _asked(
+    model: Model, title: str, probes: Sequence[Probe], answers: Sequence[str] = (), notes: Sequence[str] = ()
+) -> list[str]:
+    """The sequences of one item, text or question below its title. One sequence can stand for all answers."""
     from ..measures import shown_line, shown_probe
 
-    record: dict[str, Any] = shown_probe(model, probe)
-    counted = f"{len(record['tokens'])} tokens, steered from {record['first_steered']}, scored from {record['first_scored']}"
-    return [f"      {counted}", *_broken(shown_line(record))]
+    lines = ["", f"  {title}", *(f"  note: {note}" for note in notes)]
+    for index, probe in enumerate(probes):
+        if answers:
+            lines.append(f"    {answers[index] if len(probes) > 1 else ', '.join(answers)}")
+        record = shown_probe(model, probe)
+        lines.append(
+            f"      {len(record['tokens'])} tokens, steered from {record['first_steered']}, scored from {record['first_scored']}"
+        )
+        lines += _broken(shown_line(record))
+    return lines
 
 
 def _broken(line: str) -> list[str]:

@@ -1,47 +1,27 @@
-"""``pytest-steer sweep``: from the options to what is printed and written."""
+"""``pytest-steer sweep``: choose a layer and a multiplier for a vector; its options, tables, heat maps and files."""
 
 from __future__ import annotations
 
 import json
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import click
 
 from ..core.columns import visible
 from ..core.errors import SteerError
-from ..core.run_context import RunContext
+from . import options as cli
 from .extensions import load_extensions
-from .options import (
-    COUNT,
-    COUNTS,
-    FILE,
-    LAYERS,
-    NUMBERS,
-    SETTING,
-    SHARE,
-    SPLIT,
-    TEXTS,
-    VECTOR,
-    Command,
-    anti_steerable_share,
-    budget,
-    out,
-    output,
-    run_options,
-    stride,
-    window,
-    write,
-)
 from .terminal import colours, measuring, write_text
 
 if TYPE_CHECKING:
     from ..data import Items, Sample
     from ..model import Model
-    from ..steering import Positions, SteeringVector
+    from ..steering import SteeringVector
     from ..studies.data_efficiency import PairsResult
     from ..studies.sweep import Candidate, Limits, Parts, Sweep
     from .claim_file import Chosen
@@ -49,76 +29,83 @@ if TYPE_CHECKING:
 SPLIT_IN_THREE, SPLIT_IN_TWO = (40.0, 20.0, 40.0), (30.0, 70.0)
 
 
-@click.command(
-    "sweep",
-    cls=Command,
+@dataclass(frozen=True)
+class _Options:
+    data: Annotated[Path, cli.Option(cli.FILE, "ITEMS", "Contrast items, which are split.", required=True)]
+    train: Annotated[Path | None, cli.Option(cli.FILE, "FILE", "Make the vector from this file.")]
+    method: Annotated[str | None, cli.Option(None, "NAME", "How it is made.", show_default="caa")]
+    given: Annotated[
+        tuple[tuple[str, Any], ...],
+        cli.Option(cli.SETTING, "NAME=VALUE", "A setting of the method.", flag="--set", multiple=True),
+    ]
+    vector: Annotated[Path | None, cli.Option(cli.VECTOR, "FILE", "Or sweep this saved vector.")]
+    cluster: Annotated[str | None, cli.Option(None, "KEY", "Key of the items that belong together.")]
+    split: Annotated[
+        tuple[float, ...] | None, cli.Option(cli.SPLIT, "40/20/40", "Parts of --data; 30/70 with --train, --vector.")
+    ]
+    layers: Annotated[tuple[int, ...] | None, cli.Option(cli.LAYERS, "0-5,8", "Decoder blocks.", show_default="all")]
+    multipliers: Annotated[tuple[float, ...], cli.Option(cli.NUMBERS, "M,M", "Strengths.", default="-1.5,-1,-0.5,0.5,1,1.5")]
+    positions: cli.Where
+    neutral: Annotated[Path | None, cli.Option(cli.TEXTS, "TEXTS", "Texts for the cost, or builtin:neutral.")]
+    window: cli.Window
+    stride: cli.Stride
+    leave_out: Annotated[str | None, cli.Option(None, "REGEX", "Neutral texts that are left out.")]
+    keep: Annotated[float | None, cli.Option(cli.SHARE, "SHARE", "Share of layers.", show_default="0.5")]
+    top: Annotated[int | None, cli.Option(cli.COUNT, "N", "Or the number of layers.")]
+    pairs: Annotated[tuple[int, ...] | None, cli.Option(cli.COUNTS, "N,N", "Also vectors from N training pairs.")]
+    draws: Annotated[int | None, cli.Option(cli.COUNT, "N", "Draws for each N.", show_default="3")]
+    anti_steerable_share: cli.AntiSteerableShare
+    budget: cli.Budget
+    run: cli.Run
+    out: cli.Out
+    heatmap: Annotated[Path | None, cli.Option(cli.output(".svg"), "FILE.svg", "Write the heat map of effects.")]
+    claims: cli.Write
+
+    def check(self) -> None:
+        """Refuse options that exclude or need each other.
+
+        Raises:
+            SteerError: with what to delete or to add.
+        """
+        if self.keep is not None and self.top is not None:
+            raise SteerError("--keep and --top exclude each other. Delete one of them")
+        for option, value in (("--window", self.window), ("--stride", self.stride), ("--leave-out", self.leave_out)):
+            if value is not None and self.neutral is None:
+                raise SteerError(
+                    f"{option} is about neutral texts, and there are none. Write --neutral TEXTS too, or delete {option}"
+                )
+        if self.vector is not None and (self.train is not None or self.method is not None or self.given):
+            raise SteerError(
+                "--vector is a vector that is made already. Delete --train, --method and --set, or delete --vector"
+            )
+        if self.draws is not None and self.pairs is None:
+            raise SteerError("--draws goes with --pairs. Write --pairs 8,16,32 too, or delete --draws")
+        if self.pairs is not None and self.vector is not None:
+            raise SteerError(
+                "--pairs makes vectors from parts of the training pairs, and --vector is made already. Delete one of them"
+            )
+
+    @property
+    def shares(self) -> tuple[float, ...]:
+        """The parts of the data: train, validation and test, or the last two if the vector is not made from it."""
+        in_three = self.train is None and self.vector is None
+        if self.split is None:
+            return SPLIT_IN_THREE if in_three else SPLIT_IN_TWO
+        if len(self.split) != (3 if in_three else 2):
+            wanted = "train/validation/test: --split 40/20/40" if in_three else "validation/test: --split 30/70"
+            why = "" if in_three else " The vector is not made from --data."
+            given = "/".join(f"{share:g}" for share in self.split)
+            raise SteerError(f"--split {given} has {len(self.split)} parts.{why} Write {wanted}")
+        return self.split
+
+
+@cli.subcommand(
     example="pytest-steer sweep --data data/approval_test.json \\\n"
     "  --train data/approval_train.json --method mean_difference --top 2",
     short_help="Find a layer and a multiplier for a vector.",
 )
-@click.option("--data", type=FILE, required=True, metavar="ITEMS", help="Contrast items, which are split.")
-@click.option("--train", type=FILE, metavar="FILE", help="Make the vector from this file.")
-@click.option("--method", metavar="NAME", show_default="caa", help="How it is made.")
-@click.option("--set", "given", type=SETTING, multiple=True, metavar="NAME=VALUE", help="A setting of the method.")
-@click.option("--vector", "saved", type=VECTOR, metavar="FILE", help="Or sweep this saved vector.")
-@click.option("--cluster", metavar="KEY", help="Key of the items that belong together.")
-@click.option("--split", type=SPLIT, metavar="40/20/40", help="Parts of --data; 30/70 with --train, --vector.")
-@click.option("--layers", type=LAYERS, metavar="0-5,8", show_default="all", help="Decoder blocks.")
-@click.option("--multipliers", type=NUMBERS, default="-1.5,-1,-0.5,0.5,1,1.5", metavar="M,M", help="Strengths.")
-@click.option(
-    "--positions",
-    type=click.Choice(["all", "after_prompt", "last"]),
-    default="after_prompt",
-    metavar="WHERE",
-    help="all, after_prompt or last.",
-)
-@click.option("--neutral", type=TEXTS, metavar="TEXTS", help="Texts for the cost, or builtin:neutral.")
-@window
-@stride
-@click.option("--leave-out", metavar="REGEX", help="Neutral texts that are left out.")
-@click.option("--keep", type=SHARE, metavar="SHARE", show_default="0.5", help="Share of layers.")
-@click.option("--top", type=COUNT, metavar="N", help="Or so many layers.")
-@click.option(
-    "--pairs",
-    "sizes",
-    type=COUNTS,
-    metavar="N,N",
-    help="Also vectors from so many training pairs.",
-)
-@click.option("--draws", type=COUNT, metavar="N", show_default="3", help="Draws for each N.")
-@anti_steerable_share
-@budget
-@run_options
-@out
-@click.option("--heatmap", type=output(".svg"), metavar="FILE.svg", help="Write the heat map of effects.")
-@write
-def command(
-    *,
-    run: RunContext,
-    data: Path,
-    train: Path | None,
-    method: str | None,
-    given: tuple[tuple[str, Any], ...],
-    saved: Path | None,
-    cluster: str | None,
-    split: tuple[float, ...] | None,
-    layers: tuple[int, ...] | None,
-    multipliers: tuple[float, ...],
-    positions: Positions,
-    neutral: Path | None,
-    window: int | None,
-    stride: int | None,
-    leave_out: str | None,
-    keep: float | None,
-    top: int | None,
-    sizes: tuple[int, ...] | None,
-    draws: int | None,
-    anti_steerable_share: float,
-    budget: float,
-    out: Path | None,
-    heatmap: Path | None,
-    claims: Path | None,
-) -> int:
+@cli.options_in(_Options)
+def command(options: _Options) -> int:
     """Layers x multipliers for one steering vector. What is chosen becomes a
     claim file about a part of the data that the sweep does not look at.
 
@@ -133,51 +120,36 @@ def command(
     from ..studies.sweep import Limits, Neutral, check_settings, find_method, read_parts, sweep, vector_at
     from .claim_file import check_new, files_of, show_and_write
 
-    if keep is not None and top is not None:
-        raise SteerError("--keep and --top exclude each other. Delete one of them")
-    for option, value in (("--window", window), ("--stride", stride), ("--leave-out", leave_out)):
-        if value is not None and neutral is None:
-            raise SteerError(
-                f"{option} is about neutral texts, and there are none. Write --neutral TEXTS too, or delete {option}"
-            )
-    if saved is not None and (train is not None or method is not None or given):
-        raise SteerError("--vector is a vector that is made already. Delete --train, --method and --set, or delete --vector")
-    if draws is not None and sizes is None:
-        raise SteerError("--draws goes with --pairs. Write --pairs 8,16,32 too, or delete --draws")
-    if sizes is not None and saved is not None:
-        raise SteerError(
-            "--pairs makes vectors from parts of the training pairs, and --vector is made already. Delete one of them"
-        )
-    shares = _shares(split, in_three=train is None and saved is None)
+    options.check()
+    shares, run, neutral = options.shares, options.run, options.neutral
     load_extensions()
-    limits = Limits(anti_steerable_share, budget)
-    if claims is not None:
-        check_new(files_of(claims, has_texts=neutral is not None))
-    kind, settings = find_method(method or "caa"), dict(given)
-    if saved is None:
+    limits = Limits(options.anti_steerable_share, options.budget)
+    if options.claims is not None:
+        check_new(files_of(options.claims, has_texts=neutral is not None))
+    kind, settings = find_method(options.method or "caa"), dict(options.given)
+    if options.vector is None:
         check_settings(kind, settings)
-    read = SteeringVector.load(saved).at("all") if saved is not None else None
-    windows = {name: value for name, value in (("window", window), ("stride", stride)) if value is not None}
+    read = SteeringVector.load(options.vector).at("all") if options.vector is not None else None
+    windows = {name: value for name in ("window", "stride") if (value := getattr(options, name)) is not None}
     parts = read_parts(
-        data,
+        options.data,
         shares,
-        train=train,
-        saved=(str(saved), read.metadata) if read is not None else None,
-        neutral=Neutral(neutral, leave_out, windows) if neutral is not None else None,
-        cluster=cluster,
+        train=options.train,
+        saved=(str(options.vector), read.metadata) if read is not None else None,
+        neutral=Neutral(neutral, options.leave_out, windows) if neutral is not None else None,
+        cluster=options.cluster,
         seed=run.seed,
     )
-    if sizes is not None and parts.train is not None:
-        check_sizes(sizes, parts.train)
+    if options.pairs is not None and parts.train is not None:
+        check_sizes(options.pairs, parts.train)
     with measuring() as warn:
-        for text in parts.warnings:
-            warn(text)
+        warn(*parts.warnings)
         model = Models(run).load(run.model_name())
         if read is not None:
-            vector = _at(model, read, layers)
+            vector = _at(model, read, options.layers)
         else:
             assert parts.train is not None  # without a saved vector there is a part or a file to train on
-            layers = check_layers(model, layers or range(model.n_layers))
+            layers = check_layers(model, options.layers or range(model.n_layers))
             vector = vector_at(kind, model, parts.train, layers, run.seed, settings)
         # Before the long part, so that weak training data can be a reason to stop.
         weak = unreliable(vector.metadata)
@@ -187,39 +159,46 @@ def command(
             model,
             parts,
             vector,
-            multipliers=multipliers,
-            positions=positions,
-            keep=top if top is not None else math.ceil((keep or 0.5) * len(vector.layers)),
+            multipliers=options.multipliers,
+            positions=options.positions,
+            keep=options.top or math.ceil((options.keep or 0.5) * len(vector.layers)),
             limits=limits,
         )
         at, fewer = found.choice or found.nearest, []
-        if sizes is not None and parts.train is not None:
+        if options.pairs is not None and parts.train is not None:
             fewer = data_efficiency(
-                model, kind, parts.train, found, at, sizes=sizes, draws=draws or 3, seed=run.seed, settings=settings
+                model,
+                kind,
+                parts.train,
+                found,
+                at,
+                sizes=options.pairs,
+                draws=options.draws or 3,
+                seed=run.seed,
+                settings=settings,
             )
-        for text in cache_warnings(model):
-            warn(text)
+        warn(*cache_warnings(model))
     name = run.model_name()
-    source = str(saved) if saved is not None else _made_from(kind.name, vector, parts)
+    source = str(options.vector) if options.vector is not None else _made_from(kind.name, vector, parts)
     click.echo(sweep_text(found, parts, model=visible(model.id), vector=visible(source)), color=colours())
     if fewer:
         click.echo("\n" + efficiency_table(fewer, at))
-    if out is not None:
-        content = found.to_dict() | {"model": name, "seed": run.seed, "data": str(data)}
+    if options.out is not None:
+        content = found.to_dict() | {"model": name, "seed": run.seed, "data": str(options.data)}
         if settings:
             content["settings"] = settings
         if fewer:
             place = {"layer": at.layer, "multiplier": at.multiplier}
             content["data_efficiency"] = place | {"sizes": [one.to_dict() for one in fewer]}
-        write_text(out, json.dumps(content, indent=1, allow_nan=False) + "\n")
-    if heatmap is not None:
+        write_text(options.out, json.dumps(content, indent=1, allow_nan=False) + "\n")
+    if options.heatmap is not None:
         rows, columns = [f"layer {one.layer}" for one in found.measured], [f"{m:g}" for m in found.multipliers]
         title = f"{name}: effect of {vector.metadata.get('method', source)} by layer and multiplier"
-        write_text(heatmap, heat_map_svg(title, rows, columns, [one.effects.tolist() for one in found.measured]))
+        write_text(options.heatmap, heat_map_svg(title, rows, columns, [one.effects.tolist() for one in found.measured]))
     chosen = of_sweep(found, parts)
     if chosen is None:
         return 1
-    show_and_write(chosen, claims, run, model=name)
+    show_and_write(chosen, options.claims, run, model=name)
     return 0
 
 
@@ -250,16 +229,6 @@ def of_sweep(sweep: Sweep, parts: Parts) -> Chosen | None:
     )
 
 
-def _shares(split: tuple[float, ...] | None, *, in_three: bool) -> tuple[float, ...]:
-    if split is None:
-        return SPLIT_IN_THREE if in_three else SPLIT_IN_TWO
-    if len(split) != (3 if in_three else 2):
-        wanted = "train/validation/test: --split 40/20/40" if in_three else "validation/test: --split 30/70"
-        why = "" if in_three else " The vector is not made from --data."
-        raise SteerError(f"--split {'/'.join(f'{share:g}' for share in split)} has {len(split)} parts.{why} Write {wanted}")
-    return split
-
-
 def _at(model: Model, vector: SteeringVector, layers: tuple[int, ...] | None) -> SteeringVector:
     """A saved vector at these layers. Refuses layers that the model does not have."""
     from ..model import check_fits
@@ -271,11 +240,12 @@ def _at(model: Model, vector: SteeringVector, layers: tuple[int, ...] | None) ->
 
 
 def _made_from(method: str, vector: SteeringVector, parts: Parts) -> str:
+    from ..data import Items
     from ..studies.data_efficiency import pairs_in
 
     data, record = parts.train, vector.metadata  # a method of others may leave no record
     assert data is not None
-    noun = "texts" if data.texts is not None else "items" if data.given else "pairs"
+    noun = "texts" if isinstance(data.data, tuple) else "items" if isinstance(data.data, Items) else "pairs"
     return f"{record.get('method', method)} from {record.get('n', pairs_in(data))} {noun}"
 
 
@@ -356,13 +326,15 @@ def efficiency_table(found: Sequence[PairsResult], at: Candidate) -> str:
 
 
 def _chosen(sweep: Sweep) -> str:
+    from .claim_file import LOOKS_BETTER
+
     choice = sweep.choice
     if choice is None:
         return "\n".join(["chosen: none, no measured layer and multiplier keeps these limits", *_why_none(sweep)])
     cost = f", perplexity {choice.perplexity:+.1%}" if choice.perplexity is not None else ""
     return (
         f"chosen: layer {choice.layer}, multiplier {choice.multiplier:g} (effect {choice.effect:+.3f}{cost})\n"
-        "What was chosen on the validation items looks better there than it is: test it on items that the sweep did not see."
+        f"{LOOKS_BETTER.format('sweep')}"
     )
 
 

@@ -28,11 +28,12 @@ class Warnings:
     def __init__(self) -> None:
         self.said: list[str] = []
 
-    def __call__(self, text: str) -> None:
-        if text not in self.said:
-            self.said.append(text)
-            clear_line(sys.stderr)
-            say(wrapped(visible(f"warning: {text}"), stream_columns(sys.stderr)), err=True)
+    def __call__(self, *texts: str) -> None:
+        for text in texts:
+            if text not in self.said:
+                self.said.append(text)
+                clear_line(sys.stderr)
+                say(wrapped(visible(f"warning: {text}"), stream_columns(sys.stderr)), err=True)
 
 
 @contextmanager

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import re
 import sys
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -15,19 +16,24 @@ from ..core.errors import ClaimFileError, SteerError, exceptions_named
 from ..core.sources import find_model, shown
 from .extensions import load_extensions
 from .main import OK, USAGE_ERROR
-from .options import Command
+from .options import subcommand
 from .terminal import say
 
 if TYPE_CHECKING:
     from ..files import Suite
 
 
-@click.command(
-    "validate",
-    cls=Command,
-    example="pytest-steer validate tiny.steer.yaml",
-    short_help="Say all that is wrong with claim files.",
-)
+@dataclass(frozen=True)
+class _Fault:
+    """A fault of a file. Several claims can share it; one of the whole file has none."""
+
+    file: str
+    line: int | None
+    claims: list[str]
+    message: str
+
+
+@subcommand(example="pytest-steer validate tiny.steer.yaml", short_help="Say all that is wrong with claim files.")
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="FILE...")
 @click.option("--json", "as_json", is_flag=True, help="Print the faults as JSON.")
 def command(files: tuple[Path, ...], as_json: bool) -> int:
@@ -43,17 +49,21 @@ def command(files: tuple[Path, ...], as_json: bool) -> int:
       4  there is a fault
     """
     whole = load_extensions(*files)
-    found: list[dict[str, Any]] = []
+    found: list[_Fault] = []
     for file in files:
         claims, faults = _checked(file)
         found += faults
         if as_json:
             continue
         for fault in faults:
-            say(wrapped(visible(fault["message"]), stream_columns(sys.stdout)))
+            say(wrapped(visible(fault.message), stream_columns(sys.stdout)))
         say(f"{shown(file)}: {_counted(claims, 'claim')}, {_counted(len(faults), 'error') if faults else 'no errors'}")
     if as_json:
-        say(json.dumps({"files": [shown(file) for file in files], "faults": found}, ensure_ascii=False, indent=1))
+        say(
+            json.dumps(
+                {"files": [shown(file) for file in files], "faults": [*map(vars, found)]}, ensure_ascii=False, indent=1
+            )
+        )
     return OK if whole and not found else USAGE_ERROR
 
 
@@ -61,7 +71,7 @@ def _counted(count: int, what: str) -> str:
     return f"{count} {what}{'s' if count != 1 else ''}"
 
 
-def _checked(file: Path) -> tuple[int, list[dict[str, Any]]]:
+def _checked(file: Path) -> tuple[int, list[_Fault]]:
     """The number of claims in a file, and its faults, each once, in the order of the file."""
     from ..files import BrokenClaim, read_suite
 
@@ -74,22 +84,22 @@ def _checked(file: Path) -> tuple[int, list[dict[str, Any]]]:
     return len(suite.entries), _faults(file, said + [(None, text) for text in _models(file, suite)])
 
 
-def _faults(file: Path, said: list[tuple[str | None, str]]) -> list[dict[str, Any]]:
+def _faults(file: Path, said: list[tuple[str | None, str]]) -> list[_Fault]:
     """Split messages into faults. A message lists all faults of its claim, and several claims can share a fault of the file."""
     begin = re.compile(rf"^{re.escape(shown(file))}(?::(\d+))?: ", re.MULTILINE)
-    found: dict[str, dict[str, Any]] = {}
+    found: dict[str, _Fault] = {}
     for claim, text in said:
         starts = list(begin.finditer(text))
         ends = [*(start.start() for start in starts[1:]), len(text)][: len(starts)]
         for start, end in zip(starts, ends, strict=True):
             message = text[start.start() : end].rstrip()
             line = int(start[1]) if start[1] else None
-            fault = found.setdefault(message, {"file": shown(file), "line": line, "claims": [], "message": message})
+            fault = found.setdefault(message, _Fault(shown(file), line, [], message))
             if claim is not None:
-                fault["claims"].append(claim)
-        if not starts:  # of no line of it
-            found.setdefault(text, {"file": shown(file), "line": None, "claims": [claim] if claim else [], "message": text})
-    return sorted(found.values(), key=lambda fault: fault["line"] or 0)
+                fault.claims.append(claim)
+        if not starts:  # it belongs to no line of the file
+            found.setdefault(text, _Fault(shown(file), None, [claim] if claim else [], text))
+    return sorted(found.values(), key=lambda fault: fault.line or 0)
 
 
 def _models(file: Path, suite: Suite) -> list[str]:

@@ -1,31 +1,30 @@
-"""``pytest-steer verdict``: what a report comes to, as an exit code."""
+"""``pytest-steer verdict``: whether every claim of a report holds, as an exit code."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
-from .options import Command
+from .options import subcommand
 from .terminal import say
 
 if TYPE_CHECKING:
+    from ..core.evidence import Json
     from ..report.verdict import ReportVerdict
 
 
-@click.command(
-    "verdict",
-    cls=Command,
+@subcommand(
     before="pytest tiny.steer.yaml --steer-report report.json",
     example="pytest-steer verdict report.json",
-    short_help="Say what a report comes to: exit code 0, 1 or 3.",
+    short_help="Say whether all claims of a report hold: 0, 1 or 3.",
 )
 @click.argument("report", type=click.Path(path_type=Path), metavar="REPORT")
 @click.option("--json", "as_json", is_flag=True, help="Print the verdict as JSON.")
 def command(report: Path, as_json: bool) -> int:
-    """Say what a JSON report of --steer-report comes to.
+    """Say whether every claim of a JSON report of --steer-report holds.
 
     \b
     The exit code:
@@ -35,31 +34,24 @@ def command(report: Path, as_json: bool) -> int:
          claims did not run, or there are none
       4  there is no report that can be read
     """
-    from ..report import read_report
-    from ..report.verdict import verdict_of
+    from ..report import report_of
+    from ..report.verdict import HELD, verdict_of
 
-    found = verdict_of(read_report(report))
+    found = verdict_of(report_of(report))
     if as_json:
         say(json.dumps(_record(found), ensure_ascii=False, indent=1))
         return found.code
     say(found.headline)
-    for words, claims in found.not_holding:
-        for claim in claims:
-            said = str(claim["message"] or claim["error"]).partition("\n")[0]
-            say(f"  {words}: {claim['id']}\n    {said}")
+    for category, claims in found.claims.items():
+        for claim in claims if category is not HELD else ():
+            said = str(claim.message or claim.error).partition("\n")[0]
+            say(f"  {category.words}: {claim.id}\n    {said}")
     for reason in found.missing:
         say(f"  {reason}")
     return found.code
 
 
-def _record(found: ReportVerdict) -> dict[str, Any]:
-    groups = {
-        "broken": found.broken,
-        "errors": found.errors,
-        "inconclusive": found.inconclusive,
-        "unexpected": found.unexpected,
-        "known": found.known,
-        "holding": found.holding,
-    }
-    ids = {name: [claim["id"] for claim in claims] for name, claims in groups.items()}
+def _record(found: ReportVerdict) -> Json:
+    names = ("broken", "errors", "inconclusive", "unexpected", "known", "holding")
+    ids = {name: [claim.id for claim in claims] for name, claims in zip(names, found.claims.values(), strict=True)}
     return {"code": found.code, "verdict": found.headline, **ids, "missing": found.missing}

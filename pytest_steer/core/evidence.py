@@ -16,6 +16,8 @@ from .finding import Finding, ordered
 if TYPE_CHECKING:
     from .record import Compared, Data, Holm, Model, Noise, Receipt, Soundness, ThresholdSet, Vector
 
+Json = dict[str, Any]
+"""A JSON object whose keys are not fixed here: of a user's file, of a setting, or of what is written as it is."""
 
 SCORING = 2
 """Version of the scoring. Raise it when the same model, vector, data and seed give another number than before: a score, a statistic, its

@@ -5,12 +5,18 @@ from __future__ import annotations
 
 def number(value: float | None, percent: bool = False) -> str:
     """Three significant digits, or per cent; a dash for an absent bound."""
+    if value is None or not percent:
+        return precise(value)
+    value = round(value, 3) + 0.0  # no "-0.0%"
+    return f"{value:+.1%}" if abs(value) < 10 else f"{value:+,.0%}"
+
+
+def precise(value: float | None, percent: bool = False, *, signed: bool = False) -> str:
+    """Three significant digits, per cent too, as small differences need; with ``signed``, a plus before what is above 0."""
     if value is None:
         return "-"
-    if percent:
-        value = round(value, 3) + 0.0  # no "-0.0%"
-        return f"{value:+.1%}" if abs(value) < 10 else f"{value:+,.0%}"
-    return f"{value + 0.0:.3g}"  # no "-0"
+    plus = "+" if signed and value > 0 else ""
+    return f"{plus}{100 * value + 0.0:.3g}%" if percent else f"{plus}{value + 0.0:.3g}"  # no "-0"
 
 
 def promise(value: float | None, percent: bool = False) -> str:
@@ -28,3 +34,8 @@ def promised(sign: str, value: float | None, percent: bool = False) -> str:
 def low_confidence(confidence: float) -> str:
     """What a verdict at less than 90 % is followed by."""
     return f" at {100 * confidence:.4g} %" if confidence < 0.9 else ""
+
+
+def bounds(interval: tuple[float | None, float | None], percent: bool = False) -> str:
+    """An interval in brackets, with a dash for an absent bound; empty where both are absent."""
+    return "" if interval == (None, None) else "[{}, {}]".format(*(number(end, percent) for end in interval))

@@ -1,10 +1,9 @@
 """Contrast items, task pairs, texts and the readers of their files. Knows nothing of models or pytest."""
 
 from .dialogues import Dialogue, DialogueLike, Dialogues, as_dialogues, read_prompts
-from .formats import data_format, read_contrast_texts, read_items, read_texts
+from .formats import data_format, read_contrast_texts, read_items, read_texts, safety_items
 from .items import ContrastItem, ItemLike, Items, as_items
 from .questions import OWN_QUESTIONS, Question, Questions, as_questions, read_questions
-from .safety import safety_items
 from .tasks import TaskItem, Tasks, as_tasks, items_as_tasks, read_tasks, task_items
 from .texts import Completion, TextLike, Texts, as_texts, leave_out
 from .units import Sample, Units, sample_of

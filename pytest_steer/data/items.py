@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -67,7 +68,7 @@ class ContrastItem:
     @property
     def is_lettered(self) -> bool:
         """Whether every answer is an option label in brackets, such as ``(A)``."""
-        return all(_LETTER.match(answer.strip()) for answer in self.matching + self.not_matching)
+        return are_labels(self.matching + self.not_matching)
 
     @property
     def label(self) -> str | None:
@@ -91,9 +92,6 @@ class Items(Units[ContrastItem]):
 
     def content_of(self, entry: ContrastItem) -> object:
         return [entry.question, entry.matching, entry.not_matching]
-
-    def form_of(self, entry: ContrastItem) -> tuple[str, ...]:
-        return entry.form
 
     @property
     def is_too_long(self) -> bool:
@@ -143,11 +141,7 @@ class Items(Units[ContrastItem]):
 
     def label_balance(self) -> dict[str, int]:
         """How often each option label is the matching one; items with free-text answers do not count."""
-        counts: dict[str, int] = {}
-        for item in self:
-            if item.label is not None:
-                counts[item.label] = counts.get(item.label, 0) + 1
-        return dict(sorted(counts.items()))
+        return dict(sorted(Counter(item.label for item in self if item.label is not None).items()))
 
 
 ItemLike = ContrastItem | tuple[str, str, str]
@@ -180,6 +174,11 @@ def as_items(items: Iterable[ItemLike]) -> Items:
             item = ContrastItem(item.question, item.matching, item.not_matching, str(index), item.meta)
         numbered.append(item)
     return Items(numbered)
+
+
+def are_labels(texts: Iterable[str]) -> bool:
+    """Whether each text is an option label in brackets, such as ``(A)``."""
+    return all(_LETTER.match(text.strip()) for text in texts)
 
 
 def check_text(text: object, what: str) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
 
 NEAR = 0.9
-"""Two texts are near twins if they share this much of their words: shared / all words, a repeated one counted as often (Jaccard 1901)."""
+"""Two texts are near-duplicates if they share this part of their words: shared / all words, with repetitions (Jaccard 1901)."""
 
 INVISIBLE = dict.fromkeys(map(ord, "\u00ad\u200b\u2060\ufeff"))
 _WORD = re.compile(r"\w+")
@@ -48,12 +48,12 @@ def words_of(text: str) -> list[str]:
 
 def _tokens(text: str) -> list[str]:
     found = _TOKEN.findall(unicodedata.normalize("NFKC", text).casefold())
-    return [word for word in found if word.isalnum() or _is_said(word)]
-
-
-def _is_said(mark: str) -> bool:
-    kind = unicodedata.category(mark[0])
-    return mark in _SAID or (kind[0] not in "PZC" and kind != "Sk")
+    kinds = (unicodedata.category(word[0]) for word in found)
+    return [
+        word
+        for word, kind in zip(found, kinds, strict=True)
+        if word.isalnum() or word in _SAID or (kind[0] not in "PZC" and kind != "Sk")
+    ]
 
 
 def distinct(forms: Sequence[Hashable]) -> list[int]:

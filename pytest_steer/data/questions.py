@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from ..core.errors import DataError
-from .formats.entries import entries, file_of
+from ..core.evidence import Json
+from .formats.entries import each_made, entries, file_of
 from .formats.shapes import show
-from .items import check_text
+from .items import are_labels, check_text
 from .likeness import normal_form
 from .units import Units
 
@@ -24,7 +25,6 @@ OWN_QUESTIONS = "builtin:capability"
 """The name of the project's own questions, which ship with the package."""
 
 _LEAST_WEIGHT = 1e-100
-_LABEL = re.compile(r"^\(([A-Za-z0-9])\)$")
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ class Question:
     @property
     def is_lettered(self) -> bool:
         """Whether the options are labels in brackets, such as ``(A)``, whose texts stand in the question."""
-        return all(_LABEL.match(choice.strip()) for choice in self.choices)
+        return are_labels(self.choices)
 
 
 class Questions(Units[Question]):
@@ -101,9 +101,6 @@ class Questions(Units[Question]):
 
     def content_of(self, entry: Question) -> object:
         return [entry.question, entry.choices, entry.answer, entry.weight]
-
-    def form_of(self, entry: Question) -> tuple[str, ...]:
-        return entry.form
 
     @property
     def is_searched(self) -> bool:
@@ -115,7 +112,7 @@ class Questions(Units[Question]):
         return len({question.weight for question in self}) > 1
 
     def at_most(self, most: int | None) -> Questions:
-        """At most so many of the questions, evenly spaced, so that a file sorted by subject keeps all of them; None is all."""
+        """At most ``most`` of the questions, evenly spaced, so that a file sorted by subject keeps all subjects; None is all."""
         if most is None or len(self) <= most:
             return self
         return self.part(index * len(self) // most for index in range(most))
@@ -135,10 +132,13 @@ def read_questions(path: str | PathLike[str] = OWN_QUESTIONS) -> Questions:
     """
     name = str(path)
     if is_hub(name):
-        return _questions(hub_entries(name), name, "")
+        return _questions(_hub_entries(name), name, "")
     file = file_of(path)
-    bare = without_header(file)
-    return _questions(entries(file) if bare is None else bare, name, _subject_of(file) if bare is not None else "")
+    bare = _without_header(file)
+    if bare is None:
+        return _questions(entries(file), name, "")
+    # The name of an original MMLU file says the subject: ``anatomy_test.csv``.
+    return _questions(bare, name, re.sub(r"_(test|val|dev|train)$", "", file.stem))
 
 
 def is_hub(name: str) -> bool:
@@ -168,33 +168,26 @@ def as_questions(questions: Iterable[Question]) -> Questions:
 
 
 def _questions(found: Iterable[tuple[str, object]], source: str, subject: str) -> Questions:
-    questions, with_weight = [], []
-    for number, (where, entry) in enumerate(found):
-        try:
-            fields = question_fields(entry)
-            with_weight.append("weight" in fields)
-            questions.append(Question(**{"id": str(number), "subject": subject, **fields}))
-        except DataError as error:
-            raise DataError(f"{source}: {where}: {error}") from None
+    with_weight: list[bool] = []
+
+    def made(entry: Any, number: str) -> Question:
+        fields = _fields(entry)
+        with_weight.append("weight" in fields)
+        question = Question(**{"id": number, "subject": subject, **fields})
         if with_weight[-1] != with_weight[0]:
             this, earlier = ("a", "none") if with_weight[-1] else ("no", "one")
             raise DataError(
-                f"{source}: {where}: this question has {this} 'weight' and earlier ones have {earlier}. Give one to every question, or to none"
+                f"this question has {this} 'weight' and earlier ones have {earlier}. Give one to every question, or to none"
             )
-    if not questions:
-        raise DataError(f"{source}: there are no questions")
-    return Questions(questions, source)
+        return question
 
-
-def _subject_of(file: Path) -> str:
-    """The subject that the name of an original MMLU file says: ``anatomy_test.csv``."""
-    return re.sub(r"_(test|val|dev|train)$", "", file.stem)
+    return as_questions(Questions(each_made(found, source, made), source))
 
 
 # --- from an entry of a file to the fields of a question: one reader per shape, told apart by the keys ---
 
 
-Fields = dict[str, Any]
+Fields = Json
 
 _KNOWN = (
     "known shapes: {question, choices: [texts], answer: letter or index}; {question, choices: {text: [...], label: [...]}, answerKey}; "
@@ -202,7 +195,7 @@ _KNOWN = (
 )
 
 
-def question_fields(entry: Any) -> Fields:
+def _fields(entry: Any) -> Fields:
     """The fields of ``Question`` that an entry holds.
 
     Raises:
@@ -218,26 +211,23 @@ def question_fields(entry: Any) -> Fields:
     raise DataError(f"unknown keys {sorted(map(str, entry))}; {_KNOWN}")
 
 
-def without_header(file: Path) -> Iterator[tuple[str, Fields]] | None:
+def _without_header(file: Path) -> Iterator[tuple[str, Fields]] | None:
     """The entries of a table in MMLU's original form, ``question, A, B, C, D, answer`` without a header; None if the file is no such."""
     if file.suffix.lower() != ".csv" or not file.is_file():
         return None
     try:
-        rows = list(csv.reader(io.StringIO(file.read_text(encoding="utf-8-sig"), newline=""), strict=True))
+        reader = csv.reader(io.StringIO(file.read_text(encoding="utf-8-sig"), newline=""), strict=True)
+        rows = [(f"line {reader.line_num}", row) for row in reader if row]
     except (csv.Error, UnicodeDecodeError):
         return None  # the reader of tables says what is wrong
-    first = next((row for row in rows if row), [])
+    first = rows[0][1] if rows else []
     if len(first) < 4 or first[-1].strip() not in [*string.ascii_uppercase[: len(first) - 2]]:
         return None
-    return _rows(file, len(first))
+    return _with_names(file, rows, len(first))
 
 
-def _rows(file: Path, width: int) -> Iterator[tuple[str, Fields]]:
-    reader = csv.reader(io.StringIO(file.read_text(encoding="utf-8-sig"), newline=""), strict=True)
-    for row in reader:
-        if not row:
-            continue
-        where = f"line {reader.line_num}"
+def _with_names(file: Path, rows: Iterable[tuple[str, list[str]]], width: int) -> Iterator[tuple[str, Fields]]:
+    for where, row in rows:
         if len(row) != width:
             raise DataError(
                 f"{file}: {where}: has {len(row)} cells, and the first row has {width}. Put texts that hold a comma in quotes"
@@ -408,7 +398,7 @@ _NAME = re.compile(
 _LEAST_VERSION = 4
 
 
-def hub_entries(name: str) -> Iterator[tuple[str, Any]]:
+def _hub_entries(name: str) -> Iterator[tuple[str, Any]]:
     """The rows of one split of a data set, each with where it stands.
 
     ``datasets.load_dataset`` fetches the files of the named configuration, all its splits, and keeps them in its cache; without a network,

@@ -10,8 +10,8 @@ from os import PathLike
 from typing import Any
 
 from ..core.errors import DataError
-from .formats.entries import entries, file_of
-from .formats.shapes import check_columns
+from .formats.entries import each_made, entries, file_of
+from .formats.shapes import check_columns, others_of
 from .items import ContrastItem, Items
 from .likeness import normal_form
 from .units import Units
@@ -51,9 +51,6 @@ class Tasks(Units[TaskItem]):
 
     def content_of(self, entry: TaskItem) -> object:
         return [entry.input, entry.output]
-
-    def form_of(self, entry: TaskItem) -> tuple[str, ...]:
-        return entry.form
 
     def together(self) -> Sequence[Hashable]:
         return [form[0] for form in self.forms]
@@ -95,14 +92,7 @@ def read_tasks(path: str | PathLike[str], *, columns: Mapping[str, str] | None =
         DataError: the file is missing, is not valid, holds no pairs, or one of its entries is wrong.
     """
     file, names = file_of(path), task_columns(check_columns(columns))
-    found = []
-    for where, entry in entries(file):
-        try:
-            found.append(_task(entry, names))
-        except DataError as error:
-            raise DataError(f"{file}: {where}: {error}") from None
-    if not found:
-        raise DataError(f"{file}: the file holds no pairs of input and output")
+    found = each_made(entries(file), file, lambda entry, _: _task(entry, names), "pairs of input and output")
     return Tasks(found, str(path))
 
 
@@ -131,8 +121,7 @@ def _task(entry: Any, names: tuple[str, str]) -> TaskItem:
     output = entry[names[1]]
     if isinstance(output, list) and output:
         output = output[0]
-    meta = {str(key): value for key, value in entry.items() if key not in names}
-    return TaskItem(_text(entry[names[0]]), _text(output), meta)
+    return TaskItem(_text(entry[names[0]]), _text(output), others_of(entry, names))
 
 
 def _text(value: Any) -> Any:
@@ -191,7 +180,7 @@ def draw_demonstrations(
 
     Args:
         pool: what they are drawn from; the query itself, and pairs with the input of the query, are passed over.
-        shuffled: deal their outputs out anew, see :func:`deal_anew`.
+        shuffled: shuffle their outputs, see :func:`deal_anew`.
 
     Raises:
         DataError: the pool has fewer such pairs.
@@ -211,7 +200,7 @@ def draw_demonstrations(
 
 
 def deal_anew(shown: Sequence[TaskItem], draw: random.Random) -> tuple[TaskItem, ...]:
-    """The demonstrations with their outputs dealt out anew, so that as few as possible keep theirs.
+    """The demonstrations with shuffled outputs, so that as few as possible keep their own.
 
     None does unless one output is that of more than half of them. The field (Todd et al. 2023, arXiv 2310.15213, section 2.3;
     ``extract.fv`` too) deals them out at random, so that some demonstrations may stay right and the shuffled baseline is a little

@@ -209,7 +209,7 @@ def check_is_text(value: object, where: str) -> None:
 
 # --- texts left out by a named rule: those that show the behaviour, on which a change of perplexity is what steering is for ---
 
-Rule = Mapping[str, Any] | Callable[[TextLike], bool]
+Rule = Mapping[str, object] | Callable[[TextLike], bool]
 """``{"matching": expression}``, ``{"ids": [...]}`` or both, or a function of a text that is true for one to leave out."""
 
 # Seconds that an expression may take over one text. A sound one takes microseconds.

@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from ..core.evidence import Json
 from .likeness import NEAR, hash_of, normal_form, short_hash, without_order, words_of
 
 FORM = 2
@@ -52,7 +53,7 @@ class Known:
         return self.same + self.within
 
 
-def traces(texts: Sequence[str], seen: Seen = "questions", *, answers: Iterable[str] = ()) -> dict[str, Any]:
+def traces(texts: Sequence[str], seen: Seen = "questions", *, answers: Iterable[str] = ()) -> Json:
     """What a vector's record keeps of the questions or texts that it is made from, for :func:`known_in`.
 
     Args:
@@ -87,12 +88,12 @@ def _answer_form(text: str) -> str | None:
     return short_hash(" ".join(words)) if len(words) >= _LEAST_WORDS else None
 
 
-def is_comparable(record: Mapping[str, Any]) -> bool:
+def is_comparable(record: Mapping[str, object]) -> bool:
     """Whether a record has all that :func:`known_in` looks for; one that says nothing of any data has."""
     return record.get("item_form") == FORM or not (record.get("item_hashes") or record.get("data_hash"))
 
 
-def known_in(texts: Iterable[str], record: Mapping[str, Any]) -> Known:
+def known_in(texts: Iterable[str], record: Mapping[str, object]) -> Known:
     """How many of these questions or texts a record's :func:`traces` hold."""
     given = list(texts)
     if not given or not record.get("item_hashes"):

@@ -14,6 +14,7 @@ from typing import Any, ClassVar, Generic, Self, TypeVar, overload
 
 from ..core.clusters import clusters_of
 from ..core.errors import DataError, at_key
+from ..core.evidence import Json
 from ..core.finding import Finding, Weight, code
 from ..core.record import Data
 from ..core.registry import did_you_mean
@@ -48,9 +49,10 @@ class Units(Sequence[Entry]):
     def content_of(self, entry: Entry) -> object:
         """What is hashed of one, as JSON takes it: its content without its id and its other keys."""
 
-    @abstractmethod
     def form_of(self, entry: Entry) -> tuple[str, ...]:
         """The normal form of one; those of one form are one unit."""
+        found: tuple[str, ...] = entry.form  # type: ignore[attr-defined]
+        return found
 
     @property
     def ids(self) -> tuple[str, ...]:
@@ -77,7 +79,7 @@ class Units(Sequence[Entry]):
         return type(self)((self._entries[place] for place in places), self.source, expression)
 
     def first(self, count: int | None) -> Self:
-        """The first ones that hold so many distinct ones; all of them for None."""
+        """The first ones, up to and including ``count`` distinct ones; all of them for None."""
         kept = distinct(self.forms) if count is not None else []
         return self[: kept[count]] if count is not None and len(kept) > count else self
 
@@ -224,16 +226,16 @@ class Sample(Generic[U]):
         """What the units are, as the evidence has it."""
         return self.units.describe()
 
-    def counts(self) -> dict[str, Any]:
+    def counts(self) -> Json:
         """Fields of evidence: what n counts."""
         return {"n": self.n, "unit": self.counted}
 
-    def details(self) -> dict[str, Any]:
+    def details(self) -> Json:
         """The evidence's ``details.clusters`` record, if there are clusters."""
         return {} if self.clusters is None else cluster_record(self.key, self.clusters, self.called)
 
 
-def cluster_record(key: str | None, clusters: Sequence[int], called: str) -> dict[str, Any]:
+def cluster_record(key: str | None, clusters: Sequence[int], called: str) -> Json:
     """The evidence's ``details.clusters`` record.
 
     Args:

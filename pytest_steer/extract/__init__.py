@@ -3,7 +3,7 @@
 from ..core.registry import discover
 from .ablation import ablation
 from .caa import caa
-from .contrast import Contrast, Data, letter_imbalance, read_contrast, reliability, unreliable
+from .contrast import Contrast, Data, letter_imbalance, read_contrast, unreliable
 from .fv import fv
 from .icv import icv
 from .kinds import MethodKind, method, method_kind
@@ -20,6 +20,5 @@ discover(__name__, __path__)
 
 __all__ = [
     "Contrast", "Data", "MethodKind", "Training", "ablation", "caa", "fv", "icv", "leace", "learned", "letter_imbalance", "mean_difference",
-    "mean_matching", "method", "method_kind", "mimic", "pca", "probe", "random_direction", "read_contrast", "reliability",
-    "unreliable",
+    "mean_matching", "method", "method_kind", "mimic", "pca", "probe", "random_direction", "read_contrast", "unreliable",
 ]  # fmt: skip

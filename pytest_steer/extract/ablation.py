@@ -9,8 +9,8 @@ from ..core.errors import VectorError
 from ..core.parameters import Param
 from ..model import Model, check_layers
 from ..prompting import AS_GIVEN, Context
-from ..steering import Intervention, SteeringVector, ablate
-from .contrast import AnyReadout, Data, read_contrast, record_with_reliability, with_reliability
+from ..steering import Intervention, ablate
+from .contrast import AnyReadout, Data, difference_of_means, read_contrast
 from .kinds import method
 
 
@@ -50,19 +50,14 @@ def ablation(
         VectorError: more than one layer, or one the model does not have.
         DataError: what ``read_contrast`` raises.
     """
-    (own,) = _one(check_layers(model, layer))
-    contrast = read_contrast(model, data, layer=own, readout=readout, context=context)
-    vector = with_reliability(
-        contrast, SteeringVector({own: contrast.mean_difference(own).float()}, record_with_reliability(contrast, "ablation"))
-    )
-    made = ablate(vector, layers=check_layers(model, tuple(range(model.n_layers)) if at is None else at))
-    object.__setattr__(made, "metadata", {**vector.metadata, "direction_from": own})
-    return made
-
-
-def _one(layers: tuple[int, ...]) -> tuple[int]:
+    layers = check_layers(model, layer)
     if len(layers) != 1:
         raise VectorError(
             f"an ablation takes its direction from one layer, not from {list(layers)}; `at` says where it acts"
         )
-    return (layers[0],)
+    (own,) = layers
+    contrast = read_contrast(model, data, layer=own, readout=readout, context=context)
+    vector = difference_of_means(contrast, "ablation")
+    made = ablate(vector, layers=check_layers(model, tuple(range(model.n_layers)) if at is None else at))
+    object.__setattr__(made, "metadata", {**vector.metadata, "direction_from": own})
+    return made

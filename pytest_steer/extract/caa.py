@@ -8,7 +8,7 @@ from ..data import ContrastItem
 from ..model import Model
 from ..prompting import AS_GIVEN, Context
 from ..steering import SteeringVector
-from .contrast import OfItems, difference_of_means, read_contrast
+from .contrast import GivenReadout, difference_of_means, read_contrast
 from .kinds import method
 
 
@@ -18,7 +18,7 @@ def caa(
     items: Iterable[ContrastItem],
     *,
     layer: int | Sequence[int],
-    readout: OfItems = "answer",
+    readout: GivenReadout = "answer",
     context: Context = AS_GIVEN,
 ) -> SteeringVector:
     """Contrastive activation addition (Panickssery et al. 2023, arXiv 2312.06681, section 3).

@@ -1,6 +1,4 @@
-"""What a model makes of the two sides of contrastive data: activations at chosen blocks, their mean difference, and whether the data
-support a vector made of them.
-"""
+"""Activations of the two sides of contrastive data at chosen blocks, their mean difference, and whether the data support a vector made of them."""
 
 from __future__ import annotations
 
@@ -16,7 +14,7 @@ import torch
 
 from ..core.errors import DataError, SteerWarning
 from ..core.parameters import Param
-from ..data import ContrastItem, as_items
+from ..data import ContrastItem, Items, TaskItem, Tasks, as_items
 from ..data.traces import traces
 from ..model import Model, block_outputs, check_layers, tokenize_answer, tokenize_item, tokenize_text
 from ..model.state import measured
@@ -24,10 +22,8 @@ from ..model.tokens import Ids, check_sequence, check_texts
 from ..prompting import AS_GIVEN, Context, render_item
 from ..steering import SteeringVector
 
-ItemReadout = Literal["answer", "last", "mean"]
-TextReadout = Literal["mean", "last"]
 Readout = Literal["answer", "last", "mean"]
-"""Of either; of texts there is no ``answer``."""
+"""Where activations are read; texts have no ``answer``."""
 
 _READOUT = Param(
     'answer (of contrast items: the letter of "(A)"), last (last token) or mean (over the tokens of the answer, or of the text but the '
@@ -36,8 +32,7 @@ _READOUT = Param(
     example="last",
     schema={"enum": ["answer", "last", "mean"]},
 )
-OfItems = Annotated[ItemReadout, _READOUT]
-OfEither = Annotated[Readout, _READOUT]
+GivenReadout = Annotated[Readout, _READOUT]
 AnyReadout = Annotated[str | None, _READOUT]
 """Without it ``answer`` of items and ``mean`` of texts; see ``contrast.read_contrast``."""
 
@@ -61,7 +56,7 @@ class Contrast:
     positive: Mapping[int, torch.Tensor]
     negative: Mapping[int, torch.Tensor]
     paired: bool
-    record: Mapping[str, Any]
+    record: Mapping[str, object]
 
     @property
     def layers(self) -> tuple[int, ...]:
@@ -110,7 +105,7 @@ def read_contrast(
 def _of_items(
     model: Model, items: Iterable[ContrastItem], layers: tuple[int, ...], readout: str, context: Context, stacklevel: int
 ) -> Contrast:
-    if readout not in get_args(ItemReadout):
+    if readout not in get_args(Readout):
         raise DataError(f"readout of items is 'answer', 'last' or 'mean', not {readout!r}")
     data = as_items(items)
     if not data:
@@ -120,8 +115,7 @@ def _of_items(
         warnings.warn(SteerWarning(f"{data.source}: {letters}"), stacklevel=stacklevel)
     pairs, starts = item_sequences(model, data, whole=readout != "answer", context=context)
     rows = _rows(model, list(zip(pairs, starts, strict=True)), layers, "mean" if readout == "mean" else "last")
-    record = record_of(model, data.hash, len(data), readout, model.template_hash)
-    record |= {"label_balance": data.label_balance(), **traces([item.question for item in data], answers=data.all_answers)}
+    record = record_of_items(model, data, readout)
     record["thinking"] = render_item(data[0], model.format, context).thinking
     if context != AS_GIVEN:
         record["context"] = repr(context)
@@ -159,7 +153,7 @@ def item_sequences(
 def _of_texts(
     model: Model, positive: Sequence[str], negative: Sequence[str], layers: tuple[int, ...], readout: str
 ) -> Contrast:
-    if readout not in get_args(TextReadout):
+    if readout not in ("mean", "last"):
         raise DataError(f"readout is 'mean' or 'last', not {readout!r}")
     sequences: list[Ids] = []
     for side, texts in (("positive", positive), ("negative", negative)):
@@ -169,9 +163,7 @@ def _of_texts(
         sequences += [tokenize_text(model.tokenizer, text, f"{side} text {i}") for i, text in enumerate(texts)]
     rows = _rows(model, [(ids, 1) for ids in sequences], layers, readout)
     split = len(positive)
-    content = json.dumps([list(positive), list(negative)], ensure_ascii=False)
-    record = record_of(model, hashlib.sha256(content.encode()).hexdigest(), len(sequences), readout, None)
-    record |= traces([*positive, *negative], "texts")
+    record = record_of_texts(model, positive, negative, len(sequences), readout)
     return Contrast({at: r[:split] for at, r in rows.items()}, {at: r[split:] for at, r in rows.items()}, False, record)
 
 
@@ -212,16 +204,36 @@ def letter_imbalance(counts: Mapping[str, int]) -> str | None:
     )
 
 
-def record_of(model: Model, data_hash: str, n: int, readout: str, template_hash: str | None) -> dict[str, Any]:
-    """The part of a vector's metadata about its origin."""
+def record_of_items(model: Model, items: Items, readout: str) -> dict[str, object]:
+    """The part of a vector's metadata about its origin in contrast items."""
+    record = _record(model, items.hash, len(items), readout, model.template_hash)
+    return (
+        record
+        | {"label_balance": items.label_balance()}
+        | traces([item.question for item in items], answers=items.all_answers)
+    )
+
+
+def record_of_tasks(model: Model, tasks: Sequence[TaskItem]) -> dict[str, object]:
+    """The part of a vector's metadata about its origin in pairs of a task, read at the last token."""
+    record = _record(model, Tasks(tasks).hash, len(tasks), "last", None)
+    return record | traces([item.input for item in tasks], answers=[item.output for item in tasks])
+
+
+def record_of_texts(
+    model: Model, positive: Sequence[str], negative: Sequence[str], n: int, readout: str
+) -> dict[str, object]:
+    """The part of a vector's metadata about its origin in two lists of texts."""
+    content = json.dumps([list(positive), list(negative)], ensure_ascii=False)
+    record = _record(model, hashlib.sha256(content.encode()).hexdigest(), n, readout, None)
+    return record | traces([*positive, *negative], "texts")
+
+
+def _record(model: Model, data_hash: str, n: int, readout: str, template_hash: str | None) -> dict[str, object]:
     return {
-        "model": model.id,
-        "model_fingerprint": model.fingerprint,
-        "template_hash": template_hash,
-        "data_hash": data_hash,
-        "n": n,
-        "readout": readout,
-    }
+        "model": model.id, "model_fingerprint": model.fingerprint, "template_hash": template_hash,
+        "data_hash": data_hash, "n": n, "readout": readout,
+    }  # fmt: skip
 
 
 def difference_of_means(contrast: Contrast, method: str) -> SteeringVector:
@@ -310,7 +322,7 @@ def with_reliability(contrast: Contrast, vector: SteeringVector, *, stacklevel: 
     return made
 
 
-def record_with_reliability(contrast: Contrast, method: str, **more: Any) -> dict[str, Any]:
+def record_with_reliability(contrast: Contrast, method: str, **more: object) -> dict[str, object]:
     """The metadata of a map that ``method`` makes of a contrast, with the numbers of the mean difference.
 
     Args:

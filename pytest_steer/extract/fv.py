@@ -1,4 +1,4 @@
-"""Function vectors: what the heads that carry a task write at the last token of few-shot prompts."""
+"""Function vectors: the sum of the outputs, at the last token of few-shot prompts, of the heads that carry a task."""
 
 from __future__ import annotations
 
@@ -13,14 +13,13 @@ from ..core.errors import DataError, ModelError, SteerWarning
 from ..core.parameters import Param, properties_of
 from ..core.run_context import report_progress
 from ..core.validation import check_values
-from ..data import TaskItem, Tasks
-from ..data.traces import traces
+from ..data import TaskItem
 from ..model import Model, Probe, block_outputs, check_layers, engine_of, tokenize_task
-from ..model.patching import Patch, Patcher
+from ..model.activations import Patch, Patcher
 from ..model.sites import layers_with_heads, n_heads, output_projection
 from ..model.tokens import Ids, check_texts
 from ..steering import SteeringVector
-from .contrast import record_of
+from .contrast import record_of_tasks
 from .kinds import method
 
 
@@ -131,20 +130,11 @@ def fv(
         )
     total = sum(_written(model, block, head, means[block][head]) for _, block, head in chosen)
     assert isinstance(total, torch.Tensor)
-    record = record_of(model, Tasks(tasks).hash, len(tasks), "last", None)
-    record |= {
-        "method": "fv",
-        **traces([item.input for item in tasks], answers=[item.output for item in tasks]),
-        "positions": "last",
-        "heads": [{"layer": block, "head": head, "effect": effect} for effect, block, head in chosen],
-        "shots": n_shots,
-        "prompts": prompts,
-        "shuffled_prompts": shuffled_prompts,
-        "only_correct": only_correct,
-        "answered_right": len(right) if only_correct else None,
-        "begin_token": begin_token,
-        "seed": seed,
-    }
+    named = [{"layer": block, "head": head, "effect": effect} for effect, block, head in chosen]
+    record = record_of_tasks(model, tasks) | {
+        "method": "fv", "positions": "last", "heads": named, "shots": n_shots, "prompts": prompts, "shuffled_prompts": shuffled_prompts,
+        "only_correct": only_correct, "answered_right": len(right) if only_correct else None, "begin_token": begin_token, "seed": seed,
+    }  # fmt: skip
     return SteeringVector({at: total.float()}, record)
 
 
@@ -166,12 +156,7 @@ def _answered_right(model: Model, prompts: Sequence[tuple[Ids, int]]) -> list[in
 
 
 def _drawn(
-    tasks: Sequence[TaskItem],
-    n_shots: int,
-    draw: random.Random,
-    *,
-    shuffle: bool,
-    queries: Sequence[TaskItem] | None = None,
+    tasks: Sequence[TaskItem], n_shots: int, draw: random.Random, *, shuffle: bool, queries: Sequence[TaskItem] | None = None
 ) -> tuple[list[TaskItem], TaskItem]:
     """Demonstrations and a query, of ``queries`` if they are given; with the demonstrations' outputs shuffled among them if asked."""
     if queries is None:
@@ -205,21 +190,19 @@ def _indirect_effects(
     model: Model, means: dict[int, torch.Tensor], prompts: Sequence[tuple[Ids, int]]
 ) -> dict[str, torch.Tensor]:
     """For each layer (as text) float64 [heads]: mean over prompts of P(right answer | head replaced) - P(right answer)."""
-    patches = []
-    for layer, own in means.items():
-        count, width = own.shape
-        patches += [Patch(layer, head * width, (head + 1) * width, own[head]) for head in range(count)]
+    patches = [
+        Patch(layer, head * len(value), (head + 1) * len(value), value)
+        for layer, own in means.items()
+        for head, value in enumerate(own)
+    ]
     patcher = Patcher(model, patches)
     total = torch.zeros(len(patches), dtype=torch.float64)
     for done, (ids, token) in enumerate(sorted(prompts, key=lambda prompt: -len(prompt[0])), 1):
         base, patched = patcher.run(ids, token)
         total += patched.exp() - torch.tensor(base, dtype=torch.float64).exp()
         report_progress(f"indirect effects of {len(patches)} heads: {done} of {len(prompts)} prompts")
-    found, start = {}, 0
-    for layer, own in means.items():
-        found[str(layer)] = total[start : start + len(own)] / len(prompts)
-        start += len(own)
-    return found
+    parts = torch.split(total / len(prompts), [len(own) for own in means.values()])
+    return dict(zip(map(str, means), parts, strict=True))
 
 
 def _written(model: Model, layer: int, head: int, output: torch.Tensor) -> torch.Tensor:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Iterable, Sequence
 from typing import Annotated, Any, Literal
 
@@ -12,13 +10,12 @@ import torch
 from ..core.errors import DataError, VectorError
 from ..core.parameters import Param, properties_of
 from ..core.validation import check_values
-from ..data import ContrastItem, TaskItem, Tasks, as_items
-from ..data.traces import traces
+from ..data import ContrastItem, TaskItem, as_items
 from ..model import Model, block_outputs, encode
 from ..model.tokens import Ids, check_texts
 from ..prompting import AS_GIVEN, Context
 from ..steering import Intervention, SteeringVector, add_at_unit_norm, add_keeping_norm
-from .contrast import Contrast, Texts, item_sequences, record_of, reliability
+from .contrast import Contrast, Texts, item_sequences, record_of_items, record_of_tasks, record_of_texts, reliability
 from .kinds import method
 
 
@@ -73,8 +70,7 @@ def icv(
     directions = stacked_direction(stacked, centred=variant != "paper").view(len(layers), -1)
     by_layer = {layer: directions[layer].float() for layer in layers}
     metadata = {"method": "icv", "positions": "all", **record, "reliability": reliability(contrast, by_layer)}
-    if variant != "mixed":
-        metadata["variant"] = variant
+    metadata |= {"variant": variant} if variant != "mixed" else {}
     return (add_at_unit_norm if variant == "code" else add_keeping_norm)(SteeringVector(by_layer, metadata), site="mlp")
 
 
@@ -94,32 +90,21 @@ def stacked_direction(differences: torch.Tensor, *, centred: bool = True) -> tor
     return mean + first if centred else first
 
 
-def _demonstrations(model: Model, data: Any, context: Context) -> tuple[list[Ids], list[Ids], dict[str, Any]]:
+def _demonstrations(model: Model, data: Any, context: Context) -> tuple[list[Ids], list[Ids], dict[str, object]]:
     """Tokens of every y and every x, and the record."""
     if isinstance(data, tuple) and len(data) == 2 and not isinstance(data[0], (ContrastItem, TaskItem)):
         positive, negative = data
         if isinstance(positive, str) or isinstance(negative, str) or len(positive) != len(negative):
             raise DataError("texts for ICV are two lists of equal length: negative text i is turned into positive text i")
-        content = json.dumps([list(positive), list(negative)], ensure_ascii=False)
-        record = record_of(model, hashlib.sha256(content.encode()).hexdigest(), len(positive), "last", None)
         y, x = _encoded(model, [positive, negative])
-        record |= traces([*positive, *negative], "texts")
-        return y, x, record
+        return y, x, record_of_texts(model, positive, negative, len(positive), "last")
     data = list(data) if not hasattr(data, "source") else data
     if data and isinstance(data[0], TaskItem):
-        record = record_of(model, Tasks(data).hash, len(data), "last", None) | traces(
-            [item.input for item in data], answers=[item.output for item in data]
-        )
         y, x = _encoded(model, [[i.output for i in data], [i.input for i in data]])
-        return y, x, record
+        return y, x, record_of_tasks(model, data)
     items = as_items(data)
     sequences, _ = item_sequences(model, items, whole=True, context=context)
-    record = record_of(model, items.hash, len(items), "last", model.template_hash)
-    record |= {
-        "label_balance": items.label_balance(),
-        **traces([item.question for item in items], answers=items.all_answers),
-    }
-    return sequences[0::2], sequences[1::2], record
+    return sequences[0::2], sequences[1::2], record_of_items(model, items, "last")
 
 
 def _encoded(model: Model, sides: Sequence[Sequence[str]]) -> list[list[Ids]]:

@@ -1,4 +1,4 @@
-"""Methods of extraction: what the decorator :func:`method` makes of a function, and what others may ask about it."""
+"""Methods of extraction: the decorator :func:`method` that registers a function as one, and its record, :class:`MethodKind`."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _FORMS: dict[Takes, Callable[[Training, str], Any]] = {
     "items": Training.items,
     "contrast": Training.contrast,
     "demonstrations": Training.demonstrations,
-    "any": lambda training, _: training.held,
+    "any": lambda training, _: training.data,
 }
 
 

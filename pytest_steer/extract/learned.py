@@ -6,9 +6,9 @@ import math
 import random
 import warnings
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated
 
 import torch
 
@@ -17,15 +17,14 @@ from ..core.parameters import Param, properties_of
 from ..core.run_context import report_progress
 from ..core.validation import check_values
 from ..data import ContrastItem, as_items
-from ..data.traces import traces
 from ..model import Model, block_outputs, check_layers, engine_of
+from ..model.forward import logits_at
 from ..model.hooks import hooked
-from ..model.logits import logits_at
 from ..model.state import measuring
-from ..model.tokens import Ids
+from ..model.tokens import Ids, padded
 from ..prompting import AS_GIVEN, Context
 from ..steering import SteeringVector, custom
-from .contrast import item_sequences, read_contrast, record_of, reliability
+from .contrast import item_sequences, read_contrast, record_of_items, reliability
 from .kinds import method
 
 
@@ -70,19 +69,17 @@ def learned(
     wanted = check_layers(model, layer)
     if len(wanted) != 1:
         raise VectorError(f"a vector is learned at one layer, not at {list(wanted)}")
-    at = wanted[0]
+    (at,) = wanted
     data = as_items(items)
     if not data:
         raise DataError(f"{data.source}: there are no items to learn a vector from")
-    settings: dict[str, Any] = {"epochs": epochs, "batch": batch, "beta": beta, "rate": rate}
+    settings = {"epochs": epochs, "batch": batch, "beta": beta, "rate": rate}
     check_values("learned", {**settings, "weight_decay": weight_decay}, properties_of(learned))
     sequences, starts = item_sequences(model, data, whole=False, context=context)
     what = ("learned", sequences, starts, at, sorted(settings.items()), weight_decay, seed)
-    descent = _Descent(**settings, weight_decay=weight_decay, seed=seed)
+    descent = _Descent(epochs, batch, beta, rate, weight_decay, seed)
     found = engine_of(model).remembered_tensors(what, lambda: {"": _descended(model, sequences, starts, at, descent)})
-    record = record_of(model, data.hash, len(data), "learned", model.template_hash)
-    record |= {"method": "learned", "positions": "all", "label_balance": data.label_balance(), "seed": seed, **settings}
-    record |= traces([item.question for item in data], answers=data.all_answers)
+    record = record_of_items(model, data, "learned") | {"method": "learned", "positions": "all", "seed": seed, **settings}
     vector = SteeringVector({at: found[""]}, record)
     return SteeringVector({at: found[""]}, {**record, "reliability": _reliability(model, data, vector, context)})
 
@@ -145,43 +142,30 @@ def _loglikelihoods(
     found = []
     rows = 16 if dose is None else len(sequences)
     for first in range(0, len(sequences), rows):
-        part, begin = sequences[first : first + rows], starts[first : first + rows]
-        length = max(map(len, part))
-        ids, mask = (torch.zeros(len(part), length, dtype=torch.long) for _ in range(2))
-        for row, sequence in enumerate(part):
-            ids[row, : len(sequence)], mask[row, : len(sequence)] = torch.tensor(sequence), 1
+        part = sequences[first : first + rows]
+        ids, mask = (value.to(model.device) for value in padded(part))
         # Only the answers' tokens reach the unembedding, which is a good part of a small model.
-        own = [range(start, len(sequence)) for start, sequence in zip(begin, part, strict=True)]
+        own = [range(start, len(sequence)) for start, sequence in zip(starts[first : first + rows], part, strict=True)]
         reads = [(row, at - 1) for row, answer in enumerate(own) for at in answer]
-        logits = _logits(model, ids.to(model.device), mask.to(model.device), reads, layer, dose)
+        with torch.no_grad() if dose is None else _added(model, layer, mask, *dose):
+            logits = logits_at(model, {"input_ids": ids, "attention_mask": mask, "use_cache": False}, reads)
         tokens = torch.tensor([part[row][at + 1] for row, at in reads], device=model.device)
         likely = logits.float().log_softmax(-1).gather(1, tokens[:, None])[:, 0]
         found += [answer.sum() for answer in torch.split(likely, [len(answer) for answer in own])]
     return torch.stack(found)
 
 
-def _logits(
-    model: Model,
-    ids: torch.Tensor,
-    mask: torch.Tensor,
-    reads: list[tuple[int, int]],
-    layer: int,
-    dose: tuple[torch.Tensor, torch.Tensor] | None,
-) -> torch.Tensor:
-    """[reads, vocabulary] at (row, position) pairs, with a gradient towards the vector if there is one."""
-    inputs = {"input_ids": ids, "attention_mask": mask, "use_cache": False}
-    if dose is None:
-        with torch.no_grad():
-            return logits_at(model, inputs, reads)
-    vector, sign = dose
+def _added(
+    model: Model, layer: int, mask: torch.Tensor, vector: torch.Tensor, sign: torch.Tensor
+) -> AbstractContextManager[None]:
+    """Adds the vector, times each row's sign, at every token but the first; gradients reach the vector."""
     steered = mask.bool()
     steered[:, 0] = False
 
     def change(hidden: torch.Tensor, strength: torch.Tensor, _layer: int) -> torch.Tensor:
         return hidden + strength * vector.to(hidden.dtype)
 
-    with hooked(model, custom(change, layers=layer, strength="linear", name="learned"), lambda: (sign[:, None], steered)):
-        return logits_at(model, inputs, reads)
+    return hooked(model, custom(change, layers=layer, strength="linear", name="learned"), lambda: (sign[:, None], steered))
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from ..model import Model
 from ..model.arguments import checks_arguments
 from ..prompting import AS_GIVEN, Context
 from ..steering import SteeringVector
-from .contrast import AnyReadout, Data, OfEither, Readout, difference_of_means, read_contrast
+from .contrast import AnyReadout, Data, GivenReadout, Readout, difference_of_means, read_contrast
 from .kinds import method
 
 
@@ -55,12 +55,7 @@ def mean_difference(
 
 @method("mean_difference", takes="contrast")
 def of_two_sides(
-    model: Model,
-    data: Data,
-    *,
-    layer: int | Sequence[int],
-    readout: OfEither = "mean",
-    context: Context = AS_GIVEN,
+    model: Model, data: Data, *, layer: int | Sequence[int], readout: GivenReadout = "mean", context: Context = AS_GIVEN
 ) -> SteeringVector:
     """Mean of a readout over the positive side minus that over the negative side, of items or of texts."""
     return difference_of_means(read_contrast(model, data, layer=layer, readout=readout, context=context), "mean_difference")

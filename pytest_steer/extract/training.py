@@ -22,33 +22,22 @@ Texts = tuple[list[str], list[str]]
 
 @dataclass(frozen=True)
 class Training:
-    """The training data of one extraction. One of the first three is there.
+    """The training data of one extraction.
 
     Attributes:
-        given: contrast items, as the file holds them.
-        texts: (positive texts, negative texts), as the file holds them.
-        tasks: pairs of a task, as the file holds them.
-        file: where they come from, for messages.
+        data: contrast items, (positive texts, negative texts) or pairs of a task, as the file holds them.
+        file: the file, for messages.
         seed: of the wrong answers that pairs of a task get where contrast items are needed.
     """
 
-    given: Items | None
-    texts: Texts | None
-    tasks: Tasks | None
+    data: Items | Texts | Tasks
     file: Path
     seed: int
 
     @property
-    def held(self) -> Items | Texts | Tasks:
-        """The data as the file holds them."""
-        found = self.given or self.texts or self.tasks
-        assert found is not None  # an empty file is an error of its reader
-        return found
-
-    @property
     def context(self) -> Context:
         """How the items of :meth:`contrast` and :meth:`items` are to be asked."""
-        return AS_GIVEN if self.tasks is None else IN_TASK_FORM
+        return IN_TASK_FORM if isinstance(self.data, Tasks) else AS_GIVEN
 
     def contrast(self, method: str) -> Items | Texts:
         """Contrast items, also those of the pairs of a task, or (positive texts, negative texts).
@@ -56,7 +45,7 @@ class Training:
         Raises:
             DataError: pairs that all have one output.
         """
-        return self.texts if self.texts is not None else self.items(method)
+        return self.data if isinstance(self.data, tuple) else self.items(method)
 
     def items(self, method: str) -> Items:
         """Contrast items; of the pairs of a task, each with another pair's output as the answer that does not match.
@@ -64,10 +53,10 @@ class Training:
         Raises:
             DataError: the file holds texts, or pairs that all have one output.
         """
-        if self.given is not None:
-            return self.given
-        if self.tasks is not None:
-            return task_items(self.tasks, seed=self.seed, source=shown(self.file))
+        if isinstance(self.data, Items):
+            return self.data
+        if isinstance(self.data, Tasks):
+            return task_items(self.data, seed=self.seed, source=shown(self.file))
         raise DataError(
             f"{self.file}: holds texts, and {method} compares two answers to one question. To make a vector of texts, write "
             f"method: mean_difference; {method} takes contrast items ({{question, answer_matching_behavior, "
@@ -80,11 +69,11 @@ class Training:
         Raises:
             DataError: texts that are not paired.
         """
-        if self.tasks is not None:
-            return self.tasks
-        if self.texts is None:
-            return items_as_tasks(self.items(method))
-        positive, negative = self.texts
+        if isinstance(self.data, Tasks):
+            return self.data
+        if isinstance(self.data, Items):
+            return items_as_tasks(self.data)
+        positive, negative = self.data
         if len(positive) != len(negative):
             raise DataError(
                 f"{self.file}: {method} takes texts as demonstrations, negative text i -> positive text i, but there are "
@@ -104,11 +93,8 @@ def read_training(file: Path, seed: int, columns: Columns | None = None) -> Trai
         DataError: it holds neither contrast items, nor pairs of a task, nor two lists of texts.
     """
     if holds_tasks(file, columns):
-        return Training(None, None, read_tasks(file, columns=columns), file, seed)
-    found = contrast_data(file, columns)
-    if isinstance(found, Items):
-        return Training(found, None, None, file, seed)
-    return Training(None, found, None, file, seed)
+        return Training(read_tasks(file, columns=columns), file, seed)
+    return Training(contrast_data(file, columns), file, seed)
 
 
 def contrast_data(file: Path, columns: Columns | None = None) -> Items | Texts:
@@ -142,32 +128,28 @@ def holds_tasks(file: Path, columns: Columns | None = None) -> bool:
 
 
 def shuffled(training: Training, *, seed: int) -> Training:
-    """The same pairs, in a random half of which the two sides are swapped. Texts that are not paired are dealt out anew.
+    """The same pairs, in a random half of which the two sides are swapped. Texts that are not paired are dealt out again.
 
     Raises:
         DataError: pairs of a task, which have no second side.
     """
-    generator = np.random.default_rng(seed)
-    if training.tasks is not None:
+    generator, data = np.random.default_rng(seed), training.data
+    if isinstance(data, Tasks):
         raise DataError("pairs of a task have an output and no second side, so there are no labels to shuffle: use `random`")
-    if training.given is not None:
-        items = [*training.given]
-        flips = _half(len(items), generator)
+    if isinstance(data, Items):
         turned = [
             replace(item, matching=item.not_matching, not_matching=item.matching) if flip else item
-            for item, flip in zip(items, flips, strict=True)
+            for item, flip in zip(data, _half(len(data), generator), strict=True)
         ]
-        return replace(training, given=type(training.given)(turned, training.given.source))
-    assert training.texts is not None
-    positive, negative = training.texts
+        return replace(training, data=type(data)(turned, data.source))
+    positive, negative = data
     if len(positive) == len(negative):
         flips = _half(len(positive), generator)
         pairs = [(b, a) if flip else (a, b) for a, b, flip in zip(positive, negative, flips, strict=True)]
-        return replace(training, texts=([a for a, _ in pairs], [b for _, b in pairs]))
+        return replace(training, data=([a for a, _ in pairs], [b for _, b in pairs]))
     together = [*positive, *negative]
-    order = generator.permutation(len(together))
-    dealt = [together[int(index)] for index in order]
-    return replace(training, texts=(dealt[: len(positive)], dealt[len(positive) :]))
+    dealt = [together[int(index)] for index in generator.permutation(len(together))]
+    return replace(training, data=(dealt[: len(positive)], dealt[len(positive) :]))
 
 
 def _half(count: int, generator: np.random.Generator) -> list[bool]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from copy import copy
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from ..claims import Claim, evidence_of, kind_of
 from ..claims.from_file import OtherClaim
 from ..claims.running import adjusted
 from ..core.errors import DataError, ModelError, SteerError, at_key, exceptions_named, warnings_noted
-from ..core.evidence import Evidence
+from ..core.evidence import Evidence, Json
 from ..core.finding import Weight, code
 from ..core.run_context import RunContext, report_progress
 from ..core.sources import shown
@@ -27,8 +27,7 @@ from ..model.loading import Models
 from ..model.model import looked_at_once
 from ..prompting import AS_GIVEN, Context
 from ..steering import as_intervention
-from .inputs import Inputs
-from .make import Steering, extracted, make_steering
+from .inputs import Inputs, Steering, extracted, make_steering
 from .specs import BrokenClaim, ClaimSpec, Suite, absolute
 
 MODELS_OVERRULED = (
@@ -62,7 +61,7 @@ def load_for(models: Models, suite: Suite, name: str) -> Model:
 
 
 class Builder:
-    """Builds the claims of claim files for one model; what they are measured on is made once, see ``inputs``.
+    """Builds the claims of claim files for one model; their data and vectors are made once, see ``inputs``.
 
     Args:
         run: how much is measured, with which seed; by default the current run.
@@ -77,7 +76,7 @@ class Builder:
         self.measured = measured or (lambda suite, claim: evidence_of(self.build(suite, claim), self.model))
 
     def build(self, suite: Suite, claim: ClaimSpec) -> Claim:
-        """The claim of a file, with what it is measured on.
+        """The claim of a file, with its data and its vector.
 
         Raises:
             SteerError: a data file or the vector cannot be used.
@@ -86,49 +85,27 @@ class Builder:
         return made
 
 
-@dataclass
 class _InFile:
     """A claim in its file, as its kind reads it (``claims.from_file.FromFile``)."""
 
-    inputs: Inputs
-    measured: Callable[[Suite, ClaimSpec], Evidence]
-    suite: Suite
-    claim: ClaimSpec
-    key: str = ""
+    def __init__(
+        self, inputs: Inputs, measured: Callable[[Suite, ClaimSpec], Evidence], suite: Suite, claim: ClaimSpec
+    ) -> None:
+        self.inputs, self.measured, self.suite, self.claim = inputs, measured, suite, claim
+        self.model, self.run = inputs.model, inputs.run
+        self.params, self.data, self.own_names = claim.params, claim.given_data, claim.own_names
+        self.has_method = claim.vector.method is not None
+        self.key = ""
 
     @property
-    def model(self) -> Model:
-        return self.inputs.model
-
-    @property
-    def run(self) -> RunContext:
-        return self.inputs.run
-
-    @property
-    def params(self) -> Mapping[str, Any]:
-        return self.claim.params
-
-    @property
-    def frame(self) -> Mapping[str, Any]:
-        claim, entry = self.claim, self.claim.vector
+    def frame(self) -> Json:
         keys = ("name", "multiplier", "multipliers", "direction", "confidence", "min_n", "cluster", "silence")
-        return {
-            **{key: getattr(claim, key) for key in keys},
-            **{key: getattr(entry, key) for key in ("positions", "include_first", "allow_mismatch")},
-            "seed": self.run.seed,
-        }
-
-    @property
-    def data(self) -> set[str]:
-        return self.claim.given_data
-
-    @property
-    def own_names(self) -> frozenset[str]:
-        return self.claim.own_names
-
-    @property
-    def has_method(self) -> bool:
-        return self.claim.vector.method is not None
+        of_vector = ("positions", "include_first", "allow_mismatch")
+        return (
+            {key: getattr(self.claim, key) for key in keys}
+            | {key: getattr(self.claim.vector, key) for key in of_vector}
+            | {"seed": self.run.seed}
+        )
 
     @cached_property
     def in_rounds(self) -> bool:
@@ -203,7 +180,7 @@ class _InFile:
 
     @property
     def others(self) -> Sequence[OtherClaim]:
-        """The other claims of the file under the same combination, but for those that ask for others themselves."""
+        """The other claims of the file under the same combination, except those that ask for others themselves."""
         return [
             OtherClaim(one.name, self.suite.name, partial(self.measured, self.suite, one))
             for one in self.suite.entries

@@ -12,6 +12,7 @@ from typing import Any
 from pytest_steer.claims.kind import ClaimKind, kind_of
 from pytest_steer.core import registry
 from pytest_steer.core.errors import DataError, Fault
+from pytest_steer.core.evidence import Json
 from pytest_steer.core.finding import CODES
 from pytest_steer.core.promises import read_day
 from pytest_steer.core.registry import did_you_mean, nearest
@@ -21,7 +22,7 @@ from pytest_steer.data.questions import is_hub
 from pytest_steer.data.texts import check_expression
 from pytest_steer.files.expand import Choice, Expanded
 from pytest_steer.files.messages import faults_under
-from pytest_steer.files.schema import SCHEMA, Schema, full_schema, kinds, resolved, schema_of_entry, thing, valid_keys
+from pytest_steer.files.schema import SCHEMA, Schema, full_schema, kinds, named_in, resolved, schema_of_entry, valid_keys
 from pytest_steer.files.source import DataPath
 from pytest_steer.files.specs import absolute
 from pytest_steer.prompting import known_axes
@@ -38,7 +39,7 @@ _ONE_VECTOR = {
 _MARKS = {"x-file", "x-axis", "x-regex", "x-day"}
 
 
-def faults_of(claim: Expanded, data: dict[str, Any]) -> list[Fault]:
+def faults_of(claim: Expanded, data: Json) -> list[Fault]:
     """All that is wrong with a claim under its combination, each fault where it is written.
 
     Args:
@@ -62,7 +63,7 @@ def faults_of(claim: Expanded, data: dict[str, Any]) -> list[Fault]:
     return [replace(fault, path=claim.at(fault.path)) for fault in found]
 
 
-def context_faults(values: dict[str, Any]) -> Iterator[Fault]:
+def context_faults(values: Json) -> Iterator[Fault]:
     """What axes have against the contexts of a file, which are right by the schema."""
     for schema, value, path in _marked(full_schema(), values, ()):
         yield from _axis_faults(schema, value, path)
@@ -224,9 +225,9 @@ def _schema_below(schema: Schema, key: str) -> Any:
 # --- keys of a vector that do not go together ---
 
 
-def joint_faults(entry: dict[str, Any], path: DataPath) -> Iterator[Fault]:
+def joint_faults(entry: Json, path: DataPath) -> Iterator[Fault]:
     """Keys of a ``vector`` or ``intervention`` that do not go together, though each is right."""
-    method, kind = thing("method", entry.get("extract", {}).get("method")), thing("intervention", entry.get("kind"))
+    method, kind, _ = named_in(entry)
     layer = entry.get("layer")
     if method is not None:
         if layer == "all":
@@ -247,7 +248,7 @@ def joint_faults(entry: dict[str, Any], path: DataPath) -> Iterator[Fault]:
         yield from _site_faults(entry, kind, (*path, "site"))
 
 
-def _site_faults(entry: dict[str, Any], kind: InterventionKind | None, path: DataPath) -> Iterator[Fault]:
+def _site_faults(entry: Json, kind: InterventionKind | None, path: DataPath) -> Iterator[Fault]:
     if "condition" in entry:
         reason = "a condition is read at the output of blocks, and what it gates has to act there"
         yield Fault(path, reason, "Delete `site`, or `condition`.")
@@ -258,7 +259,7 @@ def _site_faults(entry: dict[str, Any], kind: InterventionKind | None, path: Dat
         yield Fault(path, f"kind {kind.name} acts at the output of blocks", "Delete `site`.")
 
 
-def name_faults(method: Choice, entry: dict[str, Any]) -> Iterator[Fault]:
+def name_faults(method: Choice, entry: Json) -> Iterator[Fault]:
     """A name of a method of the matrix that stands for nothing, or is nearly that of a registered method.
 
     ``caa_late`` is a name for a variant of caa, and of no other method.

@@ -11,9 +11,10 @@ from typing import Any
 
 from pytest_steer.core import registry
 from pytest_steer.core.errors import Fault
+from pytest_steer.core.evidence import Json
 from pytest_steer.core.registry import did_you_mean
 from pytest_steer.files.messages import where
-from pytest_steer.files.schema import SCHEMA, kinds, settings_of_all, thing
+from pytest_steer.files.schema import SCHEMA, kinds, named_in, settings_of_all
 from pytest_steer.files.source import DataPath
 from pytest_steer.files.specs import OWN_AXES, absolute
 
@@ -35,7 +36,7 @@ class Choice:
     path: DataPath
 
     @property
-    def settings(self) -> dict[str, Any] | None:
+    def settings(self) -> Json | None:
         """What a method's name stands for; None if the axis is a list of methods."""
         return self.value if isinstance(self.value, dict) else None
 
@@ -44,7 +45,7 @@ Combination = dict[str, Choice]
 """Axis to choice, in the order of the file; empty if the file has no matrix."""
 
 
-def combinations(data: dict[str, Any]) -> tuple[Combination, ...]:
+def combinations(data: Json) -> tuple[Combination, ...]:
     """All combinations of a file whose ``matrix`` is right; the last axis runs fastest."""
     axes = [[(axis, choice) for choice in _choices(axis, listed)] for axis, listed in data.get("matrix", {}).items()]
     return tuple(dict(chosen) for chosen in itertools.product(*axes))
@@ -64,10 +65,9 @@ def labels_of(made: Combination) -> str:
 
 def repeated_labels(made: tuple[Combination, ...]) -> list[Fault]:
     """Two combinations that would give their items the same name."""
-    repeated = [label for label, count in Counter(map(labels_of, made)).items() if count > 1]
-    reason = f"two combinations have the name {repeated[0]!r}" if repeated else ""
     hint = "An item's name joins its choices with '-': give one of the choices another name."
-    return [Fault(("matrix",), reason, hint)] if repeated else []
+    repeated = (label for label, count in Counter(map(labels_of, made)).items() if count > 1)
+    return [Fault(("matrix",), f"two combinations have the name {label!r}", hint) for label in repeated][:1]
 
 
 def _choices(axis: str, listed: Any) -> list[Choice]:
@@ -80,7 +80,7 @@ def _choices(axis: str, listed: Any) -> list[Choice]:
 
 
 _STRENGTHS = ("multiplier", "multipliers")
-"""What a method of the matrix says of its own strength, beside the keys of an ``intervention:``."""
+"""Keys of a method of the matrix about its own strength, in addition to those of an ``intervention:``."""
 _VECTORS = ("vector", "intervention")
 _MERGED = (*_VECTORS, "extract", "data", "silence")
 """Sections that are replaced key by key; everything else as a whole."""
@@ -103,7 +103,7 @@ class Expanded:
     kind: str
     combination: Combination
     folder: Path
-    values: dict[str, Any] = field(default_factory=dict)
+    values: Json = field(default_factory=dict)
     places: dict[DataPath, DataPath] = field(default_factory=dict)
     clashes: list[Fault] = field(default_factory=list)
 
@@ -113,7 +113,7 @@ class Expanded:
         return "intervention" if "intervention" in self.values else "vector"
 
     @property
-    def entry(self) -> dict[str, Any]:
+    def entry(self) -> Json:
         """What stands under that key; empty if it is no mapping."""
         found = self.values.get(self.section)
         return found if isinstance(found, dict) else {}
@@ -173,7 +173,7 @@ class Expanded:
         self.clashes.append(Fault(origin, reason, f"{hint}{more}."))
 
 
-def expanded(data: dict[str, Any], index: int, kind: str, body: dict[str, Any], made: Combination, folder: Path) -> Expanded:
+def expanded(data: Json, index: int, kind: str, body: Json, made: Combination, folder: Path) -> Expanded:
     """A claim of a file under a combination of its matrix.
 
     The file's keys come first, then the claim's, then what the axes give, then the overrides of the file and of the claim.
@@ -208,7 +208,7 @@ def expanded(data: dict[str, Any], index: int, kind: str, body: dict[str, Any], 
     return claim
 
 
-def _put_base(claim: Expanded, data: dict[str, Any], body: dict[str, Any], here: DataPath) -> None:
+def _put_base(claim: Expanded, data: Json, body: Json, here: DataPath) -> None:
     """The vector that axes change: that of ``matrix.vector``, else the claim's own, else the file's."""
     own = {key: (body[key], (*here, key)) for key in _VECTORS if key in body}
     found = own or {key: (data[key], (key,)) for key in _VECTORS if key in data}
@@ -261,17 +261,19 @@ def _leave_aside(claim: Expanded, path: DataPath) -> None:
     entry = claim.values.get(claim.section)
     if not isinstance(entry, dict):
         return
-    extract = entry.get("extract")
-    unfit: list[tuple[dict[str, Any], DataPath]] = []
-    if isinstance(extract, dict) and (method := thing("method", extract.get("method"))) is not None:
-        unfit += [(extract, ("extract", key)) for key in settings_of_all("method") - method.settings.keys()]
-        unfit += [(entry, ("rows",)), *([(entry, ("layer",))] if method.layers == "none" else [])]
-    kind = thing("intervention", entry.get("kind"))
-    has = kind.settings.keys() if kind is not None else set()
-    unfit += [(entry, (key,)) for key in settings_of_all("intervention") - has]
-    for holder, way in unfit:
-        if way[-1] in holder and claim.at((claim.section, *way))[: len(path)] != path:
-            del holder[way[-1]]
+    method, kind, _ = named_in(entry)
+    unfit = settings_of_all("intervention") - (kind.settings.keys() if kind is not None else set())
+    if method is not None:
+        unfit |= {"rows", *(["layer"] if method.layers == "none" else [])}
+        of_others = settings_of_all("method") - method.settings.keys()
+        _drop(claim, entry["extract"], of_others, (claim.section, "extract"), path)
+    _drop(claim, entry, unfit, (claim.section,), path)
+
+
+def _drop(claim: Expanded, holder: Json, keys: set[str], way: DataPath, kept: DataPath) -> None:
+    for key in holder.keys() & keys:
+        if claim.at((*way, key))[: len(kept)] != kept:
+            del holder[key]
 
 
 def _give_behaviour(claim: Expanded, behaviour: Choice) -> None:
@@ -284,7 +286,7 @@ def _give_behaviour(claim: Expanded, behaviour: Choice) -> None:
             claim.give(("data", key), value, origin)
 
 
-def _is_of_another(data: dict[str, Any], key: str) -> bool:
+def _is_of_another(data: Json, key: str) -> bool:
     """Whether a claim of another kind in the file has this parameter."""
     present = {kind for claim in data["claims"] if isinstance(claim, dict) for kind in claim if kind in kinds()}
     return any(key in kinds()[kind]["properties"] for kind in present)
@@ -302,14 +304,14 @@ _FIXED = {
 """Keys of a claim that no override can change, and what to do instead."""
 
 
-def _changes(overrides: list[dict[str, Any]], made: Combination, path: DataPath) -> Iterator[tuple[str, Any, DataPath]]:
+def _changes(overrides: list[Json], made: Combination, path: DataPath) -> Iterator[tuple[str, Any, DataPath]]:
     """What the entries that match a combination change, in order: key, value and where it is written."""
     for index, entry in enumerate(overrides):
         if _matches(entry.get("match", {}), made):
             yield from ((key, value, (*path, index, key)) for key, value in entry.items() if key != "match")
 
 
-def override_faults(overrides: list[dict[str, Any]], made: tuple[Combination, ...], path: DataPath) -> Iterator[Fault]:
+def override_faults(overrides: list[Json], made: tuple[Combination, ...], path: DataPath) -> Iterator[Fault]:
     """What is wrong with the entries of a list whose form is right."""
     axes: dict[str, list[str]] = {
         axis: list(dict.fromkeys(one[axis].label for one in made)) for axis in (made[0] if made else ())
@@ -325,7 +327,7 @@ def override_faults(overrides: list[dict[str, Any]], made: tuple[Combination, ..
             yield Fault((*here, "match"), "matches no combination", f"Combinations: {', '.join(map(labels_of, made))}.")
 
 
-def _matches(match: dict[str, Any], made: Combination) -> bool:
+def _matches(match: Json, made: Combination) -> bool:
     return all(axis in made and made[axis].label in _labels(wanted) for axis, wanted in match.items())
 
 
@@ -334,7 +336,7 @@ def _labels(wanted: Any) -> list[str]:
     return [label_of(one) for one in wanted] if isinstance(wanted, list) else [label_of(wanted)]
 
 
-def _match_faults(match: dict[str, Any], axes: dict[str, list[str]], path: DataPath) -> Iterator[Fault]:
+def _match_faults(match: Json, axes: dict[str, list[str]], path: DataPath) -> Iterator[Fault]:
     for axis, wanted in match.items():
         if not axes:
             yield Fault((*path, axis), "names an axis, and the file has no matrix", "Delete `match`, or add a `matrix`.")

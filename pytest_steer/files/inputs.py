@@ -1,16 +1,19 @@
-"""What the claims of claim files are measured on: data that is read, and vectors that are made, each once."""
+"""Inputs of the claims of claim files: data that is read, and vectors that are made, each once."""
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
 from ..claims import kind_of
-from ..core.errors import DataError, at_key
+from ..core.errors import DataError, SteerError, VectorError, at_key
+from ..core.evidence import Json
 from ..core.run_context import RunContext, current_run
 from ..core.sources import shown
 from ..data import (
@@ -31,18 +34,30 @@ from ..data import (
 from ..data.formats import has_entries
 from ..data.formats.entries import is_builtin
 from ..data.questions import is_hub
-from ..extract.training import holds_tasks
+from ..extract import method_kind
+from ..extract.training import Training, holds_tasks, read_training
 from ..measures.subject import Subject
-from ..model import Model, check_fits
-from ..model.identity import state_of
+from ..model import Model, check_fits, check_layers
+from ..model.state import state_of
 from ..prompting import AS_GIVEN, IN_TASK_FORM, Context
-from ..steering import Intervention, SteeringVector, as_intervention, check_positions
-from .make import make_steering
+from ..steering import (
+    Intervention,
+    SteeringVector,
+    as_intervention,
+    check_depth,
+    check_positions,
+    gated_by_condition,
+    holds_intervention,
+    intervention_kind,
+    load_intervention,
+)
 from .specs import ClaimSpec, VectorSpec, absolute
+
+Steering = SteeringVector | Intervention
 
 
 class Inputs:
-    """What the claims of claim files are measured on, for one model; each vector and data set is made once.
+    """Data and vectors of the claims of claim files, for one model; each is read or made once.
 
     Args:
         run: how much is measured, with which seed; by default the current run.
@@ -51,7 +66,7 @@ class Inputs:
     def __init__(self, model: Model, run: RunContext | None = None) -> None:
         self.model = model
         self.run = run or current_run()
-        self._vectors: dict[tuple[object, ...], SteeringVector | Intervention] = {}
+        self._vectors: dict[tuple[object, ...], Steering] = {}
         self._items: dict[tuple[object, ...], tuple[Items, Context]] = {}
 
     def subject(self, claim: ClaimSpec) -> Subject:
@@ -172,7 +187,7 @@ class Inputs:
             self._items[key] = _read_test_items(path, self.run.seed, claim.columns)
         return self._items[key]
 
-    def steering(self, spec: VectorSpec) -> SteeringVector | Intervention:
+    def steering(self, spec: VectorSpec) -> Steering:
         """The vector or intervention of an entry, made once for a state of the model."""
         key = (state_of(self.model), *spec.key)
         if key not in self._vectors:
@@ -191,3 +206,130 @@ def _read_test_items(file: Path, seed: int, columns: Mapping[str, str]) -> tuple
         return Items(read_items(file, columns=columns), name, f"read_items({name!r}{given})"), AS_GIVEN
     made = task_items(read_tasks(file, columns=columns), seed=seed, source=name)
     return Items(made, name, f"task_items(read_tasks({name!r}{given}), seed={seed})"), IN_TASK_FORM
+
+
+def make_steering(model: Model, spec: VectorSpec, seed: int) -> Steering:
+    """The vector or intervention of an entry.
+
+    Raises:
+        SteerError: a file cannot be read, the data cannot be used, or the pieces do not fit together.
+    """
+    if isinstance(spec.layers, tuple):
+        with at_key(f"{spec.section}.layer"):
+            check_layers(model, spec.layers)
+    if spec.file is not None:
+        with at_key(f"{spec.section}.file"):
+            found = _from_file(model, spec, spec.file)
+    else:
+        with warnings.catch_warnings(), at_key(f"{spec.section}.extract"):
+            warnings.simplefilter("ignore")  # the check puts the same warnings into its evidence
+            found = _extracted(model, spec, seed)
+    return _shaped(model, found, spec, spec.shape) if spec.shape is not None else found
+
+
+def _from_file(model: Model, spec: VectorSpec, file: Path) -> Steering:
+    if spec.shape is not None and holds_intervention(file):
+        found = load_intervention(file)
+        if found.vector is None or found.hash != found.vector.hash:  # not a vector that is added as it is
+            if spec.layers not in (None, "all"):
+                where = list(found.layers)
+                raise SteerError(f"{file}: holds an intervention that acts at {where} and cannot be moved: delete `layer`")
+            return found
+        return found.vector.at(spec.layers) if spec.layers else found.vector
+    if spec.shape is not None and "kind" in spec.shape and "layers" in intervention_kind(spec.shape["kind"]).filled:
+        # A single direction whose layer is known is applied at whichever layers are named.
+        try:
+            vector = _load(model, file, rows=spec.rows, settings=spec.reading)
+        except VectorError:
+            return _load(model, file, spec.layers, spec.rows, spec.reading)
+        if len(vector.layers) == 1:
+            return vector
+    vector = _load(model, file, spec.layers, spec.rows, spec.reading)
+    vector.check_settled()
+    return vector
+
+
+def _load(
+    model: Model,
+    file: Path,
+    layer: int | tuple[int, ...] | Literal["all"] | None = None,
+    rows: Literal["blocks", "hidden_states"] | None = None,
+    settings: Json | None = None,
+) -> SteeringVector:
+    """A saved vector whose rows are blocks of this model."""
+    vector = SteeringVector.load(file, layer=layer, rows=rows, **(settings or {}))
+    try:
+        check_depth(vector.metadata, model.n_layers, model.id)
+    except VectorError as error:
+        raise VectorError(f"{file}: {error}") from None
+    return vector
+
+
+def _extracted(model: Model, spec: VectorSpec, seed: int) -> Steering:
+    if spec.data is None or spec.method is None:
+        raise SteerError("extract needs a method and data")
+    with at_key(f"{spec.section}.extract.data"):
+        data = read_training(spec.data, seed, spec.columns)
+    return extracted(model, spec, data, seed)
+
+
+def extracted(model: Model, spec: VectorSpec, data: Training, seed: int) -> Steering:
+    """What the method of an entry makes of training data, its own or others.
+
+    Raises:
+        SteerError: the entry has no method or no layers of its own, or the data cannot be used.
+    """
+    if spec.method is None:
+        raise SteerError("extract needs a method and data")
+    if spec.layers == "all":
+        raise SteerError("extract needs the layers' numbers; 'all' means those of a saved vector")
+    return method_kind(spec.method).extract(
+        model,
+        data,
+        layers=spec.layers,
+        context=replace(data.context, **spec.asked),  # type: ignore[arg-type]
+        seed=seed,
+        settings=spec.options,
+    )
+
+
+def _shaped(model: Model, found: Steering, spec: VectorSpec, shape: Json) -> Steering:
+    """What was found, applied as an ``intervention:`` says."""
+    if "kind" in shape:
+        if not isinstance(found, SteeringVector):
+            raise SteerError(
+                f"{spec.file}: holds the intervention {found.method!r}, which says itself how it is applied: delete `kind`"
+            )
+        found = _of_kind(model, found, spec, shape)
+    if "condition" in shape:
+        condition = shape["condition"]
+        with at_key("intervention.condition.file"):
+            vector = _load(model, condition["file"], condition.get("layer"), condition.get("rows"))
+            change = as_intervention(found)
+            found = gated_by_condition(change, vector, threshold=condition["threshold"], fires=condition["fires"])
+    return found
+
+
+def _of_kind(model: Model, vector: SteeringVector, spec: VectorSpec, shape: Json) -> Intervention:
+    kind = intervention_kind(shape["kind"])
+    files = {key for key, schema in kind.settings.items() if schema.get("x-vector") and key in shape}
+    return kind.make(
+        vector,
+        layers=None if spec.layers == "all" else spec.layers,
+        site=shape["site"],
+        settings={**shape, **{key: _beside(model, key, shape[key], vector, spec) for key in files}},
+    )
+
+
+def _beside(model: Model, key: str, file: Path, vector: SteeringVector, spec: VectorSpec) -> SteeringVector:
+    """A second saved vector, at the layers of the first one."""
+    with at_key(f"intervention.{key}"):
+        try:
+            found = _load(model, file, vector.layers)
+        except VectorError:
+            if spec.rows is None:
+                raise
+            found = _load(model, file, vector.layers, spec.rows)  # a stack like the first one
+        if found.width != vector.width:
+            raise DataError(f"{file}: has width {found.width}, the first direction {vector.width}")
+    return found

@@ -17,6 +17,7 @@ from jsonschema.exceptions import best_match
 from pytest_steer.claims.kind import starters
 from pytest_steer.core import registry
 from pytest_steer.core.errors import ClaimFileError, Fault
+from pytest_steer.core.evidence import Json
 from pytest_steer.core.registry import nearest
 from pytest_steer.core.validation import example_of, flow, reason_of, shown
 from pytest_steer.files.schema import SCHEMA, Schema, full_schema, kinds, resolved, valid_keys, validator
@@ -41,26 +42,13 @@ def _faults(errors: Iterable[ValidationError]) -> list[Fault]:
 
 def to_error(faults: Sequence[Fault], source: Source) -> ClaimFileError:
     """One error that says all of ``faults``, the one that stands first in the file first."""
-    in_order = sorted(faults, key=lambda fault: source.line(fault.path) or 0)
-    first, *others = (
-        ClaimFileError(
-            fault.reason,
-            path=source.shown,
-            line=source.line(fault.path),
-            where=where(fault.path),
-            hint=fault.hint,
-        )
-        for fault in in_order
-    )
-    if not others:
-        return first
-    return ClaimFileError(
-        first.reason,
-        path=first.path,
-        line=first.line,
-        where=first.where,
-        hint="\n".join([str(first.hint), *map(str, others)]),
-    )
+
+    def error_of(fault: Fault, hint: str) -> ClaimFileError:
+        line = source.line(fault.path)
+        return ClaimFileError(fault.reason, path=source.shown, line=line, where=where(fault.path), hint=hint)
+
+    first, *others = sorted(faults, key=lambda fault: source.line(fault.path) or 0)
+    return error_of(first, "\n".join([first.hint, *(str(error_of(fault, fault.hint)) for fault in others)]))
 
 
 def where(path: DataPath) -> str:
@@ -128,7 +116,7 @@ def _elsewhere(key: str, here: Schema) -> str | None:
 
 def _sections(schema: Schema, above: str) -> Iterator[tuple[str, Schema]]:
     for key, inner in valid_keys(schema).items():
-        # A section that gives keys of other sections anew is not where a misplaced key belongs.
+        # A section that repeats keys of other sections is not where a misplaced key belongs.
         if "properties" in inner and "x-overrides" not in inner:
             yield above + key, inner
             yield from _sections(inner, f"{above}{key}.")
@@ -184,7 +172,7 @@ def _explain(error: ValidationError, meant: set[DataPath]) -> Iterator[Fault]:
         yield Fault(path, error.message, schema.get("description", "See the JSON Schema of claim files."))
 
 
-def _claim_shape(path: DataPath, claim: dict[str, Any]) -> Fault:
+def _claim_shape(path: DataPath, claim: Json) -> Fault:
     form = f"A claim looks like this: `- {_example_claim()}`."
     if not claim:
         return Fault(path, "the claim is empty", f"{form} Known claims: {', '.join(kinds())}.")
@@ -214,7 +202,7 @@ def _missing(path: DataPath, key: str, schema: Schema, why: str) -> Fault:
     return Fault(path, f"{key!r} is missing{why}", hint)
 
 
-def _choice(path: DataPath, keys: list[str], schema: Schema, value: dict[str, Any]) -> Fault:
+def _choice(path: DataPath, keys: list[str], schema: Schema, value: Json) -> Fault:
     there = [key for key in keys if key in value]
     if there:
         return Fault((*path, there[-1]), f"cannot stand beside {_listed(there[:-1])}", "Delete one of them.")

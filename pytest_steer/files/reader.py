@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from pytest_steer.claims.kind import kind_of
 from pytest_steer.core.errors import Fault
+from pytest_steer.core.evidence import Json
 from pytest_steer.core.promises import read_day
 from pytest_steer.core.validation import flow
 from pytest_steer.files.checks import context_faults, faults_of
@@ -17,12 +18,12 @@ from pytest_steer.files.expand import Expanded, combinations, expanded, override
 from pytest_steer.files.messages import faults_under, to_error, where
 from pytest_steer.files.schema import (
     SCHEMA,
+    Schema,
     as_declared,
-    format_settings_of,
     frame,
     kinds,
     main_of,
-    settings_of,
+    named_in,
     valid_keys,
     validator,
     with_defaults,
@@ -36,6 +37,8 @@ _CLAIM_KEYS = valid_keys(SCHEMA["$defs"]["every_claim"])
 # How items are asked and read where no context says; a vector is made the way the file says.
 _ASKED_FOR_VECTORS = tuple(key for key in _FILE_KEYS if key in known_axes() and key in _CLAIM_KEYS)
 _ASKED = ("answers", *_ASKED_FOR_VECTORS)
+_FILES = ("test", "neutral", "demonstrations", "prompts")
+_FRAME = {key: _FILE_KEYS[key] for key in ("multiplier", "multipliers", "confidence", "min_n", "direction", "silence")}
 
 
 def read_suite(path: str | os.PathLike[str]) -> Suite:
@@ -56,7 +59,7 @@ def read_suite(path: str | os.PathLike[str]) -> Suite:
     return _SuiteReader(source, faults).suite()
 
 
-def _file_faults(data: dict[str, Any], folder: Path) -> Iterator[Fault]:
+def _file_faults(data: Json, folder: Path) -> Iterator[Fault]:
     """What a schema cannot see of a file, other than of its claims."""
     for index, pattern in enumerate(data.get("allow_unexpected", ())):
         try:
@@ -186,36 +189,33 @@ class _SuiteReader:
 
     def _spec(self, index: int, claim: Expanded) -> ClaimSpec:
         values = claim.values
-        said = with_defaults(
-            values,
-            {key: _FILE_KEYS[key] for key in ("multiplier", "multipliers", "confidence", "min_n", "direction", "silence")},
-        )
-        named = values.get("data", {})
-        neutral = _as_mapping(named.get("neutral", {}))
-        files = {**named, **({"neutral": neutral["file"]} if neutral else {})}
-        data = {key: absolute(text, self.folder) for key, text in files.items() if key not in ("columns", "cluster")}
-        columns = named.get("columns", {})
+        columns = values.get("data", {}).get("columns", {})
         model = claim.combination.get("model")
         return ClaimSpec(
             kind=claim.kind,
             name=claim.named(values.get("name", claim.kind)),
             params=with_defaults(values, kinds()[claim.kind]["properties"]),
             vector=self._vector(claim, columns),
-            test=data.get("test"),
-            neutral=data.get("neutral"),
-            neutral_settings={key: value for key, value in neutral.items() if key != "file"},
-            demonstrations=data.get("demonstrations"),
-            prompts=data.get("prompts"),
-            **_known_failure(values.get("xfail")),
             line=self._line(index),
             model=self._model(model.value) if model is not None else None,
             choice={axis: choice.label for axis, choice in claim.combination.items()},
             asked={key: values[key] for key in _ASKED if key in values},
-            columns=dict(columns),
-            cluster=named.get("cluster"),
             places=self._places(claim),
-            **said,
+            **self._data(values.get("data", {})),
+            **with_defaults(values, _FRAME) | _known_failure(values.get("xfail")),
         )
+
+    def _data(self, data: Json) -> Json:
+        """The files of a claim, and how they are read."""
+        neutral = data.get("neutral")
+        settings = neutral if isinstance(neutral, dict) else {"file": neutral}
+        files = {**data, "neutral": settings["file"]}
+        return {
+            **{key: absolute(files[key], self.folder) for key in _FILES if files.get(key) is not None},
+            "neutral_settings": {key: value for key, value in settings.items() if key != "file"},
+            "columns": dict(data.get("columns", {})),
+            "cluster": data.get("cluster"),
+        }
 
     def _places(self, claim: Expanded) -> dict[str, tuple[int, str]]:
         model = claim.combination.get("model")
@@ -228,43 +228,39 @@ class _SuiteReader:
 
     def _vector(self, claim: Expanded, columns: dict[str, str]) -> VectorSpec:
         entry = claim.values[claim.section]
-        values = with_defaults(entry, valid_keys(_FILE_KEYS[claim.section]))
-        extract = entry.get("extract", {})
-        layer = values.get("layer")
-        settings = {
-            way: absolute(value, self.folder) if schema.get("x-file") else as_declared(value, schema)
-            for way, (schema, value) in settings_of(entry).items()
-        }
-        reading = {
-            key: absolute(entry[key], self.folder) if schema.get("x-file") else as_declared(entry[key], schema)
-            for key, schema in format_settings_of(entry).items()
-            if key in entry
-        }
+        properties = valid_keys(_FILE_KEYS[claim.section])
+        values = with_defaults(entry, properties)
+        extract, layer = entry.get("extract", {}), values.get("layer")
+        method, kind, file_format = named_in(entry)
+        shape: Json | None = None
+        if claim.section == "intervention":
+            shape = {key: values[key] for key in ("kind", "site") if key in values}
+            shape |= self._settings(entry, kind.settings if kind is not None else {})
+            if "condition" in values:
+                condition = with_defaults(values["condition"], valid_keys(properties["condition"]))
+                shape["condition"] = {**condition, "file": absolute(condition["file"], self.folder)}
+        as_said = ("positions", "include_first", "allow_mismatch", "rows")
         return VectorSpec(
             file=absolute(values["file"], self.folder) if "file" in values else None,
             method=extract.get("method"),
             data=absolute(extract["data"], self.folder) if extract else None,
             layers=(layer,) if isinstance(layer, int) else layer,
-            positions=values["positions"],
-            include_first=values["include_first"],
-            allow_mismatch=values["allow_mismatch"],
             line=self.source.line(claim.at((claim.section,))) or 1,
-            options={str(way[1]): value for way, value in settings.items() if len(way) == 2},
-            shape=self._shape(values, settings) if claim.section == "intervention" else None,
-            rows=values.get("rows"),
+            options=self._settings(extract, method.settings if method is not None else {}),
+            shape=shape,
             columns=extract.get("columns", columns) if extract else {},
-            reading=reading,
+            reading=self._settings(entry, file_format.settings if file_format is not None else {}),
             asked={key: self.values[key] for key in _ASKED_FOR_VECTORS if key in self.values},
+            **{key: values[key] for key in as_said if key in values},
         )
 
-    def _shape(self, values: dict[str, Any], settings: dict[tuple[str, ...], Any]) -> dict[str, Any]:
-        """What an intervention says beyond a vector."""
-        shape: dict[str, Any] = {key: values[key] for key in ("kind", "site") if key in values}
-        shape |= {str(way[0]): value for way, value in settings.items() if len(way) == 1}
-        if "condition" in values:
-            condition = with_defaults(values["condition"], valid_keys(valid_keys(_FILE_KEYS["intervention"])["condition"]))
-            shape["condition"] = {**condition, "file": absolute(condition["file"], self.folder)}
-        return shape
+    def _settings(self, given: Json, declared: Mapping[str, Schema]) -> Json:
+        """The settings of a method, a kind or a format that an entry gives, with absolute paths."""
+        return {
+            key: absolute(given[key], self.folder) if schema.get("x-file") else as_declared(given[key], schema)
+            for key, schema in declared.items()
+            if key in given
+        }
 
     def _broken(self, index: int, name: str, faults: list[Fault]) -> BrokenClaim:
         if self.taken.setdefault(name, index) != index:
@@ -287,14 +283,10 @@ class _SuiteReader:
         return next((word for word in (name, kind) if _is_name(word)), None)
 
 
-def _known_failure(entry: Any) -> dict[str, Any]:
+def _known_failure(entry: Any) -> Json:
     if not isinstance(entry, dict):
         return {"xfail": entry or None}
     return {"xfail": entry["reason"], "xfail_expires": read_day(entry["expires"]) if "expires" in entry else None}
-
-
-def _as_mapping(texts: Any) -> dict[str, Any]:
-    return {"file": texts} if isinstance(texts, str) else texts
 
 
 def _is_name(word: Any) -> bool:

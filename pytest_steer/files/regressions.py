@@ -16,13 +16,14 @@ from ruamel.yaml.error import YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, SequenceNode
 
 from pytest_steer.core.errors import ClaimFileError
+from pytest_steer.core.evidence import Json
 from pytest_steer.files.source import read_source
 
 _KEY = "regressions"
 _NO_TEXTS = ("true", "false", "null", "yes", "no", "on", "off", "y", "n")  # the later ones only in YAML 1.1
 
 
-def add_regressions(path: Path, contexts: Sequence[dict[str, Any]], root: Path | None = None) -> list[dict[str, Any]]:
+def add_regressions(path: Path, contexts: Sequence[Json], root: Path | None = None) -> list[Json]:
     """Adds the contexts that the file does not list yet; those that were added.
 
     The new text is read back before it replaces the old one, in one step: a file is never left half written.
@@ -37,20 +38,23 @@ def add_regressions(path: Path, contexts: Sequence[dict[str, Any]], root: Path |
     """
     before = read_source(path)
     listed = list(before.data.get(_KEY, ()))
-    added: list[dict[str, Any]] = []
+    added: list[Json] = []
     for context in contexts:
         if context not in listed + added:
             added.append(context)
     if not added:
         return []
     file = _own_file(path, root or path.parent, before.shown)
-    mark, text = _without_mark(file.read_bytes().decode("utf-8"))
+    text = file.read_bytes().decode("utf-8")
+    mark = "\ufeff" if text.startswith("\ufeff") else ""
+    text = text.removeprefix(mark)
     new = (_in_json if path.name.endswith(".json") else _in_yaml)(text, added)
-    entries = ", ".join(map(_flow, added))
-    advice = f"Add it by hand: `{_KEY}: [{entries}]`."
+    advice = f"Add it by hand: `{_KEY}: [{', '.join(map(_flow, added))}]`."
+    no_place = ClaimFileError("there is no safe place to add a context", path=before.shown, hint=advice)
     if new is None:
-        raise ClaimFileError("there is no safe place to add a context", path=before.shown, hint=advice)
-    handle, work = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.", suffix=_suffix(file))
+        raise no_place
+    suffix = ".steer.json" if file.name.endswith(".json") else ".steer.yaml"
+    handle, work = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.", suffix=suffix)
     try:
         with os.fdopen(handle, "wb") as stream:
             stream.write((mark + new).encode("utf-8"))
@@ -60,7 +64,7 @@ def add_regressions(path: Path, contexts: Sequence[dict[str, Any]], root: Path |
         except ClaimFileError:
             found = {}
         if found != {**before.data, _KEY: listed + added}:
-            raise ClaimFileError("there is no safe place to add a context", path=before.shown, hint=advice)
+            raise no_place
         os.replace(work, file)
     except BaseException:
         os.unlink(work)
@@ -87,19 +91,10 @@ def _own_file(path: Path, root: Path, shown: str) -> Path:
     return file
 
 
-def _without_mark(text: str) -> tuple[str, str]:
-    """A byte order mark, if there is one, and the rest."""
-    return ("\ufeff", text[1:]) if text.startswith("\ufeff") else ("", text)
-
-
-def _suffix(file: Path) -> str:
-    return ".steer.json" if file.name.endswith(".json") else ".steer.yaml"
-
-
 # --- YAML ------------------------------------------------------------------------------------------------------
 
 
-def _in_yaml(text: str, added: list[dict[str, Any]]) -> str | None:
+def _in_yaml(text: str, added: list[Json]) -> str | None:
     newline = "\r\n" if "\r\n" in text else "\n"
     try:
         root = YAML(typ="rt").compose(text)
@@ -159,7 +154,7 @@ def _before_closing(text: str, end: int, more: str, filled: bool) -> str:
 # --- JSON ------------------------------------------------------------------------------------------------------
 
 
-def _in_json(text: str, added: list[dict[str, Any]]) -> str | None:
+def _in_json(text: str, added: list[Json]) -> str | None:
     entries = ", ".join(json.dumps(context, ensure_ascii=False) for context in added)
     start = text.find("{")
     decode = json.JSONDecoder().raw_decode

@@ -4,26 +4,28 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest_steer.claims
 import pytest_steer.extract
 import pytest_steer.steering  # noqa: F401  (these register ours)
 from pytest_steer.core import registry
+from pytest_steer.core.evidence import Json
 from pytest_steer.core.file_formats import FileFormat, format_of
 from pytest_steer.core.validation import Checks
 from pytest_steer.extract import MethodKind
 from pytest_steer.measures.judges import judges_schema
 from pytest_steer.prompting import known_axes
+from pytest_steer.steering import InterventionKind
 
-Schema = dict[str, Any]
+Schema = Json
 
 SCHEMA: Schema = json.loads(files(__package__).joinpath("schema.json").read_text(encoding="utf-8"))
-"""What claim files hold beside what claims, methods, interventions, judges and axes declare of themselves."""
+"""What claim files hold in addition to what claims, methods, interventions, judges and axes declare of themselves."""
 
 
 def full_schema() -> Schema:
@@ -85,10 +87,11 @@ def _made(version: int) -> Schema:
         "description": f"What is done with the vector: {', '.join(f'{name} ({kind.does})' for name, kind in ways.items())}. "
         "Without it the file or the method says it.",
     }
-    _add_settings(found, "#/$defs/vector/properties/extract", "#/$defs/method/properties/extract", methods)
-    _add_settings(found, "#/$defs/intervention", "#/$defs/method", ways)
+    settings = {sort: [one.settings for one in registry.things(sort).values()] for sort in _WITH_SETTINGS}
+    _add_settings(found, "#/$defs/vector/properties/extract", "#/$defs/method/properties/extract", settings["method"])
+    _add_settings(found, "#/$defs/intervention", "#/$defs/method", settings["intervention"])
     for section in ("intervention", "method"):
-        _add_settings(found, "#/$defs/vector", f"#/$defs/{section}", registry.things("vector format"))
+        _add_settings(found, "#/$defs/vector", f"#/$defs/{section}", settings["vector format"])
     defs["judge"] = judges_schema()
     axes = known_axes()
     value_of = {name: {"$ref": f"#/$defs/axes/properties/{name}"} for name in axes}
@@ -108,10 +111,10 @@ def _claim_or_number(name: str, kind: Any) -> Schema:
     return {**words, "anyOf": [keys, {"$ref": f"{number}/properties/value" if kind.main in kind.promises else number}]}
 
 
-def _add_settings(schema: Schema, place: str, other: str, declared: dict[str, Any]) -> None:
+def _add_settings(schema: Schema, place: str, other: str, declared: Sequence[Mapping[str, Schema]]) -> None:
     """Put the settings of all methods, kinds of interventions, or formats of vectors, into the section ``place``, and references in ``other``."""
-    for name in dict.fromkeys(name for kind in declared.values() for name in kind.settings):
-        about = [kind.settings[name] for kind in declared.values() if name in kind.settings]
+    for name in dict.fromkeys(name for settings in declared for name in settings):
+        about = [settings[name] for settings in declared if name in settings]
         _pointed_to(schema, place)["properties"][name] = _joint(about)
         _pointed_to(schema, other)["properties"].setdefault(name, {"$ref": f"{place}/properties/{name}"})
 
@@ -138,15 +141,13 @@ def _listed(words: Iterable[str]) -> str:
 
 def _pointed_to(schema: Schema, reference: str) -> Schema:
     """What a ``$ref`` points to."""
-    target: Any = schema
     for step in reference.removeprefix("#/").split("/"):
-        target = target[step]
-    found: Schema = target
-    return found
+        schema = schema[step]
+    return schema
 
 
 def resolved(schema: Schema) -> Schema:
-    """``schema`` with its ``$ref`` replaced by what it points to; keys beside the ``$ref`` win.
+    """``schema`` with its ``$ref`` replaced by what it points to; keys next to the ``$ref`` win.
 
     ``properties`` of both sides are joined, the schema's own ones first.
     """
@@ -165,7 +166,7 @@ def valid_keys(schema: Schema) -> dict[str, Schema]:
     return {key: resolved(value) for key, value in resolved(schema).get("properties", {}).items()}
 
 
-def with_defaults(values: dict[str, Any], properties: dict[str, Schema]) -> dict[str, Any]:
+def with_defaults(values: Json, properties: dict[str, Schema]) -> Json:
     """Those of ``values`` that ``properties`` knows, numbers as declared, and defaults for the absent ones.
 
     A key that is absent and has no default stays absent. ``x-default-key`` names another key of which it has the value then.
@@ -204,39 +205,38 @@ def as_declared(value: Any, schema: Schema) -> Any:
     return value
 
 
-# --- what a vector or an intervention may say, given the method and the kind that it names ---
+# --- what a vector or an intervention may say, given the method, the kind and the file that it names ---
+
+_WITH_SETTINGS = ("method", "intervention", "vector format")
 
 
-def thing(sort: str, name: Any) -> Any:
-    """What is registered under a name that a file gives, or None."""
+class Named(NamedTuple):
+    """What an entry names, each None where it names none that is registered."""
+
+    method: MethodKind | None
+    kind: InterventionKind | None
+    format: FileFormat | None
+
+
+def named_in(entry: Any) -> Named:
+    """The method, the kind and the vector format that a ``vector`` or ``intervention`` names, which can be wrong."""
+    values = entry if isinstance(entry, dict) else {}
+    extract, file = values.get("extract"), values.get("file")
+    method = extract.get("method") if isinstance(extract, dict) else None
+    return Named(
+        _thing("method", method),
+        _thing("intervention", values.get("kind")),
+        format_of("vector format", Path(file)) if isinstance(file, str) and file else None,
+    )
+
+
+def _thing(sort: str, name: Any) -> Any:
     return registry.things(sort).get(name) if isinstance(name, str) else None
 
 
 def settings_of_all(sort: str) -> set[str]:
     """The names of the settings that any method, or any kind of intervention, has."""
     return {key for one in registry.things(sort).values() for key in one.settings}
-
-
-def settings_of(entry: dict[str, Any]) -> dict[tuple[str, ...], tuple[Schema, Any]]:
-    """The settings of its method and its kind that an entry has: the way down to each, its schema and its value."""
-    extract = entry.get("extract", {})
-    method, kind = thing("method", extract.get("method")), thing("intervention", entry.get("kind"))
-    declared: dict[tuple[str, ...], tuple[Schema, dict[str, Any]]]
-    declared = {("extract", key): (schema, extract) for key, schema in (method.settings if method else {}).items()}
-    declared |= {(key,): (schema, entry) for key, schema in (kind.settings if kind else {}).items()}
-    return {way: (schema, holder[way[-1]]) for way, (schema, holder) in declared.items() if way[-1] in holder}
-
-
-def format_of_file(entry: dict[str, Any]) -> FileFormat | None:
-    """The vector format of the file that an entry names, or None."""
-    file = entry.get("file")
-    return format_of("vector format", Path(file)) if isinstance(file, str) and file else None
-
-
-def format_settings_of(entry: dict[str, Any]) -> dict[str, Schema]:
-    """The settings of the format of the file that an entry names."""
-    known = format_of_file(entry)
-    return known.settings if known is not None else {}
 
 
 def schema_of_entry(entry: Any, section: str) -> Schema:
@@ -248,27 +248,21 @@ def schema_of_entry(entry: Any, section: str) -> Schema:
     whole = resolved(full_schema()["$defs"][f"whole_{section}"])
     if isinstance(entry, dict) and "file" in entry and "extract" in entry:
         return {"oneOf": whole["oneOf"]}
-    extract = entry.get("extract") if isinstance(entry, dict) else None
-    method = thing("method", extract.get("method")) if isinstance(extract, dict) else None
-    kind = thing("intervention", entry.get("kind")) if isinstance(entry, dict) and section == "intervention" else None
+    named = named_in(entry)
+    kind = named.kind if section == "intervention" else None
     properties = {key: whole["properties"][key] for key in SCHEMA["$defs"][section]["properties"]}
     required = []
-    known = format_of_file(entry) if isinstance(entry, dict) else None
-    if known is not None:
-        properties |= known.settings
-        required += known.required
-    if method is not None:
-        properties["extract"] = _extract_schema(resolved(properties["extract"]), method)
-        required += ["layer"] if method.needs_layer else []
-    if kind is not None:
-        properties |= kind.settings
-        required += kind.required
-    of_kinds = (
-        {"x-settings-of": ("intervention", "kind", kind.name if kind is not None else "")}
-        if section == "intervention"
-        else {}
-    )
-    return {**whole, "properties": properties, "required": required, **of_kinds}
+    if named.method is not None:
+        properties["extract"] = _extract_schema(resolved(properties["extract"]), named.method)
+        required += ["layer"] if named.method.needs_layer else []
+    for one in (named.format, kind):
+        if one is not None:
+            properties |= one.settings
+            required += one.required
+    found = {**whole, "properties": properties, "required": required}
+    if section == "intervention":
+        found["x-settings-of"] = ("intervention", "kind", "" if kind is None else kind.name)
+    return found
 
 
 def _extract_schema(schema: Schema, method: MethodKind) -> Schema:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import datetime
 import json
 import os
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,7 @@ from ruamel.yaml.reader import ReaderError
 from ruamel.yaml.scalarbool import ScalarBoolean
 
 from pytest_steer.core.errors import ClaimFileError
+from pytest_steer.core.evidence import Json
 
 DataPath = tuple[str | int, ...]
 """Where something is inside the file: ``("claims", 2, "steers")``."""
@@ -49,7 +51,7 @@ class Source:
 
     path: Path
     shown: str
-    data: dict[str, Any]
+    data: Json
     lines: Mapping[DataPath, int]
 
     def line(self, path: DataPath) -> int | None:
@@ -75,15 +77,17 @@ def read_source(path: str | os.PathLike[str]) -> Source:
     if loaded is None:
         raise ClaimFileError("the file says nothing", path=shown, hint=f"A claim file needs at least {SMALLEST}.")
     if not isinstance(loaded, dict):
-        is_list = isinstance(loaded, list)
-        raise ClaimFileError(
-            f"the file must be a mapping, but is {'a list' if is_list else 'a single value'}",
-            path=shown,
-            line=1,
-            hint=f"{'Put the list under a key, `claims:`.' if is_list else 'Write lines of `key: value`.'} "
-            f"A claim file needs at least {SMALLEST}.",
-        )
-    return Source(Path(shown).absolute(), shown, _Plain(shown).mapping(loaded, 0), dict(_lines(tree, ())))
+        what, advice = "a single value", "Write lines of `key: value`."
+        if isinstance(loaded, list):
+            what, advice = "a list", "Put the list under a key, `claims:`."
+        hint = f"{advice} A claim file needs at least {SMALLEST}."
+        raise ClaimFileError(f"the file must be a mapping, but is {what}", path=shown, line=1, hint=hint)
+    plain = _Plain(shown)
+    data = plain.mapping(loaded, ())
+    if tree is not loaded and isinstance(tree, dict):  # of JSON, the YAML reader knows the lines
+        plain = _Plain(shown)
+        plain.mapping(tree, ())
+    return Source(Path(shown).absolute(), shown, data, plain.lines)
 
 
 def _read_bytes(shown: str) -> bytes:
@@ -94,12 +98,8 @@ def _read_bytes(shown: str) -> bytes:
     except IsADirectoryError:
         raise ClaimFileError("this is a folder", path=shown, hint="Name the claim file inside it.") from None
     except (OSError, ValueError) as error:  # ValueError: a null character in the path
-        reason = getattr(error, "strerror", None) or str(error)
-        raise ClaimFileError(
-            f"the file cannot be read: {reason}",
-            path=shown,
-            hint="Check the path and the file's permissions.",
-        ) from error
+        reason, hint = getattr(error, "strerror", None) or error, "Check the path and the file's permissions."
+        raise ClaimFileError(f"the file cannot be read: {reason}", path=shown, hint=hint) from error
 
 
 def _decode(raw: bytes, shown: str) -> str:
@@ -132,18 +132,15 @@ def _read_yaml(text: str, shown: str) -> tuple[Any, Any]:
         raise _too_deep(shown) from None
     except ClaimFileError:  # a key is there twice
         raise
+    except ValueError as error:
+        hint = "Put values that are meant as text, such as dates, in quotes."
+        line = _line_of_scalar(text, type(error))
+        raise ClaimFileError(f"not valid YAML: {error}", path=shown, line=line, hint=hint) from error
     except Exception as error:
-        # On text that is far from YAML the reader stumbles over itself (ValueError, AttributeError, ...).
+        # On text that is far from YAML the reader stumbles over itself (AttributeError, ...).
         # To the user that is a syntax error like others, and one broken file must not stop the rest.
-        is_value = isinstance(error, ValueError)
-        raise ClaimFileError(
-            f"not valid YAML: {error}" if is_value else f"not valid YAML ({type(error).__name__}: {error})",
-            path=shown,
-            line=_line_of_scalar(text, type(error)) if is_value else None,
-            hint="Put values that are meant as text, such as dates, in quotes."
-            if is_value
-            else "Look at tags (!), anchors (&) and aliases (*), above all at one that contains itself.",
-        ) from error
+        hint = "Look at tags (!), anchors (&) and aliases (*), above all at one that contains itself."
+        raise ClaimFileError(f"not valid YAML ({type(error).__name__}: {error})", path=shown, hint=hint) from error
     return tree, tree
 
 
@@ -177,9 +174,8 @@ def _read_json(text: str, shown: str) -> tuple[Any, Any]:
     """What the text says, by JSON's own reader, and the same by the YAML reader, which knows the lines."""
     repeated: list[str] = []
 
-    def mapping(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        keys = [key for key, _ in pairs]
-        repeated.extend(key for key in keys if keys.count(key) > 1)
+    def mapping(pairs: list[tuple[str, Any]]) -> Json:
+        repeated.extend(key for key, count in Counter(key for key, _ in pairs).items() if count > 1)
         return dict(pairs)
 
     def constant(name: str) -> NoReturn:
@@ -248,14 +244,9 @@ def _nodes(root: Node | None) -> Iterator[Node]:
 
 def _twice(key: str, shown: str, line: int | None, first: int | None) -> ClaimFileError:
     also = f" (first in line {first})" if first is not None else ""
-    return ClaimFileError(
-        f"the key {key!r} is there twice{also}",
-        path=shown,
-        line=line,
-        hint="Delete one of them."
-        if shown.endswith(".json")
-        else "Delete one of them, or start it with '- ' if it is a new entry of a list.",
-    )
+    more = "" if shown.endswith(".json") else ", or start it with '- ' if it is a new entry of a list"
+    hint = f"Delete one of them{more}."
+    return ClaimFileError(f"the key {key!r} is there twice{also}", path=shown, line=line, hint=hint)
 
 
 def _too_deep(shown: str) -> ClaimFileError:
@@ -263,35 +254,45 @@ def _too_deep(shown: str) -> ClaimFileError:
 
 
 class _Plain:
-    """Turns the readers' values into plain ones."""
+    """Turns the readers' values into plain ones, and notes the line of each part.
+
+    Attributes:
+        lines: 1-based, of the parts whose reader knows them.
+    """
 
     def __init__(self, shown: str) -> None:
         self._shown = shown
         self._left = _MOST_ENTRIES
+        self.lines: dict[DataPath, int] = {}
 
-    def mapping(self, mapping: dict[Any, Any], depth: int) -> dict[str, Any]:
-        # Every valid key is text. One that is not (14, null, a list) becomes text, and so an unknown key.
-        named = {self.value(_key_text(key), depth): value for key, value in mapping.items()}
-        for key in named.keys() & {"date", "expires", "set"}:
-            named[key] = _dates_as_text(named[key])
-        return {
-            name: self.value(value, depth + 1) for name, value in named.items() if depth > 0 or not name.startswith("x-")
-        }
+    def mapping(self, mapping: dict[Any, Any], path: DataPath) -> Json:
+        found = {}
+        for key, value in mapping.items():
+            # Every valid key is text. One that is not (14, null, a list) becomes text, and so an unknown key.
+            name = self.value(_key_text(key), path)
+            if not path and name.startswith("x-"):
+                continue
+            here = (*path, name)
+            if isinstance(mapping, CommentedMap) and (line := _line_of_key(mapping, key)) is not None:
+                self.lines[here] = line
+            found[name] = self.value(_dates_as_text(value) if name in ("date", "expires", "set") else value, here)
+        return found
 
-    def value(self, value: Any, depth: int) -> Any:
+    def value(self, value: Any, path: DataPath) -> Any:
         self._left -= 1
         if self._left < 0:
-            raise ClaimFileError(
-                f"the file has more than {_MOST_ENTRIES} entries once its aliases are written out",
-                path=self._shown,
-                hint="Use fewer aliases (*name) of things that contain aliases.",
-            )
-        if depth > _DEEPEST:
+            reason = f"the file has more than {_MOST_ENTRIES} entries once its aliases are written out"
+            hint = "Use fewer aliases (*name) of things that contain aliases."
+            raise ClaimFileError(reason, path=self._shown, hint=hint)
+        if len(path) > _DEEPEST:
             raise _too_deep(self._shown)
         if isinstance(value, dict):
-            return self.mapping(value, depth)
+            return self.mapping(value, path)
+        if isinstance(value, CommentedSeq):
+            known = value.lc.data or {}  # none behind a tag that is no list
+            self.lines |= {(*path, index): value.lc.item(index)[0] + 1 for index in range(len(value)) if index in known}
         if isinstance(value, list):
-            return [self.value(item, depth + 1) for item in value]
+            return [self.value(item, (*path, index)) for index, item in enumerate(value)]
         if isinstance(value, str):
             return self._text(value)
         if isinstance(value, float):
@@ -333,24 +334,6 @@ def _key_text(key: object) -> str:
         return str(key)
     except ValueError:  # an integer of thousands of digits
         return "a very long number"
-
-
-def _lines(tree: Any, path: DataPath) -> Iterator[tuple[DataPath, int]]:
-    if isinstance(tree, CommentedMap):
-        for key, value in tree.items():
-            name = _key_text(key)
-            if path or not name.startswith("x-"):
-                here = (*path, name)
-                line = _line_of_key(tree, key)
-                if line is not None:
-                    yield here, line
-                yield from _lines(value, here)
-    elif isinstance(tree, CommentedSeq):
-        for index, value in enumerate(tree):
-            here = (*path, index)
-            if index in (tree.lc.data or {}):  # not of a list behind a tag that is none
-                yield here, tree.lc.item(index)[0] + 1
-            yield from _lines(value, here)
 
 
 def _line_of_key(mapping: CommentedMap, key: Any) -> int | None:
@@ -403,14 +386,8 @@ _KNOWN_PROBLEMS = {
         "there is text after a value that has already ended",
         "Put the whole value in quotes; a quote inside single quotes is written twice.",
     ),
-    "found unexpected end of stream": (
-        "a quoted text is not closed",
-        "Add the closing quote.",
-    ),
-    "found character '%' that cannot start any token": (
-        "a value cannot start with %",
-        "Put it in quotes.",
-    ),
+    "found unexpected end of stream": ("a quoted text is not closed", "Add the closing quote."),
+    "found character '%' that cannot start any token": ("a value cannot start with %", "Put it in quotes."),
     "found character '@' that cannot start any token": ("a value cannot start with @", "Put it in quotes."),
     "found character '`' that cannot start any token": ("a value cannot start with `", "Put it in quotes."),
 }

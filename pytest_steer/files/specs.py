@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import datetime
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pytest_steer.core.errors import ClaimFileError, SteerError
-from pytest_steer.core.evidence import Evidence, error_evidence
+from pytest_steer.core.evidence import Evidence, Json, error_evidence
 from pytest_steer.core.sources import shown
 from pytest_steer.data.formats.entries import full_name, is_builtin
 
@@ -48,12 +49,12 @@ class VectorSpec:
     include_first: bool
     allow_mismatch: tuple[str, ...]
     line: int
-    options: dict[str, Any] = field(default_factory=dict)
-    shape: dict[str, Any] | None = None
+    options: Json = field(default_factory=dict)
+    shape: Json | None = None
     asked: dict[str, str] = field(default_factory=dict)
     rows: Literal["blocks", "hidden_states"] | None = None
     columns: dict[str, str] = field(default_factory=dict)
-    reading: dict[str, Any] = field(default_factory=dict)
+    reading: Json = field(default_factory=dict)
 
     @property
     def section(self) -> str:
@@ -105,20 +106,20 @@ class ClaimSpec:
 
     kind: str
     name: str
-    params: dict[str, Any]
+    params: Json
     vector: VectorSpec
     multiplier: float
     multipliers: tuple[float, ...]
-    test: Path | None
-    neutral: Path | None
     confidence: float
     xfail: str | None
     line: int
     model: str | None = None
     direction: Literal["raises", "lowers"] = "raises"
+    test: Path | None = None
+    neutral: Path | None = None
     demonstrations: Path | None = None
     prompts: Path | None = None
-    neutral_settings: dict[str, Any] = field(default_factory=dict)
+    neutral_settings: Json = field(default_factory=dict)
     min_n: int | None = None
     cluster: str | None = None
     silence: dict[str, str] = field(default_factory=dict)
@@ -174,11 +175,28 @@ class BrokenClaim:
     line: int
     error: ClaimFileError
     kind: str = ""
+    # What a claim that can be measured may say.
+    model: ClassVar[None] = None
+    xfail: ClassVar[None] = None
+    xfail_expires: ClassVar[None] = None
+    choice: ClassVar[Mapping[str, str]] = {}
 
     @property
     def evidence(self) -> Evidence:
         """The evidence of a claim that could not even be read."""
         return error_evidence(self.kind, self.name, str(self.error))
+
+    def place_of(self, key: str) -> tuple[int, str]:
+        """The claim's line, and no key: it was not read far enough to know more."""
+        return self.line, ""
+
+    def located(self, error: SteerError, path: Path) -> str:
+        """The error as it is, since it says itself where its fault is written."""
+        return str(error)
+
+    def failed(self, error: SteerError, path: Path) -> Evidence:
+        """The evidence of an error."""
+        return error_evidence(self.kind, self.name, str(error))
 
 
 @dataclass(frozen=True)
@@ -201,6 +219,6 @@ class Suite:
     holm: bool
     contexts: dict[str, tuple[Any, ...]]
     entries: tuple[ClaimSpec | BrokenClaim, ...]
-    regressions: tuple[dict[str, Any], ...] = ()
+    regressions: tuple[Json, ...] = ()
     allow_unexpected: tuple[str, ...] = ()
     needs_template: bool = False

@@ -8,15 +8,15 @@ not.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
-from transformers import DynamicCache
+from transformers import Cache, DynamicCache
 from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
-from .model import Model, once_per_model
+from .model import Inputs, Model, once_per_model
 from .state import structure_of
 
 LayerKind = Literal["attention", "window", "recurrent", "keeps nothing", "unknown"]
@@ -84,7 +84,7 @@ def abilities_of(model: Model) -> Abilities:
     return Abilities(tuple(_kind(layer) for layer in cache.layers), _least([reach, *windows]))
 
 
-def _returned(model: Model) -> Mapping[str, Any]:
+def _returned(model: Model) -> Inputs:
     ids = torch.arange(1, _TOKENS + 1, device=model.device)[None] % model.vocabulary
     inputs = {"input_ids": ids, "use_cache": True}
     if "return_dict" in inspect.signature(model.hf.forward).parameters:
@@ -130,17 +130,17 @@ class Traits:
     """Traits of a model's class that forwards depend on.
 
     Attributes:
-        takes_positions: whether it can be told the position of each token.
         cache_name: the argument that takes keys and values of earlier tokens.
         heads: numbers of attention heads.
         sizes: all numbers of its configuration. Arguments of blocks are told apart by size, so the number of entries of a plan
             must be none of them.
+        keeps_logits: whether it can be asked for the logits of its last positions alone.
     """
 
-    takes_positions: bool
     cache_name: str
     heads: tuple[int, ...]
     sizes: frozenset[int]
+    keeps_logits: bool
 
 
 @once_per_model
@@ -154,13 +154,33 @@ def traits_of(model: Model) -> Traits:
     numbers |= {model.width // count for count in heads if count}
     # transformers 5.24 renamed the argument; both names may be there.
     cache_name = "past_key_values" if "past_key_values" in arguments else "cache"
-    return Traits(structure_of(model).told_positions, cache_name, heads, frozenset(numbers))
+    return Traits(cache_name, heads, frozenset(numbers), keeps_logits="logits_to_keep" in arguments)
 
 
-@once_per_model
-def keeps_logits(model: Model) -> bool:
-    """Whether a model can be asked for the logits of its last positions alone."""
-    return "logits_to_keep" in inspect.signature(model.hf.forward).parameters
+def inputs_of(model: Model, ids: torch.Tensor, mask: torch.Tensor, positions: torch.Tensor, cache: Cache | None) -> Inputs:
+    """Arguments of the model's forward.
+
+    Args:
+        positions: the number of each token in its row. Absolute positions (GPT-2) count real tokens only, on whichever side the padding
+            is.
+        cache: keys and values of earlier tokens; filled by the forward.
+    """
+    inputs: Inputs = {
+        "input_ids": ids.to(model.device),
+        "attention_mask": mask.to(model.device),
+        "use_cache": cache is not None,
+    }
+    if cache is not None:
+        inputs[traits_of(model).cache_name] = cache
+    if structure_of(model).told_positions:
+        inputs["position_ids"] = positions.to(model.device)
+    return inputs
+
+
+def additive(model: Model, seen: torch.Tensor) -> torch.Tensor:
+    """The attention mask [rows, 1, tokens, keys] of bool [rows, tokens, keys]: which token sees which."""
+    kind = next(model.hf.parameters()).dtype
+    return torch.zeros(seen.shape, dtype=kind).masked_fill_(~seen, torch.finfo(kind).min)[:, None]
 
 
 def numbers_of(config: Any, name: str) -> tuple[int, ...]:

@@ -1,4 +1,4 @@
-"""Arguments of the wrong kind, refused with the line to write instead. The one place that looks at them."""
+"""Refuse arguments of the wrong kind, with the line to write instead. No other place checks their kinds."""
 
 from __future__ import annotations
 
@@ -33,7 +33,8 @@ _PLACED = ("model", "vector", "intervention", "deployed", "at", "prompts")
 
 def checks_arguments(function: Callable[P, R]) -> Callable[P, R]:
     """Make a function, whose first argument is a model, refuse arguments of the wrong kind."""
-    parameters = inspect.signature(function).parameters
+    signature = inspect.signature(function)
+    parameters = signature.parameters
     numbers = tuple(name for name, one in parameters.items() if one.annotation == "float")
 
     @functools.wraps(function)
@@ -41,7 +42,10 @@ def checks_arguments(function: Callable[P, R]) -> Callable[P, R]:
         misspelt = _misspelt(kwargs, parameters)
         if misspelt:
             raise TypeError(f"{function.__name__}() {misspelt}")
-        given = _bound(function, args, kwargs)
+        try:
+            given = signature.bind(*args, **kwargs).arguments
+        except TypeError:
+            given = None
         if given is None:
             if args and isinstance(args[0], (SteeringVector, Intervention)):
                 raise ModelError(
@@ -104,14 +108,6 @@ def _line_of(call: str, order: Sequence[str]) -> str:
     return f"write {call}({', '.join(shown)}, ...)"
 
 
-def _bound(function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    """The arguments by name; None if they do not go with the function's parameters."""
-    try:
-        return inspect.signature(function).bind(*args, **kwargs).arguments
-    except TypeError:
-        return None
-
-
 def _check_data(call: str, name: str, value: object) -> None:
     reader = READERS[name]
     if isinstance(value, str):
@@ -137,7 +133,7 @@ def _cure_of(model: object) -> str:
     return "load one with load_model(name)"
 
 
-def _misspelt(given: Mapping[str, Any], known: Collection[str]) -> str:
+def _misspelt(given: Mapping[str, object], known: Collection[str]) -> str:
     """The keyword that was probably meant by the first unknown one; "" if none is similar."""
     unknown = next((name for name in given if name not in known), "")
     meant = nearest(unknown, known) if unknown else None

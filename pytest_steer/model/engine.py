@@ -16,20 +16,16 @@ from safetensors.torch import load, save
 from ..core.errors import DataError, MeasurementError, SteerWarning
 from ..core.run_context import report_progress
 from ..steering import Intervention, Site
-from .activations import Reader, read_outputs
-from .doses import Doses
-from .drawing import Drawing
+from .activations import Doses, Reader, read_outputs
 from .forward import Prefix, check_steady, run_batch, run_prefix
-from .identity import disk_key, is_hooked, state_of
-from .layout import Way, in_order
-from .memo import DiskMemo, Recent, Scores, Tensors
+from .layout import Budget, Group, Way, batches, group_by_prefix, half_of, halves, in_order, ways_of
+from .memo import DiskMemo, Recent, Scores, Tensors, bytes_of
 from .model import Model, once_per_model
 from .noise import MISFITS, Noise, agree, in_nats, is_coarse, is_out_of_memory, noise_between, shortened, spacing
-from .planning import Budget, Group, batches, group_by_prefix, half_of, halves, ways_of
 from .probes import Bundle, Pair, Probe, Row, bundle_up, key_of
-from .state import measured, structure_of
+from .state import disk_key, is_hooked, measured, state_of, structure_of
 from .tokens import Ids, Padding, check_sequence, check_vocabulary
-from .writing import Writer
+from .writing import Drawing, Writer
 
 _Answers = list[tuple[Row, Scores]]
 _One = TypeVar("_One")
@@ -61,7 +57,7 @@ class Engine:
         disk: keeps scores across runs; None unless the user names a folder for it.
         forwards: how many scores were computed.
         remembered: how many scores were answered from memory.
-        doses: how far multipliers move the hidden states; see ``doses.py``.
+        doses: how far multipliers move the hidden states; see ``activations.Doses``.
     """
 
     def __init__(self, model: Model, *, padding: Padding = "right", sharing: bool = True) -> None:
@@ -164,8 +160,8 @@ class Engine:
 
     def _floor_of(self, rows: list[Row]) -> Tensors:
         logits = [Row(_logit_of(row.probe), row.pair, b"logit " + row.key) for row in rows if row.probe.candidates is None]
-        together = {row.key: own for row, own in self._answers(bundle_up([*rows, *logits]), Way("plain"), None)}
-        alone = [own for row in rows for _, own in self._answers(bundle_up([row]), Way("plain"), None)]
+        together = {row.key: own for row, own in self._plain_answers(bundle_up([*rows, *logits]))}
+        alone = [own for row in rows for _, own in self._plain_answers(bundle_up([row]))]
         # Steered far, a shortened question may overflow where the whole one does not.
         finite = [at for at, row in enumerate(rows) if np.isfinite([together[row.key], alone[at]]).all()]
         moved = noise_between([together[rows[at].key] for at in finite], [alone[at] for at in finite]).largest
@@ -190,7 +186,7 @@ class Engine:
         there = disk.read_bytes([place]) if disk is not None else {}
         found = load(there[place]) if there else compute()
         if disk is not None and not there and sum(tensor.nbytes for tensor in found.values()) <= _MOST_ON_DISK:
-            disk.write_bytes({place: save({name: own.clone().contiguous() for name, own in found.items()})})
+            self._write({place: save({name: own.clone().contiguous() for name, own in found.items()})})
         self._recent.keep(key, found)
         return found
 
@@ -223,8 +219,12 @@ class Engine:
     def _store(self, found: Mapping[bytes, Scores], keys: Mapping[bytes, bool]) -> None:
         """Keep values in memory, and on disk those that may be kept there."""
         self._memo |= found
-        if self.disk is not None and self._part is not None:
-            self.disk.write({self._part + key: value for key, value in found.items() if keys[key]})
+        if self._part is not None:
+            self._write({self._part + key: bytes_of(value) for key, value in found.items() if keys[key]})
+
+    def _write(self, entries: Mapping[bytes, bytes]) -> None:
+        assert self.disk is not None
+        self.disk.write_bytes(entries)
 
     def _look_at_model(self) -> None:
         """Forget all scores if anything that they depend on has changed, and see whether the disk can be asked.
@@ -318,8 +318,7 @@ class Engine:
 
     def _tried(self, batch: Sequence[Bundle], way: Way, answers: _Answers) -> bool:
         """Whether a way gives on this model what the plain one gives. It is tried on the first batch that takes it."""
-        acting = [(pair.birth, pair.intervention) for pair in batch[0].pairs if not pair.is_idle]
-        births = tuple(sorted({(birth, change.site) for birth, change in acting if change is not None}))
+        births = tuple(sorted({(pair.birth, pair.acting.site) for pair in batch[0].pairs if pair.acting is not None}))
         tried = (way, _branches(batch), births)
         if way.kind == "plain" or tried in self._exact:
             return True
@@ -334,7 +333,7 @@ class Engine:
             keys |= {row.key for row in _spread([row for row, _ in answers], _TRIED - len(keys))}
         few = [own for own in (bundle.where(lambda row: row.key in keys) for bundle in batch) if own.rows]
         found = {row.key: scores for row, scores in answers}
-        plain = self._answers(few, Way("plain"), None)
+        plain = self._plain_answers(few)
         self._noise |= self._noise_of(few, plain)
         both = [(in_nats(row.probe, found[row.key]), in_nats(row.probe, own)) for row, own in plain]
         fits = agree(self.model.dtype, [one for one, _ in both], [other for _, other in both], self._noise)
@@ -354,19 +353,17 @@ class Engine:
         rows = _spread([row for row, _ in together], _ALONE)
         short = [Row(shortened(row.probe), row.pair, b"short " + row.key) for row in rows]
         found = {row.key: in_nats(row.probe, scores) for row, scores in together}
-        others = self._answers(bundle_up([*short, *rows]), Way("plain"), None)
+        others = self._plain_answers(bundle_up([*short, *rows]))
         found |= {row.key: in_nats(row.probe, own) for row, own in others if row in short}
         noise = Noise()
         for part in (rows, short):
-            alone = [
-                in_nats(row.probe, own) for row in part for _, own in self._answers(bundle_up([row]), Way("plain"), None)
-            ]
+            alone = [in_nats(row.probe, own) for row in part for _, own in self._plain_answers(bundle_up([row]))]
             noise |= noise_between([found[row.key] for row in part], alone)
         return noise
 
-    def _answers(self, batch: list[Bundle], way: Way, prefix: Prefix | None) -> _Answers:
-        """Scores of the rows of a batch."""
-        return _asked(batch, self._computed(batch, way, prefix))
+    def _plain_answers(self, batch: list[Bundle]) -> _Answers:
+        """Scores of the rows of a batch in the plain way, with which others are compared."""
+        return _asked(batch, self._computed(batch, Way("plain"), None))
 
     def _computed(self, batch: list[Bundle], way: Way, prefix: Prefix | None) -> _Answers:
         """Scores of a batch, and those that come with them; if memory runs out, of its halves, and later batches are no larger than those."""

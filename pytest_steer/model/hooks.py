@@ -5,8 +5,8 @@ from __future__ import annotations
 import functools
 import inspect
 import math
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,9 +14,19 @@ import torch
 
 from ..core.errors import SteerError
 from ..prompting.chat import PromptText, common_prefix
-from ..steering import Intervention, Positions, Rows, SteeringVector, as_intervention, check_positions, first_steered
+from ..steering import (
+    Applied,
+    Intervention,
+    Positions,
+    Rows,
+    SteeredBatch,
+    SteeringVector,
+    as_intervention,
+    check_positions,
+    first_steered,
+)
 from .arguments import checks_arguments
-from .model import Model
+from .model import Inputs, Model
 from .sites import attached, check_fits
 from .state import check_state, structure_of, watched
 from .tokens import decoded, encode, spans_by_decoding, tokens_before
@@ -69,6 +79,16 @@ def hooked(
         yield
 
 
+def entered(
+    applied: Applied, ids: torch.Tensor, mask: torch.Tensor, steer_from: int, multiplier: float
+) -> AbstractContextManager[Any]:
+    """A user's context manager around forwards of one batch whose rows all begin to be steered at one token."""
+    # Where the prompt's mark has to be for the scope to begin there, see ``first_steered``.
+    mark = steer_from + 1 if applied.positions == "last" else steer_from
+    rows = len(ids)
+    return applied.enter(SteeredBatch(ids, mask, (mark,) * rows, (steer_from,) * rows), multiplier)
+
+
 @checks_arguments
 @contextmanager
 def steered(
@@ -109,12 +129,6 @@ def steered(
     structure_of(model)  # runs a forward, so before any hook is on
     scope = _Scope(model, check_positions(positions), include_first, prompt_lengths)
 
-    def outside(module: Any, args: Any, kwargs: Any) -> None:
-        scope.outer = _named(module, args, kwargs)
-
-    def before(module: Any, args: Any, kwargs: Any) -> None:
-        scope.see(module, args, kwargs)
-
     def dose() -> tuple[torch.Tensor, torch.Tensor]:
         rows = scope.steered.shape[0]
         if len(strengths) not in (1, rows):
@@ -124,9 +138,9 @@ def steered(
     model.steering_blocks += 1
     try:
         with (
-            _each_generation_anew(model.hf, scope),
-            model.hf.register_forward_pre_hook(outside, with_kwargs=True),
-            model.backbone.register_forward_pre_hook(before, with_kwargs=True),
+            _restarting_at_generate(model.hf, scope),
+            model.hf.register_forward_pre_hook(scope.see_outside, with_kwargs=True),
+            model.backbone.register_forward_pre_hook(scope.see, with_kwargs=True),
             watched(model),
             hooked(model, change, dose, rows=lambda: scope.rows),
         ):
@@ -141,7 +155,7 @@ def steered(
 
 
 @contextmanager
-def _each_generation_anew(hf: Any, scope: _Scope) -> Iterator[None]:
+def _restarting_at_generate(hf: Any, scope: _Scope) -> Iterator[None]:
     """Make a scope start again at each call of the model's ``generate``."""
     own, before = getattr(hf, "generate", None), vars(hf).get("generate")
     if own is None:
@@ -191,7 +205,7 @@ _STATES = ("cache", "past_key_values", "cache_params", "state")
 _FILLED_OUTSIDE = "a forward goes on with a cache that was filled outside of this steering block"
 
 
-def _named(module: Any, args: Any, kwargs: Any) -> dict[str, Any]:
+def _named(module: Any, args: Any, kwargs: Any) -> Inputs:
     named = inspect.signature(module.forward).bind_partial(*args, **kwargs).arguments
     return {**named, **named.get("kwargs", {})}
 
@@ -228,7 +242,7 @@ class _Scope:
     ) -> None:
         self.model, self.positions, self.include_first, self.given = model, positions, include_first, prompt_lengths
         self.steered = torch.zeros(0, 0, dtype=torch.bool)
-        self.outer: dict[str, Any] = {}
+        self.outer: Inputs = {}
         self.rows = Rows(None)
         self.forwards = self.tokens = 0
         self._prompt = torch.zeros(0, dtype=torch.long)
@@ -236,6 +250,9 @@ class _Scope:
         self._seen: torch.Tensor | None = None
         # Which positions are real tokens, of all that the blocks have seen since the prompt began.
         self._real_so_far: torch.Tensor | None = None
+
+    def see_outside(self, module: Any, args: Any, kwargs: Any) -> None:
+        self.outer = _named(module, args, kwargs)
 
     def see(self, module: Any, args: Any, kwargs: Any) -> None:
         """Read the arguments of the forward that is about to run."""
@@ -269,7 +286,7 @@ class _Scope:
         self.forwards += 1
         self.tokens += int(self.steered.sum())
 
-    def _past(self, named: dict[str, Any], mask: Any, rows: int, length: int) -> int:
+    def _past(self, named: Inputs, mask: Any, rows: int, length: int) -> int:
         """How many positions went before those of the forward that is about to run.
 
         Only caches with attention layers know it. For a state without a length (RWKV, Mamba, MiniMax), the positions that the
@@ -318,7 +335,7 @@ class _Scope:
             return False
         return bool((given[:, : seen.shape[1]] == seen).all())
 
-    def begin_again(self, settings: dict[str, Any]) -> None:
+    def begin_again(self, settings: Mapping[str, object]) -> None:
         """Forget the last prompt: a call of ``generate`` brings another one.
 
         Args:

@@ -1,14 +1,25 @@
-"""Load the model under test, with or without a PEFT adapter; the models of one run are loaded once each."""
+"""Load the model under test, with or without a PEFT adapter; the models of one run are loaded once each.
+
+All weights of a model have to be in its files, and all in its files have to be used.
+
+GGUF files are converted, once each, into transformers folders in the user's cache. Reading one through transformers takes tens of seconds, most
+of it spent parsing the tokenizer's lists again and again. transformers itself does the conversion, so every architecture that it reads works
+here, with the same logits.
+"""
 
 from __future__ import annotations
 
 import copy
 import gc
+import hashlib
 import importlib.util
 import json
 import os
+import re
+import shutil
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from functools import cached_property
 from os import PathLike
@@ -17,18 +28,21 @@ from typing import Any
 
 import torch
 
-from ..core.columns import one_screen
+from ..core.columns import message_of, one_screen
 from ..core.errors import ModelError, SteerError
 from ..core.run_context import RunContext, report_progress
 from ..core.sources import ModelSource, find_model
+from ..steering.formats.gguf_file import open_gguf
 from .engine import engine_of
-from .gguf import converted, left_out_of, quiet_transformers
 from .memo import DiskMemo
-from .model import Model
-from .weights import check_complete, check_patterns, check_unexpected, first_few, unexpected_weights
+from .model import Model, first_few
 
 ADAPTER = "adapter_config.json"
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+LoadingInfo = Mapping[str, Collection[Any]]
+"""The result of ``from_pretrained(..., output_loading_info=True)`` next to the model: names of weights by what is wrong with them."""
+_SUGGESTED = 4
 
 
 def load_model(
@@ -73,10 +87,7 @@ def load_model(
                 added = hf.load_adapter(str(folder))
     except Exception as error:  # transformers, safetensors and the hub client raise nearly anything
         where = "the hub or its local cache" if source.kind == "hub" else str(folder)
-        first = str(error).strip().partition("\n")[0]
-        raise ModelError(
-            f"model {source.id!r}: cannot be loaded from {where}: {type(error).__name__}: {one_screen(first, share=0.75)}"
-        ) from error
+        raise ModelError(f"model {source.id!r}: cannot be loaded from {where}: {_in_a_line(error)}") from error
     check_complete(source.id, hf, info)
     if adapter and added.missing_keys:
         raise ModelError(
@@ -87,11 +98,116 @@ def load_model(
     try:
         hf.to(place)
     except RuntimeError as error:  # no memory left on the device, for one
-        first = str(error).strip().partition("\n")[0]
-        raise ModelError(
-            f"model {source.id!r}: cannot be put on {place}: {type(error).__name__}: {one_screen(first, share=0.75)}"
-        ) from error
+        raise ModelError(f"model {source.id!r}: cannot be put on {place}: {_in_a_line(error)}") from error
     return Model(hf, tokenizer, source.id, unexpected)
+
+
+def _in_a_line(error: Exception) -> str:
+    first = str(error).strip().partition("\n")[0]
+    return f"{type(error).__name__}: {one_screen(first, share=0.75)}"
+
+
+def check_patterns(allow_unexpected: Iterable[str]) -> tuple[str, ...]:
+    """The patterns, if they are a list of regular expressions.
+
+    Raises:
+        ModelError: they are not.
+    """
+    if isinstance(allow_unexpected, str):
+        raise ModelError(f"allow_unexpected is a list of patterns: write [{json.dumps(allow_unexpected)}]")
+    patterns = tuple(allow_unexpected)
+    for pattern in patterns:
+        if not isinstance(pattern, str) or not pattern:
+            raise ModelError(f"allow_unexpected: {pattern!r} is not a pattern; name weights, as in {json.dumps(['^mtp.'])}")
+        try:
+            re.compile(pattern)
+        except re.error as error:
+            raise ModelError(
+                f"allow_unexpected: {pattern!r} is not a regular expression ({error}). It is looked for anywhere in a weight's "
+                f"name, so a part of the name will do: {json.dumps([re.sub(r'[^0-9A-Za-z_.]', '', pattern) or '^mtp.'])}"
+            ) from None
+    return patterns
+
+
+def check_complete(name: str, hf: Any, info: LoadingInfo) -> None:
+    """Refuse a model with weights that its files do not have: transformers has filled them with random numbers.
+
+    Args:
+        name: of the model, for the error.
+        info: what ``from_pretrained(..., output_loading_info=True)`` gave. It leaves out weights that are tied to others, and
+            those that transformers ignores.
+
+    Raises:
+        ModelError: a weight is missing, or has another shape in the files.
+    """
+    reshaped = sorted(info["mismatched_keys"])
+    missing = sorted(set(info["missing_keys"]) - {key for key, *_ in reshaped})
+    others = sorted(info["unexpected_keys"])
+    kind = type(hf).__name__
+    if missing:
+        beside = f" They hold {first_few(others)} instead, which it has no place for." if others else ""
+        raise ModelError(
+            f"model {name!r}: its files lack {_counted(missing, 'weight')} of {kind}: {first_few(missing)}.{beside} transformers fills such "
+            "weights with random numbers, so another model would be measured. Save the whole model again with save_pretrained, or "
+            "fetch its files again"
+        )
+    if reshaped:
+        shown = [f"{key} {list(there)} in the files, {list(wanted)} in the model" for key, there, wanted in reshaped]
+        raise ModelError(
+            f"model {name!r}: {_counted(reshaped, 'weight')} of {kind} with another shape in the files: {first_few(shown)}. Correct "
+            "config.json, or fetch the files again"
+        )
+
+
+def unexpected_weights(hf: Any, info: LoadingInfo) -> tuple[str, ...]:
+    """Names of the weights in the files that the model does not have, except those that transformers itself ignores.
+
+    Buffers that the model computes itself do not count, although older versions of transformers saved them.
+    """
+    computed = {name for name, _ in hf.named_buffers()}
+    return tuple(sorted(set(info["unexpected_keys"]) - computed))
+
+
+def check_unexpected(name: str, hf: Any, unexpected: Sequence[str], allow_unexpected: Sequence[str]) -> None:
+    """Refuse a model that leaves weights of its files out, unless a pattern allows it.
+
+    Args:
+        allow_unexpected: regular expressions that are looked for in the weights' names (``re.search``).
+
+    Raises:
+        ModelError: a weight is left out and matches no pattern.
+    """
+    refused = [weight for weight in unexpected if not any(re.search(pattern, weight) for pattern in allow_unexpected)]
+    if refused:
+        # Both YAML and Python read a list that is written like this.
+        line = json.dumps([*allow_unexpected, *_patterns(refused, [*hf.state_dict()])])
+        raise ModelError(
+            f"model {name!r}: its files hold {_counted(refused, 'weight')} that {type(hf).__name__} has no place for: "
+            f"{first_few(refused)}. Without them, another model than the one that was saved would be measured. If that is what you "
+            f"mean, say so with `allow_unexpected: {line}` beside `model:` in the claim file; in Python, load_model(..., "
+            f"allow_unexpected={line})"
+        )
+
+
+def _patterns(names: Sequence[str], known: Sequence[str]) -> list[str]:
+    """A few patterns that match the names and no weight of the model."""
+    starts = dict.fromkeys(_own_start(name, known) for name in names)
+    if len(starts) > _SUGGESTED:
+        starts = dict.fromkeys(f"^{name.split('.')[0]}." for name in names)
+    return list(starts)[:_SUGGESTED]
+
+
+def _own_start(name: str, known: Sequence[str]) -> str:
+    parts = name.split(".")
+    for count in range(1, len(parts)):
+        start = ".".join(parts[:count]) + "."
+        if not any(other.startswith(start) for other in known):
+            return f"^{start}"
+    return f"^{name}$"
+
+
+def _counted(names: Sequence[object], noun: str) -> str:
+    return f"{len(names)} {noun}{'' if len(names) == 1 else 's'}"
 
 
 def _adapter_in(source: ModelSource) -> bool:
@@ -238,7 +354,13 @@ def with_adapter(model: Model, folder: str | PathLike[str]) -> Model:
         raise ModelError(f"adapter {path}: there is no such folder")
     if not (path / ADAPTER).is_file():
         raise ModelError(f"adapter {path}: has no {ADAPTER}, so it is no folder of a PEFT adapter")
-    if "peft_type" not in _adapter_config(path / ADAPTER):
+    try:
+        config = json.loads((path / ADAPTER).read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ModelError(f"adapter {path}: its {ADAPTER} is not JSON: {error}") from None
+    if not isinstance(config, dict):
+        raise ModelError(f"adapter {path}: its {ADAPTER} is not a JSON object")
+    if "peft_type" not in config:
         raise ModelError(
             f"adapter {path}: its {ADAPTER} names no 'peft_type', so it is not known what kind of adapter it is"
         )
@@ -249,30 +371,160 @@ def with_adapter(model: Model, folder: str | PathLike[str]) -> Model:
         with quiet_transformers():
             added = hf.load_adapter(str(path))
     except Exception as error:  # peft and transformers raise nearly anything
-        first = str(error).strip().partition("\n")[0]
-        raise ModelError(
-            f"adapter {path}: cannot be put on {model.id}: {type(error).__name__}: {one_screen(first, share=0.75)}"
-        ) from error
-    for what, keys in (
-        ("lacks weights", added.missing_keys),
-        ("has weights that the model has no place for", added.unexpected_keys),
-    ):
+        raise ModelError(f"adapter {path}: cannot be put on {model.id}: {_in_a_line(error)}") from error
+    wrong = {"lacks weights": added.missing_keys, "has weights that the model has no place for": added.unexpected_keys}
+    for what, keys in wrong.items():
         if keys:
             raise ModelError(f"adapter {path}: {what}: {first_few(sorted(keys))}")
     hf.eval()
     return Model(hf, model.tokenizer, f"{model.id} with {path.name}", model.unexpected)
 
 
-def _adapter_config(file: Path) -> dict[str, Any]:
-    """What an adapter's configuration holds.
+# Increased when conversions by an older version can no longer be used.
+_FORMAT = 3
+_ROPE_FACTORS = ("rope_freqs.weight", "rope_factors_long.weight", "rope_factors_short.weight")
+
+
+def cache_folder() -> Path:
+    """``$PYTEST_STEER_CACHE``, else ``pytest-steer`` under the user's cache folder."""
+    given = os.environ.get("PYTEST_STEER_CACHE")
+    if given:
+        return Path(given).expanduser()
+    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "pytest-steer"
+
+
+def converted(file: Path) -> Path:
+    """The transformers folder of a GGUF file, which is converted if that has not been done yet.
+
+    The folder is named by the SHA-256 of the file, so a changed file is converted again. Its files are checked by
+    hash on every use; one that is damaged, or that holds any other file, is deleted and made again.
 
     Raises:
-        ModelError: it is no JSON object.
+        ModelError: transformers cannot read the file, the file lacks weights, or the cache folder cannot be written.
     """
+    digest = file_hash(file)
+    folder = cache_folder() / "models" / f"{digest[:32]}-{_FORMAT}"
+    if _is_whole(folder, digest):
+        return folder
+    report_progress(f"converting {file.name} once (kept in {folder})")
     try:
-        found = json.loads(file.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ModelError(f"adapter {file.parent}: its {ADAPTER} is not JSON: {error}") from None
-    if not isinstance(found, dict):
-        raise ModelError(f"adapter {file.parent}: its {ADAPTER} is not a JSON object")
-    return found
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        work = Path(tempfile.mkdtemp(prefix=".converting-", dir=folder.parent))
+    except OSError as error:
+        raise ModelError(
+            f"{file}: the cache folder {folder.parent} cannot be written ({error.strerror}); "
+            "set PYTEST_STEER_CACHE to one that can"
+        ) from None
+    try:
+        _convert(file, work, digest)
+        os.replace(work, folder)
+    except OSError as error:
+        # Another process may have been faster. Its result is as good as ours if it is whole.
+        if not _is_whole(folder, digest):
+            raise ModelError(f"{file}: the conversion cannot be kept in {folder.parent}: {error}") from None
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+    return folder
+
+
+def stored_in(file: Path) -> str:
+    """The type in which most of the weights of a GGUF file are stored, such as ``Q4_1``; ``F32``, ``F16`` and ``BF16`` are not quantised."""
+    counts: Counter[str] = Counter()
+    for tensor in open_gguf(file).tensors:
+        counts[tensor.tensor_type.name] += int(tensor.n_elements)
+    return counts.most_common(1)[0][0]
+
+
+def left_out_of(folder: Path) -> tuple[str, ...]:
+    """Names of the weights in a converted GGUF file that its model has no place for."""
+    record: Any = json.loads((folder / "conversion.json").read_text(encoding="utf-8"))
+    return tuple(record["unexpected"])
+
+
+@contextmanager
+def quiet_transformers() -> Iterator[None]:
+    """Keep transformers from drawing progress bars in the body. The user's setting is restored afterwards."""
+    from transformers.utils import logging
+
+    drawn = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    try:
+        yield
+    finally:
+        if drawn:
+            logging.enable_progress_bar()  # type: ignore[no-untyped-call]
+
+
+def file_hash(file: Path) -> str:
+    """SHA-256 of a file's bytes."""
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _is_whole(folder: Path, digest: str) -> bool:
+    try:
+        record: Any = json.loads((folder / "conversion.json").read_text(encoding="utf-8"))
+        kept: dict[str, str] = record["files"]
+        # A file that was put there would be used too: a chat template, code, further weights.
+        there = {str(path.relative_to(folder)) for path in folder.rglob("*") if not path.is_dir() or path.is_symlink()}
+        same = record["gguf_sha256"] == digest and bool(kept) and there == {*kept, "conversion.json"}
+        return same and all(file_hash(folder / name) == expected for name, expected in kept.items())
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return False
+
+
+def _convert(file: Path, work: Path, digest: str) -> None:
+    import torch
+    import transformers
+    from safetensors.torch import save_model
+
+    try:
+        with quiet_transformers():
+            hf: Any
+            info: Any
+            hf, info = transformers.AutoModelForCausalLM.from_pretrained(  # type: ignore[misc]
+                file.parent, gguf_file=file.name, dtype=torch.float32, output_loading_info=True
+            )
+            tokenizer = transformers.AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name)
+    except Exception as error:  # transformers raises nearly anything on a file that it cannot read
+        raise ModelError(f"{file}: transformers cannot read this GGUF file: {message_of(error)}") from None
+    # Before anything is kept: in the folder, random numbers are weights like others.
+    check_complete(str(file), hf, info)
+    # transformers marks the model as quantised and then refuses to save it; its weights are plain float32 by now.
+    if hasattr(hf.config, "quantization_config"):
+        del hf.config.quantization_config
+    hf.config.architectures = [type(hf).__name__]
+    unexpected = sorted({*unexpected_weights(hf, info), *_not_read(file, hf)})
+    try:
+        hf.config.save_pretrained(work)
+        hf.generation_config.save_pretrained(work)
+        tokenizer.save_pretrained(work)
+        save_model(hf, str(work / "model.safetensors"), metadata={"format": "pt"})
+        record = {
+            "gguf": file.name,
+            "gguf_sha256": digest,
+            "unexpected": unexpected,
+            "files": {path.name: file_hash(path) for path in sorted(work.iterdir())},
+            "transformers": transformers.__version__,
+        }
+        (work / "conversion.json").write_text(json.dumps(record, indent=2), encoding="utf-8")
+    except Exception as error:  # safetensors and tokenizers each have an error of their own for a full disk
+        raise ModelError(
+            f"{file}: the conversion cannot be kept in {work.parent}: {error}; make room there (it takes about 4 bytes per parameter), or "
+            "set PYTEST_STEER_CACHE to a folder that has some"
+        ) from None
+
+
+def _not_read(file: Path, hf: Any) -> Iterator[str]:
+    """Tensors that transformers ignores silently: blocks after the model's last one, and factors of rotary frequencies.
+
+    Llama 3 and Phi 3 need those factors, which transformers knows from a configuration only.
+    """
+    config = hf.config.get_text_config(decoder=True)
+    rope = getattr(config, "rope_parameters", None) or {}
+    scales_rope = rope.get("rope_type", "default") != "default"
+    for name in (tensor.name for tensor in open_gguf(file).tensors):
+        block = re.match(r"blk\.(\d+)\.", name)
+        if (block and int(block[1]) >= config.num_hidden_layers) or (name in _ROPE_FACTORS and not scales_rope):
+            yield name

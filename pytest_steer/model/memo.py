@@ -26,7 +26,7 @@ _SHARED_FROM, _SHARED_BYTES = 0x40000002, 510  # the bytes of its file that SQLi
 class DiskMemo:
     """Scores and activations in a folder, kept across runs and shared by processes.
 
-    Each is found by what it depends on, see ``identity.disk_key``. SQLite keeps concurrent writers apart and a killed process from
+    Each is found by what it depends on, see ``state.disk_key``. SQLite keeps concurrent writers apart and a killed process from
     leaving half a score. Every entry carries a hash of itself, and one that does not match is dropped and computed again. A file
     with wrong content is deleted and made again, unless another process has it open. Where the file cannot be used (locked, read-only,
     no space), the run goes on without it.
@@ -45,7 +45,7 @@ class DiskMemo:
         self.found = self.dropped = 0
         self.notes: list[str] = []
         self._connection: sqlite3.Connection | None = None
-        self._begun_anew = False
+        self._started_over = False
         self._option = f"{current_run().option_prefix}cache"
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -75,10 +75,6 @@ class DiskMemo:
         }
         self.found += len(found)
         return found
-
-    def write(self, scores: Mapping[bytes, Scores]) -> None:
-        """Keep scores by their key on disk, all of them or none."""
-        self.write_bytes({key: np.ascontiguousarray(value, dtype="<f8").tobytes() for key, value in scores.items()})
 
     def read_bytes(self, keys: Iterable[bytes]) -> dict[bytes, bytes]:
         """The entries that are there and whole."""
@@ -127,22 +123,22 @@ class DiskMemo:
             self._failed(error)
         else:
             if columns != _COLUMNS:
-                self._begin_anew("is another program's")
+                self._start_over("is another program's")
 
     def _failed(self, error: sqlite3.Error) -> None:
         if getattr(error, "sqlite_errorcode", 0) & 0xFF in _WRONG:
-            self._begin_anew("is damaged")
+            self._start_over("is damaged")
         else:
             self._go_without(str(error))
 
-    def _begin_anew(self, why: str) -> None:
+    def _start_over(self, why: str) -> None:
         self._close()
-        if self._begun_anew:
+        if self._started_over:
             self._go_without(f"it {why}, again")
         elif not _deleted_if_unused(self.path):
             self._go_without(f"it {why}, and cannot be deleted or is in use by another process")
         else:
-            self._begun_anew = True
+            self._started_over = True
             self.dropped += 1
             self.notes.append(f"{self._option}: {self.path} {why}; it is deleted, and its scores are computed again")
             self._open()
@@ -155,6 +151,11 @@ class DiskMemo:
         if self._connection is not None:
             self._connection.close()
         self._connection = None
+
+
+def bytes_of(scores: Scores) -> bytes:
+    """Scores as they are on disk: little-endian float64."""
+    return np.ascontiguousarray(scores, dtype="<f8").tobytes()
 
 
 def _deleted_if_unused(path: Path) -> bool:

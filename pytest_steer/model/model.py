@@ -1,4 +1,4 @@
-"""The model under test: a transformers model, its tokenizer, its decoder blocks and its identity."""
+"""The model under test: a transformers model, its tokenizer, its decoder blocks, its identity, and its weights as a checksum and a hash."""
 
 from __future__ import annotations
 
@@ -8,19 +8,20 @@ import hashlib
 import inspect
 import json
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+import numpy as np
 import torch
 from torch import nn
 
 from ..core.columns import message_of
 from ..core.errors import ModelError
 from ..prompting import PromptFormat
-from .weights import checksum, hash_of_bytes, without_values
+from ..prompting.chat import Message
 
 R = TypeVar("R")
 _looked_at: ContextVar[dict[tuple[object, ...], int] | None] = ContextVar("steer_looked_at", default=None)
@@ -31,6 +32,10 @@ _NOT_IDENTITY = {
     "_attn_implementation", "_attn_implementation_autoset", "quantization_config", "output_hidden_states",
     "output_attentions", "return_dict",
 }  # fmt: skip
+
+
+Inputs = dict[str, Any]
+"""Keyword arguments of a model's forward, whose names its class chooses."""
 
 
 @dataclass(eq=False)
@@ -305,7 +310,7 @@ _DATED = (
 
 
 def render_chat(
-    tokenizer: Any, source: str, messages: Sequence[dict[str, Any]], opened: bool, *, date: str, **settings: Any
+    tokenizer: Any, source: str, messages: Sequence[Message], opened: bool, *, date: str, **settings: Any
 ) -> str:
     """The text of a conversation under a chat template.
 
@@ -330,3 +335,69 @@ def render_chat(
     except Exception as error:  # templates raise what they like, through jinja2
         raise ModelError(f"the chat template cannot render {[m['role'] for m in messages]}: {message_of(error)}") from None
     return str(text)
+
+
+_SHOWN = 3
+
+
+def without_values(name: str, hf: Any) -> str:
+    """The message about a model with weights on ``meta``, which have no values."""
+    tensors = [*hf.named_parameters(), *hf.named_buffers()]
+    weights = [weight for weight, value in tensors if value.is_meta]
+    if any(getattr(getattr(module, "_hf_hook", None), "offload", False) for module in hf.modules()):
+        return (
+            f"{name}: {len(weights)} of its weights are offloaded by accelerate ({first_few(weights)}): between forwards they have no "
+            "values that could be checked. Load it with a device_map that keeps all of it in memory"
+        )
+    return (
+        f"{name}: {len(weights)} of its weights are on the device 'meta', so they have no values ({first_few(weights)}). Load them "
+        "before you measure: load_model(...), or from_pretrained(...) without torch.device('meta')"
+    )
+
+
+def first_few(names: Sequence[str]) -> str:
+    """The first names, and how many more there are."""
+    more = len(names) - _SHOWN
+    return ", ".join(names[:_SHOWN]) + (f" and {more} more" if more > 0 else "")
+
+
+# How many values of a tensor are compared at their places. A sum does not see two values that have changed places.
+_SAMPLE = 64
+_INTEGERS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
+
+
+def checksum(tensors: Iterable[torch.Tensor]) -> int:
+    """A number that changes with any single value of the tensors: the sum of the bits of each, and some values at their places.
+
+    It reads every tensor once, as a forward of one token does. Changes that leave the sum and the sample as they were are missed.
+    """
+    seen: list[object] = []
+    elsewhere: list[tuple[torch.Tensor, torch.Tensor]] = []
+    for tensor in tensors:
+        flat = tensor.detach().reshape(-1).contiguous()
+        some = flat[:: max(1, flat.numel() // _SAMPLE)].contiguous().view(torch.uint8)
+        if flat.device.type == "cpu":
+            raw: np.ndarray[Any, Any] = flat.view(torch.uint8).numpy()
+            whole = raw.nbytes // 8 * 8
+            seen += (int(np.add.reduce(raw[:whole].view(np.uint64))), raw[whole:].tobytes(), some.numpy().tobytes())
+        else:
+            elsewhere.append((flat.view(_INTEGERS[min(8, flat.element_size())]).sum(dtype=torch.int64), some))
+    if elsewhere:  # one wait for the device
+        sums, samples = zip(*elsewhere, strict=True)
+        place = sums[0].device  # a model can be on several
+        together = torch.stack([one.to(place) for one in sums]), torch.cat([one.to(place) for one in samples])
+        seen += (tuple(together[0].tolist()), together[1].cpu().numpy().tobytes())
+    return hash(tuple(seen))
+
+
+def hash_of_bytes(named: Iterable[tuple[str, torch.Tensor]]) -> str:
+    """SHA-256 of names, dtypes, shapes and bytes; a tensor under a second name is read once."""
+    digest = hashlib.sha256()
+    first: dict[tuple[object, ...], str] = {}
+    for name, tensor in named:
+        place = (tensor.device, tensor.data_ptr(), tensor.dtype, tensor.shape, tensor.stride())
+        same = first.setdefault(place, name) if tensor.numel() else name
+        digest.update(repr((name, same, str(tensor.dtype), tuple(tensor.shape))).encode())
+        if same == name:
+            digest.update(tensor.detach().cpu().reshape(-1).contiguous().view(torch.uint8).numpy().data)
+    return digest.hexdigest()

@@ -71,9 +71,14 @@ class Pair:
     multiplier: float
 
     @property
+    def acting(self) -> Intervention | None:
+        """The intervention, or None where the model runs as if there were none."""
+        idle = self.intervention is None or (self.multiplier == 0 and self.intervention.strength != "ignored")
+        return None if idle else self.intervention
+
+    @property
     def is_idle(self) -> bool:
-        """Whether the model runs as if there were no intervention."""
-        return self.intervention is None or (self.multiplier == 0 and self.intervention.strength != "ignored")
+        return self.acting is None
 
     @property
     def birth(self) -> int:
@@ -83,21 +88,20 @@ class Pair:
     @property
     def applied(self) -> Applied | None:
         """The user's own context manager that steers, which has to be entered around whole forwards."""
-        return None if self.is_idle or self.intervention is None else self.intervention.applied
+        return None if self.acting is None else self.acting.applied
 
     @property
     def looks_at_rows(self) -> bool:
         """Whether other positions of the row matter to it, so that a row has to stay one row."""
-        return not self.is_idle and self.intervention is not None and self.intervention.looks == "row"
+        return self.acting is not None and self.acting.looks == "row"
 
 
 def key_of(probe: Probe, pair: Pair) -> bytes:
     """Hash of everything except the model that the score of a probe under a pair depends on."""
     digest = hashlib.blake2b(array("q", probe.ids).tobytes(), digest_size=20)
     digest.update(repr(probe.question).encode())
-    if not pair.is_idle:
-        assert pair.intervention is not None
-        digest.update(repr((pair.intervention.hash, pair.multiplier, probe.steer_from)).encode())
+    if pair.acting is not None:
+        digest.update(repr((pair.acting.hash, pair.multiplier, probe.steer_from)).encode())
     return digest.digest()
 
 
@@ -169,7 +173,7 @@ def bundle_up(rows: Sequence[Row]) -> list[Bundle]:
     """Bundle neighbouring rows whose sequences differ only from where they are read on (the answers of one prompt).
 
     They have one scope, share all tokens before it, and at least half of their tokens. Sequences that differ earlier (items under
-    one system prompt) share a prefix instead, see ``planning.group_by_prefix``.
+    one system prompt) share a prefix instead, see ``layout.group_by_prefix``.
     """
     bundles: list[Bundle] = []
     current: list[Row] = []

@@ -12,17 +12,14 @@ from typing import Literal, cast
 import numpy as np
 
 from ..steering import Intervention
-from .drawing import Drawing
 from .engine import Engine, engine_of
-from .forward import Prefix, run_prefix
-from .layout import Way
-from .logits import without_divergence
-from .memo import DiskMemo, Scores, Tensors
+from .forward import Prefix, run_prefix, without_divergence
+from .layout import Way, cost_of, tokens_of
+from .memo import DiskMemo, Scores
 from .model import Model
-from .planning import cost_of, tokens_of
 from .probes import Bundle, Row
 from .tokens import Ids
-from .writing import Asked, Writer
+from .writing import Asked, Drawing, Writer
 
 
 @dataclass(frozen=True)
@@ -50,22 +47,7 @@ class Pass:
         """Operations, as a number of plain tokens through one block."""
         if self.what == "prefix":
             return float(self.prefix * model.n_layers)
-        return cost_of(model, self.batch, self.prefix, self.way.kind)
-
-
-class _ReadOnly:
-    """A read-only folder of scores."""
-
-    def __init__(self, disk: DiskMemo) -> None:
-        self._disk = disk
-        self.read, self.read_bytes, self.told = disk.read, disk.read_bytes, disk.told
-
-    @property
-    def found(self) -> int:
-        return self._disk.found
-
-    def write_bytes(self, entries: Mapping[bytes, bytes]) -> None:
-        """Do nothing: a rehearsal has only placeholders."""
+        return sum(cost_of(model, bundle, self.prefix, self.way.kind) for bundle in self.batch)
 
 
 class Rehearsal(Engine):
@@ -82,16 +64,13 @@ class Rehearsal(Engine):
 
     def __init__(self, model: Model, *, disk: DiskMemo | None, moves: float) -> None:
         super().__init__(model)
-        self.disk, self.moves = None if disk is None else cast(DiskMemo, _ReadOnly(disk)), moves
+        self.disk, self.moves = disk, moves
         self.passes: list[Pass] = []
         self.reply_tokens = self.judged_replies = 0
         self._checking = False
 
-    def _keep(self, answers: list[tuple[Row, Scores]]) -> None:
-        self._memo |= {row.key: scores for row, scores in answers}
-
-    def _store(self, found: Mapping[bytes, Scores], keys: Mapping[bytes, bool]) -> None:
-        self._memo |= found
+    def _write(self, entries: Mapping[bytes, bytes]) -> None:
+        """Do nothing: a rehearsal has only placeholders."""
 
     def writer(self, intervention: Intervention, drawing: Drawing) -> Writer:
         return _Placeholders(self, intervention, drawing)
@@ -103,17 +82,10 @@ class Rehearsal(Engine):
         self.passes.append(Pass((bundle,), Way("shared depth"), length, "prefix"))
         return cast(Prefix, length)  # handed to `_computed` alone
 
-    def _floor_of(self, rows: list[Row]) -> Tensors:
+    def _plain_answers(self, batch: list[Bundle]) -> list[tuple[Row, Scores]]:
         self._checking = True
         try:
-            return super()._floor_of(rows)
-        finally:
-            self._checking = False
-
-    def _tried(self, batch: Sequence[Bundle], way: Way, answers: list[tuple[Row, Scores]]) -> bool:
-        self._checking = True
-        try:
-            return super()._tried(batch, way, answers)
+            return super()._plain_answers(batch)
         finally:
             self._checking = False
 

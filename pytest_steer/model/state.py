@@ -1,41 +1,38 @@
-"""Check that a model can be measured as it is: the one gate of all measures, extraction and steering.
+"""The state of a model. Can it be measured as it is: the one gate of all measures, extraction and steering? And the identity of its numbers.
 
-Its weights have values, its mode changes nothing, hooks of others change nothing, its blocks give one hidden state per token, and no token sees later ones.
+A model passes if its weights have values, its mode changes nothing, hooks of others change nothing, its blocks give one hidden state per token,
+and no token sees later ones. The identity is the key of everything that is remembered of the model, in memory and on disk.
 """
 
 from __future__ import annotations
 
 import functools
+import hashlib
 import inspect
+import json
+import os
 import re
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from types import FunctionType, MethodType
 from typing import Any, ParamSpec, TypeVar
 from weakref import WeakKeyDictionary
 
 import torch
+from torch.nn.modules import module as torch_module
+from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from ..core.columns import message_of
 from ..core.errors import ModelError, SteerError
-from .foreign import (
-    FORWARD_TABLES,
-    OWN,
-    Found,
-    Watch,
-    check_forwards,
-    described,
-    global_hooks,
-    hooks_of,
-    lifted,
-    maker_of,
-    watching,
-)
-from .model import Model, once_per_model
+from ..core.evidence import SCORING
+from .model import Inputs, Model, first_few, identity_of, once_per_model, without_values
 from .noise import MISFITS, difference, is_out_of_memory, trial_ids, trial_logits
 from .tokens import check_vocabulary, encode
-from .weights import without_values
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -238,7 +235,7 @@ def _check_causal(model: Model, early: torch.Tensor) -> None:
         )
 
 
-def _is_told_positions(model: Model, inputs: dict[str, Any], own: torch.Tensor) -> bool:
+def _is_told_positions(model: Model, inputs: Inputs, own: torch.Tensor) -> bool:
     if "position_ids" not in inspect.signature(model.hf.forward).parameters:
         return False
     ids = inputs["input_ids"]
@@ -283,19 +280,16 @@ def check_ready(model: Model) -> list[Found]:
     Raises:
         ModelError: they have none, or it does.
     """
-    training: list[torch.nn.Module] = []
-    hooked: list[Found] = []
+    training = []
     for module in model.hf.modules():
-        for table in ("_parameters", "_buffers"):
-            for value in module.__dict__[table].values():
-                if value is not None and value.is_meta:
-                    raise ModelError(without_values(model.id, model.hf))
+        held = (*module.__dict__["_parameters"].values(), *module.__dict__["_buffers"].values())
+        if any(value is not None and value.is_meta for value in held):
+            raise ModelError(without_values(model.id, model.hf))
         if module.training:
             training.append(module)
-        hooked += hooks_of(module)
     if training:
         _check_training(model, training)
-    return hooked + global_hooks()
+    return _hooks(model)
 
 
 def _check_training(model: Model, training: Sequence[torch.nn.Module]) -> None:
@@ -304,14 +298,12 @@ def _check_training(model: Model, training: Sequence[torch.nn.Module]) -> None:
     key = tuple(map(id, training))
     if why is None and _alike_in_training.get(model) != key:
         why = _differs_from_evaluation(model, training)
-        if why is None:
-            _alike_in_training[model] = key
-    if why is None:
-        return
-    raise ModelError(
-        f"{model.id}: is in training mode, in which it does not compute what it does in use ({why}). Call model.hf.eval() before you "
-        "measure"
-    )
+    if why is not None:
+        raise ModelError(
+            f"{model.id}: is in training mode, in which it does not compute what it does in use ({why}). Call model.hf.eval() before you "
+            "measure"
+        )
+    _alike_in_training[model] = key
 
 
 def _random_part(model: Model, training: Sequence[torch.nn.Module]) -> str | None:
@@ -350,3 +342,362 @@ def _differs_from_evaluation(model: Model, training: Sequence[torch.nn.Module]) 
         for module in training:
             module.training = True
     return difference(now, then)
+
+
+HOOK_TABLES = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+"""Where a module keeps its hooks."""
+
+GLOBAL_TABLES = ("_global_forward_hooks", "_global_forward_pre_hooks")
+"""Where torch keeps hooks of all modules."""
+
+FORWARD_TABLES = HOOK_TABLES[:2]
+"""Where a module keeps the hooks of its forward."""
+
+OWN = "pytest_steer"
+# Packages whose hooks are part of the model or of how it runs: dispatch to devices, adapters, quantised layers, kernels,
+# weights that are computed from others (pruning, weight norm), outputs that were asked for.
+PART_OF_MODELS = {
+    "torch", "transformers", "transformers_modules", "accelerate", "peft", "bitsandbytes", "torchao", "optimum", "auto_gptq",
+    "gptqmodel", "awq", "hqq", "aqlm", "compressed_tensors", "kernels", "liger_kernel", "deepspeed", "unsloth", "unsloth_zoo",
+}  # fmt: skip
+_WATCHED = (*FORWARD_TABLES, *GLOBAL_TABLES)
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """A hook, or a forward that replaces that of the module's class (``table`` is None)."""
+
+    module: torch.nn.Module | None
+    table: str | None
+    key: Any
+    function: Any
+
+    @property
+    def original(self) -> Any:
+        """The hook itself, also while it is watched."""
+        return self.function.found.function if isinstance(self.function, Watch) else self.function
+
+
+def hooks_of(module: torch.nn.Module) -> list[Found]:
+    """All hooks on one module, and its replaced forward."""
+    known = module.__dict__
+    own = [Found(module, None, None, known["forward"])] if "forward" in known else []
+    return own + [Found(module, table, *entry) for table in HOOK_TABLES for entry in (known.get(table) or {}).items()]
+
+
+def _hooks(model: Model) -> list[Found]:
+    """All hooks on the modules of a model, their replaced forwards, and all hooks that torch runs for every module."""
+    found = [one for module in model.hf.modules() for one in hooks_of(module)]
+    everywhere = [(table, entry) for table in GLOBAL_TABLES for entry in getattr(torch_module, table, {}).items()]
+    return found + [Found(None, table, *entry) for table, entry in everywhere]
+
+
+def hooks_warning(name: str, described: Sequence[str]) -> str:
+    """The warning that other hooks were on the model during a measurement."""
+    return (
+        f"{name} has hooks of others on it ({first_few(described)}). They changed no hidden states or outputs while it was measured; "
+        "what else they do was not looked at"
+    )
+
+
+# --- their makers ---
+
+
+def maker_of(found: Found) -> str | None:
+    """The maker of a hook: this package, ``model`` if it is part of the model, or None for anybody else."""
+    if isinstance(found.function, Watch):
+        return None
+    makers = {_package_of(function, found.module) for function in _chain(found.function)}
+    if found.table is None and found.module is not None:
+        makers |= {type(hook).__module__.split(".")[0] for hook in _dispatching(found.module)}
+    if makers == {OWN}:
+        return OWN
+    return "model" if makers <= PART_OF_MODELS | {OWN} else None
+
+
+def _chain(function: Any) -> Iterator[Any]:
+    """A function and every function that it wraps. A wrapper reports the name of what it wraps, so each has to be checked."""
+    seen: set[int] = set()
+    while function is not None and id(function) not in seen:
+        seen.add(id(function))
+        while isinstance(function, (functools.partial, MethodType)) and not hasattr(function, "__wrapped__"):
+            function = function.func if isinstance(function, functools.partial) else function.__func__
+        yield function.func if isinstance(function, functools.partial) else function
+        function = getattr(function, "__wrapped__", None) or getattr(function, "_torchdynamo_orig_callable", None)
+
+
+def _package_of(function: Any, module: torch.nn.Module | None) -> str:
+    function = getattr(function, "__func__", function)
+    if not isinstance(function, FunctionType):
+        return str(type(function).__module__).split(".")[0]
+    name = str(function.__globals__.get("__name__"))
+    # What a module's own class puts on it, as in-house models do.
+    classes = type(module).__mro__ if module is not None else ()
+    if any(name == own.__module__ and function.__code__.co_qualname.startswith(f"{own.__qualname__}.") for own in classes):
+        return "torch"
+    return name.split(".")[0]
+
+
+def _dispatching(module: torch.nn.Module) -> Iterator[Any]:
+    """The accelerate hooks that a module's replaced forward calls."""
+    hook = getattr(module, "_hf_hook", None)
+    if hook is not None:
+        yield from getattr(hook, "hooks", (hook,))
+
+
+def described(model: Model, found: Sequence[Found]) -> tuple[str, ...]:
+    """Where each hook is and what its function is called, as in ``model.layers.0: forward hook look``."""
+    names = {id(module): name or "the model" for name, module in model.hf.named_modules()} if found else {}
+    lines = []
+    for one in found:
+        where = "every module" if one.module is None else names.get(id(one.module), "a module")
+        what = "replaced forward" if one.table is None else one.table.strip("_").replace("_", " ").removesuffix("s")
+        function = one.original.func if isinstance(one.original, functools.partial) else one.original
+        name = getattr(function, "__qualname__", None) or type(function).__qualname__
+        lines.append(f"{where}: {what.removeprefix('global ')} {name}")
+    return tuple(lines)
+
+
+# --- their effects ---
+
+
+def check_forwards(model: Model, foreign: Sequence[Found]) -> None:
+    """Refuse replaced forwards that compute something else than the module's own."""
+    replaced = [found for found in foreign if found.table is None]
+    if not replaced:
+        return
+    ids = trial_ids(model)
+    what = "raise"
+    # Others' hooks are not run in a trial: they may count forwards or keep what they see.
+    with lifted([found for found in foreign if found.table is not None]):
+        try:
+            there = trial_logits(model, ids)
+            what = "cannot be left out:"
+            with lifted(replaced):
+                gone = trial_logits(model, ids)
+        except Exception as error:  # a stranger's code, which may raise anything
+            raise ModelError(_refused(model, replaced, f"{what} {message_of(error)}")) from error
+    why = difference(there, gone)
+    if why is not None:
+        raise ModelError(_refused(model, replaced, f"change its outputs {why}"))
+
+
+def _refused(model: Model, foreign: Sequence[Found], what: str) -> str:
+    noun = "forwards" if foreign[0].table is None else "hooks"
+    return (
+        f"{model.id}: {noun} of others {what}, so another model would be measured: {first_few(described(model, foreign))}. Take them off "
+        "first; to check your own way of steering, give it to assert_hooks_are_sound(..., apply=...)"
+    )
+
+
+@contextmanager
+def lifted(foreign: Sequence[Found]) -> Iterator[None]:
+    """Take some hooks off a model in the body; they are put back in their old order."""
+    tables: list[tuple[Any, Any]] = []
+    forwards: list[tuple[Any, Any]] = []
+    try:
+        for found in foreign:
+            if found.table is None:
+                forwards.append((found.module, found.module.__dict__.pop("forward")))
+                continue
+            table = _table_of(found)
+            if not any(table is known for known, _ in tables):
+                tables.append((table, dict(table)))
+            table.pop(found.key, None)
+        yield
+    finally:
+        for table, before in tables:
+            table.clear()
+            table.update(before)
+        for module, forward in forwards:
+            module.__dict__["forward"] = forward
+
+
+@contextmanager
+def watching(model: Model, foreign: Sequence[Found]) -> Iterator[None]:
+    """Let hooks of others run in the body, and refuse them as soon as they change what they see."""
+    watches = []
+    try:
+        for found in (found for found in foreign if found.table in _WATCHED):
+            watch = Watch(model, found)
+            watches.append((_table_of(found), found.key, watch))
+            _table_of(found)[found.key] = watch
+        yield
+    finally:
+        for table, key, watch in watches:
+            if table.get(key) is watch:  # it may have been taken off in the body
+                table[key] = watch.found.function
+
+
+class Watch:
+    """Wraps a hook of somebody else and raises if it changes anything.
+
+    This shows what a trial forward could not: hooks that act on some positions, or later. And the hook runs as often as it would
+    anyway.
+    """
+
+    def __init__(self, model: Model, found: Found) -> None:
+        self.model, self.found = model, found
+
+    def __call__(self, module: Any, *given: Any) -> Any:
+        # A forward hook may replace the output, which comes last; one before it the arguments.
+        after = self.found.table in ("_forward_hooks", "_global_forward_hooks")
+        before = [(tensor, tensor.detach().clone()) for tensor in _tensors(given)]
+        result = self.found.function(module, *given)
+        now = _tensors(given)
+        changed = len(now) != len(before) or any(
+            tensor is not one or not _equal(tensor, copy) for tensor, (one, copy) in zip(now, before, strict=True)
+        )
+        if result is not None:
+            old = given[-1] if after else given if len(given) > 1 else given[0]
+            if not after and not isinstance(result, tuple):
+                result = (result,)
+            was, becomes = _tensors(old), _tensors(result)
+            changed |= len(was) != len(becomes) or not all(map(_equal, was, becomes))
+        if changed:
+            raise ModelError(_refused(self.model, [self.found], "change what it computes"))
+        return result
+
+
+def _tensors(value: Any) -> list[torch.Tensor]:
+    if isinstance(value, torch.Tensor):
+        return [value]
+    if isinstance(value, dict):
+        value = value.values()
+    elif not isinstance(value, (list, tuple)):
+        return []
+    return [tensor for inner in value for tensor in _tensors(inner)]
+
+
+def _equal(one: torch.Tensor, other: torch.Tensor) -> bool:
+    if one is other:
+        return True
+    return (
+        one.shape == other.shape and one.dtype == other.dtype and torch.allclose(one, other, rtol=0, atol=0, equal_nan=True)
+    )
+
+
+def _table_of(found: Found) -> Any:
+    assert found.table is not None
+    return getattr(torch_module if found.module is None else found.module, found.table)
+
+
+_OF_TORCH = frozenset(vars(torch.nn.Module())) - {"training"}
+# A model's origin and its past warnings.
+_NO_SETTINGS = _OF_TORCH | {"name_or_path", "warnings_issued"}
+# Packages whose versions are part of the key, and what classes are made of anyway.
+_VERSIONED = {"torch", "transformers", "builtins", "typing", "abc"}
+_PLAIN = (bool, int, float, str, type(None))
+_STANDARD = os.path.dirname(os.__file__)
+_KNOWN: WeakKeyDictionary[Model, tuple[int, bytes]] = WeakKeyDictionary()
+
+
+def state_of(model: Model) -> int:
+    """A number that changes, within a process, with whatever decides what the model computes.
+
+    That is: weights and buffers, also those written through ``.data``; hooks and replaced forwards, on modules and on their classes;
+    functions that its code calls by name; the configuration; numbers, switches, texts and tensors that its modules hold. Code that reads
+    anything else cannot be seen.
+    """
+    hooks = tuple((id(one.module), one.table, one.key if one.table else None, id(one.original)) for one in _hooks(model))
+    code = frozenset((place, id(function)) for place, function in _code_of(model))
+    return hash((model.known_state(), hooks, code, *_settings(model)))
+
+
+def is_hooked(model: Model) -> bool:
+    """Whether hooks, forwards or functions that its code calls are neither this package's nor part of the model."""
+    return any(maker_of(found) is None for found in _hooks(model)) or bool(replaced_code(model))
+
+
+def replaced_code(model: Model) -> tuple[str, ...]:
+    """The parts of the model's code that were written elsewhere, as in ``modeling_llama.LlamaMLP: mine.forward``."""
+    found = {
+        f"{place.removeprefix('transformers.models.')}: {function.__module__}.{function.__qualname__}"
+        for place, function in _code_of(model)
+        if not _is_at_home(place, function)
+    }
+    return tuple(sorted(found))
+
+
+def disk_key(model: Model, state: int) -> bytes:
+    """Everything but the question that a score on disk depends on: the model's bytes, its tokenizer, this package and its libraries.
+
+    Args:
+        state: that of the model now; while it stays the same, nothing is hashed again.
+    """
+    if model not in _KNOWN or _KNOWN[model][0] != state:
+        parts = (
+            model.bytes_hash,
+            *_settings(model),
+            tokenizer_hash(model.tokenizer),
+            sorted((place, function.__module__, function.__qualname__) for place, function in _code_of(model)),
+            _own_sources(model),
+            model.device.type,
+            *(metadata.version(name) for name in ("pytest-steer", "torch", "transformers", "tokenizers")),
+            SCORING,
+        )
+        _KNOWN[model] = state, hashlib.blake2b(repr(parts).encode(), digest_size=20).digest()
+    return _KNOWN[model][1]
+
+
+def tokenizer_hash(tokenizer: Any) -> str:
+    """SHA-256 of a tokenizer: vocabulary, merges, special tokens, and how it cuts and joins text.
+
+    Of a fast tokenizer that is what it writes to ``tokenizer.json``, of another one its vocabulary and settings.
+    """
+    fast = getattr(tokenizer, "backend_tokenizer", None)
+    parts = [type(tokenizer).__name__, fast.to_str() if fast is not None else sorted(tokenizer.get_vocab().items())]
+    parts += [sorted(tokenizer.get_added_vocab().items()), getattr(tokenizer, "chat_template", None)]
+    parts += [repr(getattr(tokenizer, name, None)) for name in ("special_tokens_map", "init_kwargs")] if fast is None else []
+    return hashlib.sha256(json.dumps(parts, default=str).encode()).hexdigest()
+
+
+def _code_of(model: Model) -> list[tuple[str, Any]]:
+    """The code that a model runs, as (where it stands, function): the forward of each class, the functions that the modules of these
+    classes hold by name, and the attention that the configuration names."""
+    kinds = {type(module) for module in model.hf.modules()}
+    owners = {next(base for base in kind.__mro__ if "forward" in vars(base)) for kind in kinds}
+    found = [(f"{owner.__module__}.{owner.__qualname__}", vars(owner)["forward"]) for owner in owners]
+    for name in {owner.__module__ for owner in owners if owner.__module__.startswith("transformers.")}:
+        held = vars(sys.modules[name]).items()
+        found += [(f"{name}.{key}", value) for key, value in held if isinstance(value, FunctionType)]
+    attention = ALL_ATTENTION_FUNCTIONS.get(getattr(model.hf.config, "_attn_implementation", None) or "")
+    return [*found, ("transformers.attention", attention)] if isinstance(attention, FunctionType) else found
+
+
+def _own_sources(model: Model) -> list[tuple[str, str]]:
+    """The source files of the model's classes that no library of a known version brings, with a hash of what each held when it was
+    asked: code that came with a checkpoint, or that of the user's own package."""
+    names = {base.__module__ for module in model.hf.modules() for base in type(module).__mro__}
+    own = sorted(name for name in names if name.partition(".")[0] not in _VERSIONED)
+    files = {name: getattr(sys.modules.get(name), "__file__", None) for name in own}
+    return [(name, hashlib.sha256(Path(file).read_bytes()).hexdigest()) for name, file in files.items() if file]
+
+
+def _is_at_home(place: str, function: Any) -> bool:
+    """Whether a function was written in the package in which it stands, or in a library: one put into another's place is not."""
+    code = getattr(function, "__code__", None)
+    if code is None or ("site-packages" not in code.co_filename and code.co_filename.startswith(_STANDARD)):
+        return True
+    homes = {place.partition(".")[0], "safetensors", *PART_OF_MODELS}
+    files = [getattr(sys.modules.get(home), "__file__", None) or "" for home in homes]
+    return any(file and code.co_filename.startswith(os.path.dirname(file) + os.sep) for file in files)
+
+
+def _settings(model: Model) -> tuple[str, str]:
+    """The configuration, and the plain values that modules hold: scales, switches of adapters, ..."""
+    values = [(at, *own) for at, module in enumerate(model.hf.modules()) for own in module.__dict__.items()]
+    held = [(at, name, value) for at, name, value in values if name not in _NO_SETTINGS and _is_plain(value)]
+    for at, name, value in values:
+        if isinstance(value, torch.Tensor) and value.numel():
+            raw = value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
+            held.append((at, name, hashlib.blake2b(raw).hexdigest()))
+    return json.dumps(identity_of(model.hf.config.to_dict()), sort_keys=True, default=str), repr(held)
+
+
+def _is_plain(value: Any) -> bool:
+    if type(value) in (list, tuple):
+        return all(map(_is_plain, value))
+    if type(value) is dict:
+        return all(map(_is_plain, value.values()))
+    return isinstance(value, _PLAIN)

@@ -175,11 +175,7 @@ def encode(tokenizer: Any, text: str, special_tokens: bool) -> tuple[Ids, Spans]
     """
     fast = bool(getattr(tokenizer, "is_fast", False))
     encoded = tokenizer(
-        text,
-        add_special_tokens=special_tokens,
-        return_offsets_mapping=fast,
-        return_attention_mask=False,
-        verbose=False,
+        text, add_special_tokens=special_tokens, return_offsets_mapping=fast, return_attention_mask=False, verbose=False
     )
     ids = list(encoded["input_ids"])
     start, end = 0, len(ids)

@@ -11,17 +11,6 @@ from .options import exchange_labels, swap_options
 from .rendering import RenderedItem, render_item, render_turn
 
 __all__ = [
-    "AS_GIVEN",
-    "IN_TASK_FORM",
-    "Axis",
-    "Context",
-    "Noise",
-    "PromptFormat",
-    "RenderedItem",
-    "axis",
-    "exchange_labels",
-    "known_axes",
-    "render_item",
-    "render_turn",
-    "swap_options",
-]
+    "AS_GIVEN", "IN_TASK_FORM", "Axis", "Context", "Noise", "PromptFormat", "RenderedItem", "axis", "exchange_labels", "known_axes", "render_item",
+    "render_turn", "swap_options",
+]  # fmt: skip

@@ -9,8 +9,9 @@ from typing import Any
 
 from ..core import registry
 from ..core.errors import DataError
+from ..core.evidence import Json
 from ..data import ContrastItem, Items, as_items
-from .conversation import Turn
+from .chat import Turn
 from .formats import PromptFormat, Setting
 from .kinds import Axis, axis_of, known_axes, plain
 
@@ -85,7 +86,7 @@ class Context:
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
         printer.text(repr(self))  # what Hypothesis and IPython print, instead of all fields
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> Json:
         """The axes that are not as given, as JSON values. ``Context.from_dict`` makes the same context from them.
 
         The items that few-shot examples are drawn from are not in it: pass them to ``from_dict`` again.
@@ -99,7 +100,7 @@ class Context:
 
     @classmethod
     def from_dict(
-        cls, values: Mapping[str, Any], *, examples: Iterable[ContrastItem] | None = None, axes: Iterable[Axis] = ()
+        cls, values: Mapping[str, object], *, examples: Iterable[ContrastItem] | None = None, axes: Iterable[Axis] = ()
     ) -> Context:
         """The context with these values on its axes, the others as given.
 
@@ -179,7 +180,7 @@ IN_TASK_FORM = Context(template=TASK_TEMPLATE)
 add demonstrations, in the form of ``data.tasks.shots``."""
 
 
-Read = Callable[[Mapping[str, Any]], Context]
+Read = Callable[[Mapping[str, object]], Context]
 """From what ``Context.to_dict`` returns to the context: ``Context.from_dict`` with its axes and examples filled in."""
 
 

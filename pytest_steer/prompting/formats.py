@@ -14,8 +14,7 @@ from pathlib import Path
 
 from ..core.errors import DataError, ModelError
 from ..core.sources import find_model
-from .chat import PromptText, TurnsText, chat_prompt, chat_turns
-from .conversation import Message, Render, Tools, Turn, messages_of
+from .chat import Frame, Message, PromptText, Render, Tools, Turn, TurnsText, chat_prompt, chat_turns, messages_of
 
 RenderWith = Callable[..., str]
 """(source of a chat template, messages, add_generation_prompt, **settings of the template) -> text."""
@@ -105,7 +104,7 @@ class PromptFormat:
             return self._filled(question, system, [*_shown(before, tools), *turns])
         dated = partial(self.render, date=self.date)
         said = [*before, *messages_of(turns)]
-        return chat_prompt(dated, question, system, said, tools, thinking_open=thinking_open, markers=self.markers)
+        return chat_prompt(Frame(dated, self.markers, system, said, tools, thinking_open), question)
 
     def turns(
         self,
@@ -131,7 +130,7 @@ class PromptFormat:
         if self.render is None:
             return self._filled_turns(turns, replies, system, before, tools)
         dated = partial(self.render, date=self.date)
-        return chat_turns(dated, turns, replies, system, before, tools, thinking_open=thinking_open, markers=self.markers)
+        return chat_turns(Frame(dated, self.markers, system, before, tools, thinking_open), turns, replies)
 
     def _filled_turns(
         self, turns: Sequence[str], replies: Sequence[str], system: str | None, before: Sequence[Message], tools: Tools

@@ -84,7 +84,7 @@ class Axis:
     title: str = ""
     listed: str = ""
     example: Any = None
-    schema: Mapping[str, Any] = field(default_factory=dict)
+    schema: Schema = field(default_factory=dict)
     read: Callable[[Any], Any] | None = None
     as_given: Any = AS_GIVEN_WORD
     size: Callable[[Any], float] = lambda value: 0.0

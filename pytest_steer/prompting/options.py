@@ -24,14 +24,23 @@ def swap_options(item: ContrastItem) -> ContrastItem:
     Raises:
         DataError: the question does not list exactly two options, ``(A) text`` and ``(B) text``, on separate lines.
     """
-    options = find_options(item.question)
-    labels = {item.matching[0].strip()[1], item.not_matching[0].strip()[1]}
-    if len(options) != 2 or {option["label"] for option in options} != labels:
+    options, labels = find_options(item.question), _labels_of(item)
+    if not can_swap(item):
         raise DataError(
             f"item {item.id}: cannot swap the options: expected two lines '(X) text' with the labels "
             f"{sorted(labels)}, found {[option['label'] for option in options]}"
         )
     return ContrastItem(_exchanged(item.question, "text"), item.not_matching, item.matching, item.id, item.meta)
+
+
+def can_swap(item: ContrastItem) -> bool:
+    """Whether a lettered item lists exactly two options, with the labels of its answers."""
+    options = find_options(item.question)
+    return len(options) == 2 and {option["label"] for option in options} == _labels_of(item)
+
+
+def _labels_of(item: ContrastItem) -> set[str]:
+    return {item.matching[0].strip()[1], item.not_matching[0].strip()[1]}
 
 
 def exchange_labels(item: ContrastItem) -> ContrastItem:

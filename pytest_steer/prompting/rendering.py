@@ -11,9 +11,8 @@ from dataclasses import dataclass
 
 from ..core.errors import DataError
 from ..data import ContrastItem, Dialogue
-from .chat import TurnsText
+from .chat import TurnsText, messages_of
 from .contexts import AS_GIVEN, Context
-from .conversation import messages_of
 from .formats import PromptFormat
 
 

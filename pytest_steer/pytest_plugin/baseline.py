@@ -1,4 +1,4 @@
-"""``--steer-baseline``: the run is held against an earlier report, and may take its place. A plugin of runs that name one."""
+"""``--steer-baseline``: compare the run with an earlier report, and replace it if asked. A plugin of runs that name one."""
 
 from __future__ import annotations
 
@@ -17,18 +17,19 @@ from .options import SUFFIXES, columns
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from ..core.evidence import Json
     from ..core.record import Against, BaselineSource, ClaimRecord, Report
 
 _MOST_NAMED = 5
 
 
 class Baseline:
-    """An earlier report, and what of it this run has seen.
+    """An earlier report, and the tests of this run by which its claims are found again.
 
     Attributes:
         report: the earlier report; None if this run makes the first one.
         source: its path, hash, date, model and commit; None with it.
-        against: this run held against it, once it has ended.
+        against: the comparison of this run with it, once the run has ended.
     """
 
     def __init__(self, path: Path, *, update: bool, tolerance: float = 0.0) -> None:
@@ -64,7 +65,7 @@ class Baseline:
             raise pytest.UsageError(visible(f"--steer-baseline: {error}")) from None
 
     def pytest_itemcollected(self, item: pytest.Item) -> None:
-        """Before anything is deselected, what there is to be run."""
+        """Note every test before any is deselected."""
         file = item.nodeid.partition("::")[0]
         if not isinstance(item, ClaimItem):
             self._known.add(item.nodeid)
@@ -95,8 +96,8 @@ class Baseline:
         self._known.update(known)
         self._files.update(files)
 
-    def hold(self, report: dict[str, Any], config: pytest.Config) -> None:
-        """Put ``against`` into the report of this run."""
+    def hold(self, report: Json, config: pytest.Config) -> None:
+        """Compare this run with the baseline, as ``against`` in its report."""
         if self.report is None:
             return
         from ..against import held_against
@@ -121,12 +122,12 @@ class Baseline:
         return not (config.rootpath / file).exists()
 
     def _same_ids(self) -> bool:
-        """Whether the baseline was made from this folder. If it was, a suite of the same name elsewhere stands for no other."""
+        """Whether the baseline was made from this folder. If it was, suites are told apart by their files, not by their names."""
         assert self.report is not None
         return any(claim.id.partition("::")[0] in self._files for claim in self.report.claims)
 
-    def replace(self, report: dict[str, Any]) -> tuple[list[str], int | None]:
-        """Write this run's report in the baseline's place; what to tell, and the exit code to end with if it was not done."""
+    def replace(self, report: Json) -> tuple[list[str], int | None]:
+        """Replace the baseline with this run's report. Returns lines for the user, and the exit code if that failed."""
         from ..report import write_report
 
         failed = int(pytest.ExitCode.TESTS_FAILED)
@@ -142,7 +143,7 @@ class Baseline:
             )
         return lines, None
 
-    def _refusal(self, report: dict[str, Any]) -> str | None:
+    def _refusal(self, report: Json) -> str | None:
         provenance = report["provenance"]
         if provenance["interrupted"] or provenance["not_run"] is None or provenance["not_run"]:
             return "this run was not finished"
@@ -151,18 +152,17 @@ class Baseline:
         if self.against is not None and self.against.not_run:
             names = self._left
             return f"{len(names)} of its claims did not run and would be lost: {_named(names)}. Run all claims"
-        # An error has no number that a later run could be held against.
+        # A later run cannot be compared with an error, which has no number.
         errors = [claim["id"] for claim in report["claims"] if claim["verdict"] == "error"]
         if errors:
             return f"{len(errors)} of this run's claims could not be measured: {_named(errors)}. Mend or remove them first"
         return None
 
-    def _replaced(self, report: dict[str, Any]) -> list[str]:
+    def _replaced(self, report: Json) -> list[str]:
         count = len(report["claims"])
         if self.report is None or self.against is None:
             return [f"baseline: {shown(self.path)} is new: {count} {'claim' if count == 1 else 'claims'}"]
-        from ..against import baseline_words
-        from ..against.words import counts_line
+        from ..against import baseline_words, counts_line
 
         changed = [
             f"  {entry.name}: {entry.before.verdict} -> {entry.after.verdict}"
@@ -183,7 +183,7 @@ class Baseline:
             return
         from ..against import summary_lines
 
-        terminalreporter.section("steering claims, held against the baseline")
+        terminalreporter.section("steering claims, compared with the baseline")
         for line in summary_lines(self.against, columns(terminalreporter.config)):
             terminalreporter.write_line(visible(line))
 

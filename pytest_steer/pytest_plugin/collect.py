@@ -1,4 +1,4 @@
-"""Claim files as pytest files, claims as pytest items."""
+"""Claim files as pytest files and claims as pytest items: collecting, running, their evidence on reports, and their ids."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from .options import SUFFIXES, columns
 from .session import SteerSession
 
 if TYPE_CHECKING:
-    from ..core.evidence import Evidence
+    from ..core.evidence import Evidence, Json
     from ..files import BrokenClaim, ClaimSpec, Suite
 
 
@@ -56,13 +56,13 @@ STRICT_KNOWN = "--steer-strict-known: a known failure that no longer applies fai
 
 
 class ClaimFile(pytest.File):
-    """A claim file. A fault of the whole file is one failing item, so that everything else still runs."""
+    """A claim file. A fault of the whole file becomes one failing item, so the rest of the run goes on."""
 
     def collect(self) -> Iterable[ClaimItem]:
         from ..core import registry
         from ..files import BrokenClaim, Suite, read_suite
 
-        unloadable = [
+        entries: list[ClaimSpec | BrokenClaim] = [
             BrokenClaim(f"extension {name}", 1, ClaimFileError(f"cannot be loaded: {reason}", path=name))
             for name, reason in registry.load_extensions().items()
         ]
@@ -74,10 +74,8 @@ class ClaimFile(pytest.File):
                 error = ClaimFileError(str(error), path=shown(self.path))
             broken = BrokenClaim("claim-file", error.line or 1, error)
             suite = Suite(self.path.name, self.path, None, False, {}, (broken,))
-        for broken in unloadable:
-            yield ClaimItem.from_parent(self, name=visible(broken.name), suite=suite, claim=broken)
         suite = replace(suite, entries=tuple(self._with_model(suite, entry) for entry in suite.entries))
-        for entry in suite.entries:
+        for entry in (*entries, *suite.entries):
             yield ClaimItem.from_parent(self, name=visible(entry.name), suite=suite, claim=entry)
 
     def __repr__(self) -> str:
@@ -109,14 +107,13 @@ class ClaimItem(pytest.Item):
         self.suite = suite
         self.claim = claim
         self.add_marker(pytest.mark.steer)
-        reason, expires = getattr(claim, "xfail", None), getattr(claim, "xfail_expires", None)
-        self.expired = expires is not None and expires < datetime.date.today()
-        if reason is not None and not self.expired:
+        self.expired = claim.xfail_expires is not None and claim.xfail_expires < datetime.date.today()
+        if claim.xfail is not None and not self.expired:
             # A claim that is known to fail must fail; an error in it is still an error.
-            self.add_marker(pytest.mark.xfail(reason=visible(reason), raises=SteeringFailure, strict=True))
+            self.add_marker(pytest.mark.xfail(reason=visible(claim.xfail), raises=SteeringFailure, strict=True))
 
     def __repr__(self) -> str:
-        """What ``--collect-only`` prints: what is wrong with the claim stands beside it."""
+        """The line of ``--collect-only``, with the claim's first fault."""
         error = getattr(self.claim, "error", None)
         return visible(f"<ClaimItem {self.name}{f': ERROR {error}'.splitlines()[0] if error is not None else ''}>")
 
@@ -129,7 +126,7 @@ class ClaimItem(pytest.Item):
                 evidence = complete(self._labelled(self.evidence()))
                 evidence.to_dict()
         except SteerError as error:
-            evidence = complete(self._labelled(self.claim.failed(error, self.suite.path)))  # type: ignore[union-attr]
+            evidence = complete(self._labelled(self.claim.failed(error, self.suite.path)))
         self.stash.setdefault(EVIDENCE, []).append(evidence)
         if evidence.error is not None:
             raise SteerError(evidence.message)
@@ -138,35 +135,35 @@ class ClaimItem(pytest.Item):
             pytest.fail(visible(f"{self.name}: {self._expired_words()}\n{STRICT_KNOWN}"), pytrace=False)
 
     def _labelled(self, evidence: Evidence) -> Evidence:
-        """The evidence with what it has from this item."""
+        """The evidence with its id, its suite and the findings about its file."""
         from ..claims import kind_of
 
         findings = []
-        kinds = [getattr(entry, "kind", "") for entry in self.suite.entries]
+        kinds = [entry.kind for entry in self.suite.entries]
         if self.suite.contexts and not any(kind and kind_of(kind).searches_contexts for kind in kinds):
             findings.append(contexts_unused(CONTEXTS_UNUSED))
-        expires = getattr(self.claim, "xfail_expires", None)
+        expires = self.claim.xfail_expires
         if self.expired:
             findings.append(known_failure(self._expired_words()))
         return evidence.noting(findings).but(
             suite=self.suite.name,
-            matrix=getattr(self.claim, "choice", None) or None,
+            matrix=self.claim.choice or None,
             xfail_expires=expires.isoformat() if expires is not None else None,
-            xfail=None if self.expired else getattr(self.claim, "xfail", None),
+            xfail=None if self.expired else self.claim.xfail,
             id=self.nodeid,
             rerun=rerun_command(self),
         )
 
     def _expired_words(self) -> str:
-        reason, last = getattr(self.claim, "xfail", None), getattr(self.claim, "xfail_expires", None)
-        line, _ = self.claim.place_of("xfail.expires") if hasattr(self.claim, "place_of") else (self.claim.line, "")
+        claim = self.claim
+        line, _ = claim.place_of("xfail.expires")
         return (
-            f"its known failure ({reason}) expired on {last}, so nothing excuses it any more: delete `xfail`, or set a later day, "
+            f"its known failure ({claim.xfail}) expired on {claim.xfail_expires}, so nothing excuses it any more: delete `xfail`, or set a later day, "
             f"in line {line} of {shown(self.path)}"
         )
 
     def evidence(self) -> Evidence:
-        """Measures the claim, if it could be read."""
+        """The measured evidence, or an error for a claim that could not be read."""
         from ..files import BrokenClaim
 
         if isinstance(self.claim, BrokenClaim):
@@ -187,31 +184,8 @@ class ClaimItem(pytest.Item):
         )
 
 
-def fail_if_stale(item: pytest.Item, report: pytest.TestReport) -> None:
-    """Under ``--steer-strict-known``, make a failure of a test that was expected to fail and whose claims hold."""
-    expected = getattr(report, "wasxfail", None)
-    if expected is None or report.outcome != "passed" or not item.config.stash[SESSION].settings.strict_known:
-        return
-    del report.wasxfail
-    report.outcome = "failed"
-    report.longrepr = visible(f"[XPASS(strict)] {expected.removeprefix('reason: ')}\n{STRICT_KNOWN}")
-
-
-def suite_folder(config: pytest.Config) -> Path:
-    """The folder of the first suite that was asked for, else the root folder."""
-    places = (config.invocation_params.dir / text.partition("::")[0] for text in config.args)
-    found = next((place for place in places if os.path.exists(place)), config.rootpath)
-    return found if found.is_dir() else found.parent
-
-
-def shown_id(file: Path, config: pytest.Config) -> str | None:
-    """The id of a claim file whose name has control characters, with these written out; None for any other file."""
-    own = os.path.relpath(file, config.rootpath)
-    return Path(visible(own)).as_posix() if visible(own) != own else None
-
-
-def record_of(evidence: Evidence) -> dict[str, Any]:
-    """The evidence as a report has it, or an error in its place if a test has made of it what no report can hold."""
+def record_of(evidence: Evidence) -> Json:
+    """The evidence as JSON values, or an error in its place if a test put something into it that no report can hold."""
     from ..core.evidence import error_evidence
 
     try:
@@ -222,8 +196,43 @@ def record_of(evidence: Evidence) -> dict[str, Any]:
         return failed.but(message=failed.error or "").to_dict()
 
 
+_KEYS = ("suite", "name", "check", "verdict", "statistic", "estimate", "threshold", "direction", "n", "unit", "confidence")
+
+
+def add_properties(item: pytest.Item, records: Sequence[Json]) -> None:
+    """Give a test the numbers of its claims as ``user_properties``, which pytest writes to JUnit files, under xdist too.
+
+    They are called ``steer.estimate``, ``steer.interval`` and so on. Of a test with several assertions, each has a number:
+    ``steer.1.estimate``, ``steer.2.estimate``.
+    """
+    for at, record in enumerate(records, 1):
+        prefix = "steer" if len(records) == 1 else f"steer.{at}"
+        item.user_properties += [(f"{prefix}.{name}", value) for name, value in properties_of(record)]
+
+
+def properties_of(record: Json) -> list[tuple[str, str]]:
+    """The known values of a claim as names and texts. Numbers are in full; an absent bound of the interval is ``-inf`` or ``inf``."""
+    low, high = record["interval"]
+    known = {key: record[key] for key in _KEYS} | {
+        "interval": None
+        if record["interval"] == [None, None]
+        else f"[{'-inf' if low is None else _text(low)}, {'inf' if high is None else _text(high)}]",
+        "model": (record["model"] or {}).get("id"),
+        "vector": (record["vector"] or {}).get("hash"),
+        "multiplier": record["multiplier"],
+        "xfail": record["xfail"],
+    }
+    return [(name, _text(value)) for name, value in known.items() if value not in (None, "")]
+
+
+def _text(value: Any) -> str:
+    return repr(value) if isinstance(value, float) else str(value)
+
+
 def mend_known(item: pytest.Item, report: pytest.TestReport, *, raised: bool) -> None:
-    """Says of a known failure that passes which line to delete, and of assertions before the one that fails that they just passed."""
+    """Note on a known failure that passes which line to delete. Assertions before the one that failed count as passed."""
+    from ..claims.explain import explain
+
     measured = item.stash[EVIDENCE]
     for at, evidence in enumerate(measured):
         if evidence.xfail is None or not evidence.passed:
@@ -232,30 +241,92 @@ def mend_known(item: pytest.Item, report: pytest.TestReport, *, raised: bool) ->
             measured[at] = evidence.but(xfail=None)
             continue
         if isinstance(item, ClaimItem):
-            place = f"delete the `xfail` in {shown(item.path)}:{item.claim.place_of('xfail')[0]}"  # type: ignore[union-attr]
+            place = f"delete the `xfail` in {shown(item.path)}:{item.claim.place_of('xfail')[0]}"
         else:
             file, line, _ = item.location
             place = f"take the xfail mark off the test in {file}:{(line or 0) + 1}"
         text = f"it passes, and was known to fail ({evidence.xfail or 'no reason given'}): {place}"
         evidence = evidence.but(findings=(known_failure(text), *evidence.findings))
-        measured[at] = evidence.but(message=explain_message(evidence))
+        measured[at] = evidence.but(message=explain(evidence))
     if isinstance(item, ClaimItem) and hasattr(report, "wasxfail"):
         # Of the short summary, which pytest does not break: "XFAIL id - reason".
         report.wasxfail = wrapped(report.wasxfail, columns(item.config), first=len(f"XFAIL {item.nodeid} - "))
     strict = report.failed and isinstance(report.longrepr, str) and "XPASS(strict)" in report.longrepr
     if strict:
         width = columns(item.config)
-        said = "\n".join(explain_message(one, width) for one in item.stash[EVIDENCE])
+        said = "\n".join(explain(one, width=width) for one in measured)
         if not isinstance(item, ClaimItem):
             said += f"\n{wrapped(str(report.longrepr), width)}"
-        first = visible(item.stash[EVIDENCE][0].message.partition("\n")[0])
+        first = visible(measured[0].message.partition("\n")[0])
         report.longrepr = as_block(said, visible(str(item.path)), (item.location[1] or 0) + 1, first)
 
 
-def explain_message(evidence: Evidence, width: int | None = None) -> str:
-    from ..claims.explain import explain
+def fail_if_stale(item: pytest.Item, report: pytest.TestReport) -> None:
+    """Under ``--steer-strict-known``, fail a test that was expected to fail and whose claims hold."""
+    expected = getattr(report, "wasxfail", None)
+    if expected is None or report.outcome != "passed" or not item.config.stash[SESSION].settings.strict_known:
+        return
+    del report.wasxfail
+    report.outcome = "failed"
+    report.longrepr = visible(f"[XPASS(strict)] {expected.removeprefix('reason: ')}\n{STRICT_KNOWN}")
 
-    return explain(evidence, width=width)
+
+def rerun_command(item: pytest.Item) -> str:
+    """The command that runs one test again in the folder where pytest was started, with the steering options of this run."""
+    config = item.config
+    parts = ["pytest", typed_id(item.nodeid, config)]
+    for name in ("model", "device", "dtype", "profile", "seed"):
+        given = config.getoption(f"steer_{name}")
+        if given is not None:  # with an equals sign: pytest takes a folder that stands alone for an argument
+            parts.append(f"--steer-{name}={given}")
+    context = config.getoption("steer_context")
+    if context is not None:
+        parts += ["--steer-context", context]
+    if config.getoption("steer_holm"):
+        parts.append("--steer-holm")
+    return shlex.join(parts)
+
+
+def typed_id(nodeid: str, config: pytest.Config) -> str:
+    """A test's id relative to the folder where pytest was started. pytest's own ids begin at its root folder."""
+    file, mark, name = nodeid.partition("::")
+    here = config.invocation_params.dir
+    return (
+        nodeid if here == config.rootpath else Path(os.path.relpath(config.rootpath / file, here)).as_posix() + mark + name
+    )
+
+
+def shown_id(file: Path, config: pytest.Config) -> str | None:
+    """The id of a claim file, with control characters written out; None if its name has none."""
+    own = os.path.relpath(file, config.rootpath)
+    return Path(visible(own)).as_posix() if visible(own) != own else None
+
+
+def suite_folder(config: pytest.Config) -> Path:
+    """The folder of the first suite on the command line, else the root folder."""
+    places = (config.invocation_params.dir / text.partition("::")[0] for text in config.args)
+    found = next((place for place in places if os.path.exists(place)), config.rootpath)
+    return found if found.is_dir() else found.parent
+
+
+FIXTURES = {"steer_model", "steer_load_model", "steering"}
+
+
+def uses_steering(item: pytest.Item) -> bool:
+    """Whether a test uses a fixture of this package, also through other fixtures, or names one of its assertions in its body."""
+    from .. import __all__
+
+    if not FIXTURES.isdisjoint(getattr(item, "fixturenames", ())):
+        return True
+    function = getattr(item, "function", None)
+    if function is None:
+        return False
+    handle = getattr(function, "hypothesis", None)  # of a test under @given, which stands inside
+    code = getattr(inspect.unwrap(getattr(handle, "inner_test", function)), "__code__", None)
+    if code is None:
+        return False
+    named = {name for name in code.co_names if name.startswith("assert_")}
+    return not named.isdisjoint(__all__)
 
 
 def not_run(session: pytest.Session) -> list[str] | None:
@@ -271,7 +342,7 @@ def not_run(session: pytest.Session) -> list[str] | None:
 
 
 def show_broken(reporter: pytest.TerminalReporter, items: Iterable[pytest.Item]) -> None:
-    """What is wrong with the claims that were collected, in full, below the list of ``--collect-only``."""
+    """Print the faults of the collected claims in full, below the list of ``--collect-only``."""
     broken = {item.nodeid: item.claim.error for item in items if hasattr(getattr(item, "claim", None), "error")}  # type: ignore[attr-defined]
     if broken:
         reporter.section("claims with errors")
@@ -281,7 +352,7 @@ def show_broken(reporter: pytest.TerminalReporter, items: Iterable[pytest.Item])
 
 
 def explained(message: str) -> str:
-    """pytest's message of an argument that it found nothing for, with what was probably meant of claim files."""
+    """pytest's message about an argument that matches nothing, with a suggestion if it looks like a claim file."""
     found = re.match(r"(?:file or directory )?not found: ([^\n]+)", message)
     if found is None:
         return message
@@ -320,85 +391,3 @@ def _has_claims(file: Path) -> bool:
         return "claims" in read_source(file).data
     except SteerError:
         return False
-
-
-def rerun_command(item: pytest.Item) -> str:
-    """The command that runs one test again, in the folder where pytest was started, with the steering options of this run."""
-    config = item.config
-    parts = ["pytest", typed_id(item.nodeid, config)]
-    for name in ("model", "device", "dtype", "profile", "seed"):
-        given = config.getoption(f"steer_{name}")
-        if given is not None:  # with an equals sign: pytest takes a folder that stands alone for an argument
-            parts.append(f"--steer-{name}={given}")
-    context = config.getoption("steer_context")
-    if context is not None:
-        parts += ["--steer-context", context]
-    if config.getoption("steer_holm"):
-        parts.append("--steer-holm")
-    return shlex.join(parts)
-
-
-def typed_id(nodeid: str, config: pytest.Config) -> str:
-    """A test's id as it is typed where pytest was started. The ids of pytest begin at its root folder."""
-    file, mark, name = nodeid.partition("::")
-    here = config.invocation_params.dir
-    return (
-        nodeid if here == config.rootpath else Path(os.path.relpath(config.rootpath / file, here)).as_posix() + mark + name
-    )
-
-
-FIXTURES = {"steer_model", "steer_load_model", "steering"}
-
-
-def uses_steering(item: pytest.Item) -> bool:
-    """Whether a test uses a fixture of this package, through other fixtures too, or names one of its assertions in its own body."""
-    if not FIXTURES.isdisjoint(getattr(item, "fixturenames", ())):
-        return True
-    function = getattr(item, "function", None)
-    if function is None:
-        return False
-    handle = getattr(function, "hypothesis", None)  # of a test under @given, which stands inside
-    code = getattr(inspect.unwrap(getattr(handle, "inner_test", function)), "__code__", None)
-    if code is None:
-        return False
-    named = {name for name in code.co_names if name.startswith("assert_")}
-    return bool(named) and not named.isdisjoint(_assertions())
-
-
-def _assertions() -> set[str]:
-    from .. import __all__
-
-    return {name for name in __all__ if name.startswith("assert_")}
-
-
-_KEYS = ("suite", "name", "check", "verdict", "statistic", "estimate", "threshold", "direction", "n", "unit", "confidence")
-
-
-def add_properties(item: pytest.Item, records: Sequence[dict[str, Any]]) -> None:
-    """Give a test the numbers of its claims as ``user_properties``, which pytest writes to JUnit files, under xdist too.
-
-    They are called ``steer.estimate``, ``steer.interval`` and so on. Of a test with several assertions, each has a number:
-    ``steer.1.estimate``, ``steer.2.estimate``.
-    """
-    for at, record in enumerate(records, 1):
-        prefix = "steer" if len(records) == 1 else f"steer.{at}"
-        item.user_properties += [(f"{prefix}.{name}", value) for name, value in properties_of(record)]
-
-
-def properties_of(record: dict[str, Any]) -> list[tuple[str, str]]:
-    """Name and text of what is known of a claim. Numbers are in full; an absent bound of the interval is ``-inf`` or ``inf``."""
-    low, high = record["interval"]
-    known = {key: record[key] for key in _KEYS} | {
-        "interval": None
-        if record["interval"] == [None, None]
-        else f"[{'-inf' if low is None else _text(low)}, {'inf' if high is None else _text(high)}]",
-        "model": (record["model"] or {}).get("id"),
-        "vector": (record["vector"] or {}).get("hash"),
-        "multiplier": record["multiplier"],
-        "xfail": record["xfail"],
-    }
-    return [(name, _text(value)) for name, value in known.items() if value not in (None, "")]
-
-
-def _text(value: Any) -> str:
-    return repr(value) if isinstance(value, float) else str(value)

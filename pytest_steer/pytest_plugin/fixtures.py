@@ -26,7 +26,7 @@ def steer_load_model(pytestconfig: pytest.Config) -> Callable[..., Model]:
     ) -> Model:
         __tracebackhide__ = True
         try:
-            return session.models.load(str(name), dtype=dtype, device=device, allow_unexpected=allow_unexpected)
+            return session.measuring.models.load(str(name), dtype=dtype, device=device, allow_unexpected=allow_unexpected)
         except ModelError as error:
             pytest.fail(visible(one_screen(str(error))), pytrace=False)
 

@@ -1,4 +1,4 @@
-"""What a terminal shows of a failing test: the user's line and the message, without this package's own frames."""
+"""The traceback of a failing test: the user's line and the message, without this package's own frames."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ _MOST_FRAMES = 5
 def without_our_frames(
     excinfo: pytest.ExceptionInfo[BaseException], *, brief: bool, width: int | None
 ) -> pytest.ExceptionInfo[BaseException]:
-    """The same error of ours without this package's frames, and without what they called; any other error as it is.
+    """Drop this package's frames, and the frames below them, from an error of this package; any other error is unchanged.
 
-    An error of ours is one of this package's kinds, or a TypeError that it raises itself, of a keyword that a function does not have.
+    An error of this package has one of its classes, or is a TypeError that it raises itself about an unknown keyword.
 
-    Of what it came from, the user's own frames stay. Every message is cut to one screen, and its control characters are written out.
+    Of its causes, the user's own frames stay. Every message is cut to one screen, and its control characters are written out.
 
     Args:
-        brief: of a claim that does not hold, say what but not why.
+        brief: leave out why a claim does not hold.
         width: columns of the terminal; None to break no line.
     """
     error = excinfo.value
@@ -48,12 +48,12 @@ def without_our_frames(
 
 
 def is_brief(config: pytest.Config) -> bool:
-    """Whether -q, --tb=short or --tb=line asks for less than all."""
+    """Whether -q, --tb=short or --tb=line asks for a short message."""
     return config.get_verbosity() < 0 or config.getoption("tbstyle") in ("short", "line")
 
 
 def message_of_failure(error: SteeringFailure | SteerError, *, brief: bool, width: int | None, first: int = 0) -> str:
-    """What a terminal of so many columns shows of a claim that does not hold, or could not be measured.
+    """The message about a claim that does not hold or could not be measured, wrapped to the terminal.
 
     Args:
         width: None to break no line.
@@ -68,13 +68,13 @@ def message_of_failure(error: SteeringFailure | SteerError, *, brief: bool, widt
 
 
 def headline(error: SteeringFailure | SteerError) -> str:
-    """The first line of what is shown, not broken, for pytest's short summary."""
+    """The first line of the message, unwrapped, for pytest's short summary."""
     said = error.evidence.message if isinstance(error, SteeringFailure) else str(error)
     return error.headline or visible(said.partition("\n")[0])
 
 
 def _margin(traceback: TracebackType) -> int:
-    """The columns that pytest puts in front of each line of a message: an E, and the indent of the line that failed in its function."""
+    """The columns in front of each line of a message: pytest's ``E``, and the indent of the failing line in its function."""
     while traceback.tb_next is not None:
         traceback = traceback.tb_next
     entry = pytest.ExceptionInfo.from_exc_info((Exception, Exception(), traceback)).traceback[-1]
@@ -94,13 +94,13 @@ def _named(error: BaseException) -> str:
 
 
 def as_block(text: str, file: str, line: int, headline: str) -> ReprExceptionInfo:
-    """A text as pytest's block of a failing test. Where pytest wants one line of it, the headline stands for it."""
+    """A text as pytest's block of a failing test, with a headline for pytest's one-line summaries."""
     crash = ReprFileLocation(file, line, headline)
     return ReprExceptionInfo(reprtraceback=ReprTracebackNative([f"{text}\n"]), reprcrash=crash)
 
 
 def keep_headline(report: pytest.TestReport, error: BaseException) -> None:
-    """Leaves the headline of a message of ours to pytest's short summary, which repeats all of it under CI and -vv."""
+    """Give pytest's short summary the headline of a message of ours. Under CI and -vv it would repeat the whole message."""
     crash = getattr(report.longrepr, "reprcrash", None)
     if crash is not None and isinstance(error, (SteerError, SteeringFailure)):
         name = _named(error)
@@ -108,9 +108,9 @@ def keep_headline(report: pytest.TestReport, error: BaseException) -> None:
 
 
 def _shown_cause(error: BaseException, left: int = 5) -> BaseException | None:
-    """What an exception came from, as far as a user wrote it: its last frames that are neither ours nor a library's, and its message.
+    """The cause of an exception, with its last frames in the user's own code, and its message.
 
-    It is a stand-in of the same name, since the message of another's exception may have any length and any control characters.
+    It is a stand-in of the same name, since a foreign message may have any length and any control characters.
     """
     cause = error.__cause__ if error.__suppress_context__ else error.__context__
     if cause is None or not left:

@@ -5,9 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from ..core.columns import visible
+
+if TYPE_CHECKING:
+    from ..core.evidence import Json
 
 Place = tuple[str, int]  # the file of a test, seen from pytest's root, and its line, from 1 on
 
@@ -18,8 +21,8 @@ _LEAST = 20_000
 _MOST = 10  # annotations of one level that GitHub keeps of a step
 
 
-def append_summary(report: dict[str, Any]) -> list[str]:
-    """Append the Markdown of a report to the summary of this step of a workflow; what to tell the user.
+def append_summary(report: Json) -> list[str]:
+    """Append the Markdown of a report to the summary of this workflow step. Returns lines for the user.
 
     Raises:
         OSError: the file cannot be written.
@@ -40,22 +43,24 @@ def append_summary(report: dict[str, Any]) -> list[str]:
     return [f"summary: appended to {file}"]
 
 
-def annotation_lines(claims: Sequence[dict[str, Any]], places: Mapping[str, Place], root: Path, texts: str) -> list[str]:
-    """The workflow commands that show claims at their lines, the most important first; then how many GitHub has no room for.
+def annotation_lines(claims: Sequence[Json], places: Mapping[str, Place], root: Path, texts: str) -> list[str]:
+    """Workflow commands that annotate claims at their lines, the most important first, and a line about those that GitHub drops.
 
-    A claim that is broken or could not be measured is an error, an inconclusive one a warning, one that holds although it is known
-    to fail a notice. A known failure has none.
+    A claim that is broken or could not be measured is an error. An inconclusive claim is a warning. A claim that holds although it is
+    known to fail is a notice. A known failure has no annotation.
 
     Args:
-        places: of tests, by id.
+        places: file and line of tests, by id.
         root: pytest's root.
-        texts: what of the texts of data is shown, as in a report.
+        texts: which texts of the data are shown, as in a report.
     """
     from ..report.texts import with_texts
-    from ..report.verdict import verdict_of
+    from ..report.verdict import BROKEN, CATEGORIES, ERROR, INCONCLUSIVE, UNEXPECTED, category_of
 
-    found = verdict_of({"claims": [with_texts(claim, texts) for claim in claims], "provenance": {}})
-    levels = {"error": found.broken + found.errors, "warning": found.inconclusive, "notice": found.unexpected}
+    found: dict[object, list[Json]] = {category: [] for category in CATEGORIES}
+    for claim in claims:
+        found[category_of(claim["verdict"], claim["xfail"])].append(with_texts(claim, texts))
+    levels = {"error": found[BROKEN] + found[ERROR], "warning": found[INCONCLUSIVE], "notice": found[UNEXPECTED]}
     lines, left_out = [], []
     for level, group in levels.items():
         # A test that asserts the same in a loop has one annotation.
@@ -70,7 +75,7 @@ def annotation_lines(claims: Sequence[dict[str, Any]], places: Mapping[str, Plac
     return lines
 
 
-def _command(level: str, claim: dict[str, Any], place: Place | None, root: Path) -> str:
+def _command(level: str, claim: Json, place: Place | None, root: Path) -> str:
     from ..report.verdict import verdict_words
 
     name = claim["id"].partition("::")[2] or claim["name"]

@@ -1,4 +1,4 @@
-"""The plugin's options, translated into the run's context. Imports nothing heavy."""
+"""The options of a pytest run: declared, read and checked; and the terminal that they are about. Imports nothing heavy."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import os
 import re
 import sys
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from importlib.util import find_spec
 from itertools import pairwise
@@ -20,6 +20,7 @@ import pytest
 from ..core import registry
 from ..core.columns import stream_columns, visible, wrapped
 from ..core.errors import ModelError, SteerWarning
+from ..core.evidence import Json
 from ..core.file_formats import format_of, suffixes_of
 from ..core.processor import has_bfloat16
 from ..core.registry import did_you_mean
@@ -46,15 +47,15 @@ class Settings:
     Attributes:
         run: what measuring needs.
         reports: files to write.
-        report_texts: what of the texts of data goes into them, one of ``TEXTS``.
-        inconclusive: what an inconclusive claim is, one of ``INCONCLUSIVE``.
+        report_texts: which texts of the data they contain, one of ``TEXTS``.
+        inconclusive: the outcome of an inconclusive claim, one of ``INCONCLUSIVE``.
         holm: adjust the verdicts of each claim file for the number of its claims.
         save_counterexamples: add contexts that broke a claim to its file.
-        strict_known: an `xfail` of a claim that holds is a failure, whatever it says of itself.
-        options: those that decide what is measured and how it is judged, by name, as a report holds them.
-        github: summary and annotations for GitHub Actions.
-        baseline: an earlier report that the run is held against. update_baseline: write this run's report in its place.
-        tolerance: a loss beyond this, in a claim's unit, is shown as worse.
+        strict_known: fail an `xfail` whose claim holds, whatever its own setting.
+        options: the options that decide what is measured and how it is judged, by name, as in a report.
+        github: write the summary and annotations of GitHub Actions.
+        baseline: an earlier report that the run is compared with. update_baseline: replace it with this run's report.
+        tolerance: losses up to this, in a claim's unit, are not shown as worse.
     """
 
     run: RunContext
@@ -64,7 +65,7 @@ class Settings:
     holm: bool
     save_counterexamples: bool
     strict_known: bool
-    options: dict[str, Any]
+    options: Json
     github: bool
     baseline: Path | None = None
     update_baseline: bool = False
@@ -76,8 +77,8 @@ class _Option:
     """``--steer-NAME`` and ``steer_NAME`` of the ini file.
 
     Attributes:
-        read: makes a value of the text that was given; a ValueError or ModelError says what is wrong with it.
-        default: the text where none is given; without one the value is None.
+        read: parses the given text. Raises ValueError or ModelError with the fault.
+        default: the text if none is given; without one the value is None.
         several: repeatable, one per line in the ini file.
     """
 
@@ -128,8 +129,17 @@ def _folder(text: str) -> Path:
     return folder
 
 
-def _report(text: str) -> Path:
+def _file_to_write(text: str) -> Path:
     file = Path(text).expanduser().absolute()
+    if file.is_dir():
+        raise ValueError(f"{text}: is a folder")
+    if not file.parent.is_dir():
+        raise ValueError(f"{text}: the folder {file.parent} does not exist")
+    return file
+
+
+def _report(text: str) -> Path:
+    file = Path(text)
     suffix = file.suffix.lower()
     missing = next((library for library in OWN_REPORTS.get(suffix, ()) if find_spec(library) is None), None)
     if missing is not None:
@@ -145,10 +155,7 @@ def _report(text: str) -> Path:
             f"{text}: no report format has the suffix {file.suffix!r}; {did_you_mean(file.suffix, known)}"
             + "".join(f"\nThe extension {name} could not be loaded: {reason}" for name, reason in broken.items())
         )
-    if not file.parent.is_dir():
-        raise ValueError(f"{text}: the folder {file.parent} does not exist")
-    if file.is_dir():
-        raise ValueError(f"{text}: is a folder")
+    file = _file_to_write(text)
     if file.name.endswith(".partial.json"):
         raise ValueError(f"{text}: is the name of a report that is not finished; take {file.name.replace('.partial', '')}")
     if (file.is_file() or not file.exists()) and not os.access(file.parent, os.W_OK):
@@ -157,13 +164,9 @@ def _report(text: str) -> Path:
 
 
 def _baseline(text: str) -> Path:
-    file = Path(text).expanduser().absolute()
-    if file.is_dir():
-        raise ValueError(f"{text}: is a folder")
+    file = _file_to_write(text)
     if file.suffix.lower() != ".json":
         raise ValueError(f"{text}: a baseline is a JSON report, whose name ends in .json")
-    if not file.parent.is_dir():
-        raise ValueError(f"{text}: the folder {file.parent} does not exist")
     return file
 
 
@@ -178,7 +181,7 @@ def _tolerance(text: str) -> float:
 
 
 def _check_apart(baseline: Path, reports: Iterable[Path]) -> None:
-    """Refuse a report, or what is kept of it while the run goes on, that would take the baseline's place unasked."""
+    """Refuse a report that would replace the baseline, itself or by its partial file."""
     for report in reports:
         taken = [report, report.with_suffix(".partial.json")] if report.suffix.lower() == ".json" else [report]
         if baseline.resolve() in [path.resolve() for path in taken]:
@@ -188,7 +191,7 @@ def _check_apart(baseline: Path, reports: Iterable[Path]) -> None:
             )
 
 
-def _context(text: str) -> dict[str, Any]:
+def _context(text: str) -> Json:
     try:
         found = json.loads(text)
     except ValueError as error:
@@ -272,7 +275,7 @@ FLAGS = {
 
 
 def add_options(parser: pytest.Parser) -> None:
-    """Declares ``--steer-*`` and their ini twins."""
+    """Declare ``--steer-*`` and their ini twins."""
     group = parser.getgroup("steer", "steering claims (pytest-steer)")
     for option in OPTIONS:
         shown = option.help if option.default is None else f"{option.help} (default: {option.default})"
@@ -294,13 +297,13 @@ def add_options(parser: pytest.Parser) -> None:
 
 
 def read_settings(config: pytest.Config) -> Settings:
-    """The options, checked.
+    """Read and check the options.
 
     Raises:
-        pytest.UsageError: a value that cannot be used; says which option and what it takes.
+        pytest.UsageError: an unusable value; the message names the option and what it takes.
     """
     value = {option.name: _value(config, option) for option in OPTIONS}
-    flag = {name: _given(config, f"steer_{name.replace('-', '_')}")[0] for name in FLAGS}
+    flag = {name: bool(_given(config, f"steer_{name.replace('-', '_')}")[0]) for name in FLAGS}
     context = config.getoption("steer_context")
     cache: pytest.Cache | None = getattr(config, "cache", None)
 
@@ -333,42 +336,24 @@ def read_settings(config: pytest.Config) -> Settings:
         raise pytest.UsageError("--steer-update-baseline: say which file: --steer-baseline PATH")
     if value["baseline"] is not None:
         _check_apart(value["baseline"], value["report"])
+    recorded = {name: one for name, one in (value | flag | {"context": run.context}).items() if name not in _NOT_RECORDED}
     return Settings(
-        run,
-        value["report"],
-        value["report-texts"],
-        value["inconclusive"],
-        bool(flag["holm"]),
-        bool(flag["save-counterexamples"]),
-        bool(flag["strict-known"]),
-        _recorded({**value, **{name: bool(given) for name, given in flag.items()}, "context": run.context}),
-        bool(flag["github"]),
-        value["baseline"],
-        bool(flag["update-baseline"]),
-        value["tolerance"],
+        run=run,
+        reports=value["report"],
+        report_texts=value["report-texts"],
+        inconclusive=value["inconclusive"],
+        options={name: list(one) if isinstance(one, tuple) else one for name, one in recorded.items()},
+        baseline=value["baseline"],
+        tolerance=value["tolerance"],
+        **{name.replace("-", "_"): flag[name] for name in FLAGS if name != "no-soundness"},
     )
 
 
 # Where something is kept or written decides no number.
 _NOT_RECORDED = {
-    "baseline",
-    "update-baseline",
-    "cache",
-    "counterexamples",
-    "github",
-    "report",
-    "report-texts",
+    *("baseline", "update-baseline", "tolerance", "cache", "counterexamples", "github", "report", "report-texts"),
     "save-counterexamples",
-    "tolerance",
 }
-
-
-def _recorded(values: dict[str, Any]) -> dict[str, Any]:
-    return {
-        name: list(value) if isinstance(value, tuple) else str(value) if isinstance(value, Path) else value
-        for name, value in values.items()
-        if name not in _NOT_RECORDED
-    }
 
 
 def _value(config: pytest.Config, option: _Option) -> Any:
@@ -379,7 +364,7 @@ def _value(config: pytest.Config, option: _Option) -> Any:
 
 
 def _given(config: pytest.Config, key: str) -> tuple[Any, str]:
-    """What the command line says, else the ini file, and where it stands, for messages."""
+    """The value on the command line, else in the ini file, and its place for messages."""
     given = config.getoption(key)
     if given is not None:
         return given, f"--{key.replace('_', '-')}"
@@ -407,7 +392,7 @@ _UNDECIDED = {"yellow": True}
 def columns(config: pytest.Config) -> int:
     """The columns of the terminal, as pytest finds them or ``COLUMNS`` says; 100 where there is no terminal.
 
-    A worker of xdist has those of the process that prints.
+    An xdist worker gets them from the process that prints.
     """
     given: int | None = getattr(config, "workerinput", {}).get(_COLUMNS)
     if given is not None:
@@ -419,18 +404,18 @@ def columns(config: pytest.Config) -> int:
 
 
 def usage_error(*messages: str) -> pytest.UsageError:
-    """The error that ends a run before it begins, in the columns of the terminal that it is printed to."""
+    """The error that ends a run before it begins, wrapped to the columns of stderr."""
     width = stream_columns(sys.stderr) - len("ERROR: ")
     return pytest.UsageError(*(wrapped(visible(message), width) for message in messages))
 
 
 def tell_worker(config: pytest.Config, workerinput: dict[str, object]) -> None:
-    """Tells a worker of xdist the columns of this process, for the messages that are made there."""
+    """Tell an xdist worker the columns of this process, for the messages that are made there."""
     workerinput[_COLUMNS] = columns(config)
 
 
 def painter(reporter: pytest.TerminalReporter) -> Callable[[str, str], str]:
-    """From a text and a verdict in words to the text in its colour; as it is where pytest has no colours."""
+    """A function that colours a text by its verdict in words; without colours the text is unchanged."""
     writer = reporter.config.get_terminal_writer()
     return lambda text, kind: writer.markup(text, **_COLOURS.get(kind, _UNDECIDED))
 
@@ -439,15 +424,16 @@ _PATHS = ("--steer-model", "--steer-cache", "--steer-counterexamples", "--steer-
 
 
 def moved_rootdir(config: pytest.Config) -> str | None:
-    """A warning for the header if the path after one of our options moved rootdir; None if it did not.
+    """A warning for the header if the path after one of our options moved rootdir, else None.
 
     pytest looks for rootdir before it knows our options, so it takes such a path for one of its arguments. Node ids then begin
     elsewhere, and an ini file in the current folder may not be read.
     """
-    given = list(config.invocation_params.args)
     if config.getoption("rootdir") or config.getoption("inifilename"):
         return None
-    for option, value in _beside(given):
+    for option, value in pairwise(map(str, config.invocation_params.args)):
+        if option not in _PATHS:
+            continue
         place = Path(config.invocation_params.dir, value)
         folder = place if place.is_dir() else place.parent
         if place.exists() and _is_moved(config, folder):
@@ -459,15 +445,8 @@ def moved_rootdir(config: pytest.Config) -> str | None:
     return None
 
 
-def _beside(given: Sequence[object]) -> Iterator[tuple[str, str]]:
-    """Our options whose value is an argument of its own."""
-    for option, value in pairwise(given):
-        if option in _PATHS:
-            yield str(option), str(value)
-
-
 def _is_moved(config: pytest.Config, folder: Path) -> bool:
-    """Whether rootdir is another one than tests and the current folder would give."""
+    """Whether rootdir differs from the one that the tests and the current folder would give."""
     here, root = config.invocation_params.dir.resolve(), config.rootpath.resolve()
     places = [here]
     if config.args_source is pytest.Config.ArgsSource.ARGS:

@@ -1,4 +1,4 @@
-"""The pytest hooks, and nothing else. Imports nothing heavy: a suite without claims pays for none of it."""
+"""The pytest hooks. Nothing heavy is imported at start-up, so a suite without claims runs as before."""
 
 from __future__ import annotations
 
@@ -199,9 +199,9 @@ def pytest_report_teststatus(report: pytest.TestReport | pytest.CollectReport) -
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_node_collection_finished(node: Any, ids: list[str]) -> None:
     config, session = node.config, node.config.stash[SESSION]
-    session.collected = list(ids)  # all workers collect the same
+    is_first, session.collected = session.collected is None, list(ids)  # all workers collect the same
     reporter = config.pluginmanager.get_plugin("terminalreporter")
-    if session.header is None and reporter is not None and reporter.verbosity >= 0:
+    if is_first and reporter is not None and reporter.verbosity >= 0:
 
         def say() -> None:
             for line in announce(session.settings.run, models_of(session, ids, config.rootpath), columns(config)):

@@ -1,4 +1,4 @@
-"""What a running test is at: on a terminal one line that is overwritten, elsewhere a line every 30 s."""
+"""Progress of the running test: on a terminal one line that is overwritten, elsewhere a line every 30 s."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _SHARE = re.compile(r"(\d+) of (\d+)")
 
 
 class Progress:
-    """Shows what long work is at. Silent without a terminal reporter; on a terminal also with ``-q``, elsewhere with ``-qq``."""
+    """Shows the progress of long work. Silent without a terminal reporter; on a terminal also with ``-q``, elsewhere with ``-qq``."""
 
     def __init__(self, config: pytest.Config) -> None:
         self._reporter = config.pluginmanager.get_plugin("terminalreporter")
@@ -31,7 +31,7 @@ class Progress:
         self.wanted = verbosity >= (0 if self._is_line else -1)
 
     def begin(self, item: pytest.Item) -> None:
-        """Another test runs."""
+        """Note the name of the test that starts."""
         self._name, self._stage = item.name, ""
 
     def show(self, text: str) -> None:
@@ -53,7 +53,7 @@ class Progress:
             self._write(visible(f"steer: {shortened(self._name, _MOST_NAME)}: {text}{left}"), own_line=True)
 
     def clear(self) -> None:
-        """Take the line away."""
+        """Clear the line."""
         if self._shown:
             self._write("\x1b[K")
             self._shown = 0.0

@@ -1,4 +1,4 @@
-"""What the user sees in the terminal: a header line and one table at the end."""
+"""The terminal at the begin and at the end of a run: a header line, the table of claims, written reports, how to go on."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from .options import SUFFIXES, columns, painter, usage_error
 from .session import provenance_of
 
 if TYPE_CHECKING:
+    from ..core.evidence import Json
     from .baseline import Baseline
     from .session import SteerSession
 
@@ -30,7 +31,7 @@ _MOST_IDS = 5
 
 
 def announce(run: RunContext, models: Sequence[str], width: int) -> list[str]:
-    """The header line, only when a claim was collected.
+    """The header lines; none if no claim was collected.
 
     Args:
         models: the model of each claim.
@@ -52,7 +53,7 @@ def announce(run: RunContext, models: Sequence[str], width: int) -> list[str]:
 
 
 def models_of(session: SteerSession, ids: Iterable[str], root: Path) -> list[str]:
-    """The model of each claim among these ids, as its file says: xdist's workers send no more than ids."""
+    """The model of each claim among these ids, read from its file, since xdist's workers send ids only."""
     from ..files import read_suite
 
     names: dict[str, list[str]] = {}
@@ -65,7 +66,7 @@ def models_of(session: SteerSession, ids: Iterable[str], root: Path) -> list[str
         try:
             with exceptions_named():
                 suite = read_suite(shown(root / file))
-        except SteerError:  # which is one broken claim
+        except SteerError:  # one broken claim stands for the file
             models += [session.settings.run.model_name()] * len(wanted)
             continue
         entries = {visible(entry.name): entry for entry in suite.entries}
@@ -74,10 +75,10 @@ def models_of(session: SteerSession, ids: Iterable[str], root: Path) -> list[str
 
 
 def check_options(run: RunContext) -> None:
-    """Finds out before the first claim whether the device, and a hub id given as the model, can be had at all.
+    """Check before the first claim that the device, and a hub id given as the model, are available.
 
     Raises:
-        pytest.UsageError: one cannot.
+        pytest.UsageError: one is not.
     """
     if run.device != "auto":
         from ..model.loading import pick_device
@@ -101,58 +102,36 @@ def check_options(run: RunContext) -> None:
         ) from None
 
 
-def summarize(reporter: pytest.TerminalReporter, claims: list[dict[str, Any]], saved: list[str]) -> None:
-    """The table of all claims, how many wrong verdicts to expect in it, and what was written to files."""
+def summarize(reporter: pytest.TerminalReporter, claims: list[Json], saved: list[str]) -> None:
+    """Print the table of all claims, notes on it, how many wrong verdicts to expect, and the files that were written."""
     width, paint = columns(reporter.config), painter(reporter)
-    notes, counts = [], ""
     if claims:
+        from .. import report
         from ..core.record import record_of
-        from ..report import (
-            claim_table,
-            claim_warnings,
-            comparison_of,
-            control_ranks,
-            deployed_moves,
-            entanglement_map,
-            expected_false,
-            fitting,
-            noted_lines,
-            texts_left_out,
-            verdict_counts,
-        )
 
-        records = [record_of(claim) for claim in fitting(claims)[0]]
+        records = [record_of(claim) for claim in report.fitting(claims)[0]]
         reporter.section("steering claims")
         # Colours are put in last: all that others wrote in the table is written out as visible text.
-        reporter.write_line(f"{claim_table(records, width=width, paint=paint)}\n")
-        tables = filter(None, (comparison_of(records, width=width), entanglement_map(records, width=width)))
-        for text in tables:
-            reporter.write_line(f"{text}\n")
-        notes = [
-            *deployed_moves(records),
-            *noted_lines(records),
-            *control_ranks(records),
-            *texts_left_out(records),
-            *claim_warnings(records),
-        ]
-        notes.append(expected_false(records))
-        counts = verdict_counts(records, width=width, paint=paint)
-    for line in notes:
-        reporter.write_line(wrapped(visible(line), width))
-    if counts:
-        reporter.write_line(counts)
+        reporter.write_line(f"{report.claim_table(records, width=width, paint=paint)}\n")
+        for table in (report.comparison_of(records, width=width), report.entanglement_map(records, width=width)):
+            if table:
+                reporter.write_line(f"{table}\n")
+        for line in report.notes_below(records):
+            reporter.write_line(wrapped(visible(line), width))
+        if counts := report.verdict_counts(records, width=width, paint=paint):
+            reporter.write_line(counts)
     for line in saved:
         reporter.write_line(wrapped(visible(line), width))
 
 
-def save_counterexamples(root: Path, claims: list[dict[str, Any]]) -> list[str]:
-    """Adds proven counterexamples to the regressions of their claim files; what to tell the user of each.
+def save_counterexamples(root: Path, claims: list[Json]) -> list[str]:
+    """Add proven counterexamples to the regressions of their claim files, and return a line for the user about each.
 
     Args:
-        root: the folder that node ids are seen from.
+        root: the folder that node ids are relative to.
     """
     lines: list[str] = []
-    by_file: dict[Path, list[dict[str, Any]]] = {}
+    by_file: dict[Path, list[Json]] = {}
     for claim in claims:
         found = claim.get("counterexample")
         if found is None or claim["verdict"] != "fail":
@@ -175,10 +154,10 @@ def save_counterexamples(root: Path, claims: list[dict[str, Any]]) -> list[str]:
 
 
 def count_as_error(reporter: pytest.TerminalReporter | None, told: Iterable[str]) -> None:
-    """Lets the last lines of the run say that there was an error, which no test had.
+    """Count an error that belongs to no test in pytest's last lines.
 
     Args:
-        told: what :func:`write_reports` tells. The first option that a line names is the one that failed.
+        told: the lines of :func:`write_reports`. The first option that a line names is the one that failed.
     """
     if reporter is not None:
         option = next((line.partition(":")[0] for line in told if line.startswith("--steer-")), "--steer-report")
@@ -187,10 +166,10 @@ def count_as_error(reporter: pytest.TerminalReporter | None, told: Iterable[str]
 
 
 def stopped_lines(session: SteerSession, ids: list[str], interrupted: bool) -> list[str]:
-    """What to tell of a run that ended before all its claims were measured: what was, what is kept, and how to go on.
+    """Lines about a run that ended before all claims were measured: the counts, how to go on, and which scores remain.
 
     Args:
-        ids: of the claims that were not measured.
+        ids: the claims that were not measured.
     """
     if not ids and not interrupted:
         return []
@@ -206,7 +185,7 @@ def stopped_lines(session: SteerSession, ids: list[str], interrupted: bool) -> l
 
 @contextmanager
 def uninterrupted() -> Iterator[None]:
-    """Ignore Ctrl-C in the body: what ends a run is short, and a second Ctrl-C would lose the report that the first one left."""
+    """Ignore Ctrl-C in the body. The end of a run is short, and a second Ctrl-C would lose the report of an interrupted run."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -220,11 +199,13 @@ def uninterrupted() -> Iterator[None]:
 def write_reports(
     session: SteerSession, baseline: Baseline | None, config: pytest.Config, **ended: Any
 ) -> tuple[list[str], int | None]:
-    """Writes the reports that were asked for, held against a baseline where there is one; what to tell of each, and the exit code to end with
-    if one cannot be written.
+    """Write the reports that were asked for, compared with a baseline if there is one.
 
     Args:
         ended: how the run ended, see ``build_report``.
+
+    Returns:
+        Lines for the user, and the exit code if one report cannot be written.
     """
     from ..report import build_report, fitting, with_texts, write_report
 
@@ -268,7 +249,7 @@ _LETTER = "steer_letter"
 
 
 def note_letter(report: pytest.TestReport, error: BaseException) -> None:
-    """Keep the letter of a failed test in its report, which may come from an xdist worker."""
+    """Store the letter of a failed test in its report, which may come from an xdist worker."""
     if report.when != "call" or not report.failed:
         return
     if isinstance(error, SteeringInconclusive):
@@ -278,6 +259,6 @@ def note_letter(report: pytest.TestReport, error: BaseException) -> None:
 
 
 def status_of(report: pytest.TestReport | pytest.CollectReport) -> tuple[str, str, str] | None:
-    """What ``pytest_report_teststatus`` returns: category, letter and word; None for what has no letter of ours."""
+    """The result of ``pytest_report_teststatus``: category, letter and word; None without a letter of ours."""
     letter = getattr(report, _LETTER, None)
     return ("failed", letter, "FAILED") if isinstance(letter, str) else None

@@ -1,13 +1,13 @@
-"""Methods x behaviours on the same ground, as tables."""
+"""Tables of methods and behaviours that were measured on the same items and texts."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from ..core.columns import WITHOUT_TERMINAL, table, table_columns, wrapped
-from ..core.numbers import number
-from ..core.record import UNBOUNDED, Bounds, Row, Strength, TaskRow
+from ..core.numbers import bounds, number
+from ..core.record import Bounds, Row, SideChanges, Strength, TaskRow
 
 _Table = tuple[Sequence[Sequence[str | int]], Sequence[str]]
 
@@ -44,19 +44,15 @@ def comparison_tables(
         own = [task for task in tasks if task.behaviour == behaviour]
         sizes = "/".join(map(str, sorted({task.n for task in own})))
         parts.append((f"{behaviour}: accuracy of {sizes} items, first token / exact answer", _tasks(own, cost)))
-    is_grouped = any(_has_behaviours(headers) and table_columns(lines, headers) > width for _, (lines, headers) in parts)
+    is_grouped = any(headers[0] == "behaviour" and table_columns(lines, headers) > width for _, (lines, headers) in parts)
     return "\n\n".join(
         "\n".join([wrapped(title, width), *_fitted(lines, headers, width, is_grouped)]) for title, (lines, headers) in parts
     )
 
 
-def _has_behaviours(headers: Sequence[str]) -> bool:
-    return headers[0] == "behaviour"
-
-
 def _fitted(lines: Sequence[Sequence[str | int]], headers: Sequence[str], width: int, is_grouped: bool) -> list[str]:
     """The lines of a table. Behaviours are headings where their column would have no room."""
-    if not (is_grouped and _has_behaviours(headers)):
+    if not is_grouped or headers[0] != "behaviour":
         return table(lines, headers, width=width)
     return table([line[1:] for line in lines], headers[1:], width=width, groups=[str(line[0]) for line in lines])
 
@@ -66,84 +62,47 @@ def _wanted(cost: float | None) -> str:
 
 
 def _deployed(rows: Sequence[Row]) -> _Table:
-    lines: list[list[str | int]] = []
-    has_divergence = any(row.deployed.kl is not None for row in rows)
+    has_kl = any(row.deployed.kl is not None for row in rows)
     has_accuracy = any(row.deployed.accuracy_lost is not None for row in rows)
-    for row in rows:
+
+    def line(row: Row) -> list[str | int]:
         at = row.deployed
-        lines.append(
-            [
-                row.behaviour,
-                row.method,
-                row.n,
-                number(at.multiplier),
-                _bounded(row.steerability, row.steerability_interval),
-                number(row.anti_steerable_share),
-                _bounded(at.effect, at.interval),
-                number(row.standardised(at.effect)),
-                number(at.wrong_way),
-                number(at.cost, percent=True),
-                number(at.pne),
-                *([number(at.kl)] if has_divergence else []),
-                *([_bounded(at.accuracy_lost, at.accuracy_lost_interval, percent=True)] if has_accuracy else []),
-            ]
-        )
+        return [
+            row.behaviour, row.method, row.n, number(at.multiplier), _bounded(row.steerability, row.steerability_interval),
+            number(row.anti_steerable_share), _bounded(at.effect, at.interval), number(row.standardised(at.effect)),
+            number(at.wrong_way), number(at.cost, percent=True), number(at.pne), *([number(at.kl)] if has_kl else []),
+            *([_bounded(at.accuracy_lost, at.accuracy_lost_interval, percent=True)] if has_accuracy else []),
+        ]  # fmt: skip
+
     headers = [
         "behaviour", "method", "n", "multiplier", "steerability", "anti-\nsteerable", "effect", "standard-\nised", "wrong\nway",
-        "perplexity", "PNE", *(["KL"] if has_divergence else []), *(["accuracy\nlost"] if has_accuracy else []),
+        "perplexity", "PNE", *(["KL"] if has_kl else []), *(["accuracy\nlost"] if has_accuracy else []),
     ]  # fmt: skip
-    return lines, headers
+    return [line(row) for row in rows], headers
 
 
 def _sides(rows: Sequence[Row]) -> _Table:
-    lines = [
-        [
-            row.behaviour,
-            row.method,
-            number(row.deployed.multiplier),
-            _bounded(sides.matching_change, sides.matching_interval),
-            _bounded(sides.not_matching_change, sides.not_matching_interval),
-            number(sides.promoted),
-            number(sides.suppressed),
-        ]
-        for row in rows
-        if (sides := row.sides) is not None
-    ]
-    headers = [
-        "behaviour",
-        "method",
-        "multiplier",
-        "matching",
-        "not matching",
-        "promoted",
-        "suppressed",
-    ]
-    return lines, headers
+    def line(row: Row, sides: SideChanges) -> list[str]:
+        return [
+            row.behaviour, row.method, number(row.deployed.multiplier), _bounded(sides.matching_change, sides.matching_interval),
+            _bounded(sides.not_matching_change, sides.not_matching_interval), number(sides.promoted), number(sides.suppressed),
+        ]  # fmt: skip
+
+    headers = ["behaviour", "method", "multiplier", "matching", "not matching", "promoted", "suppressed"]
+    return [line(row, row.sides) for row in rows if row.sides is not None], headers
 
 
 def _at_cost(rows: Sequence[Row], cost: float | None) -> _Table:
-    lines = []
-    for row in rows:
-        at = row.at_cost
-        if at is None:
-            continue
-        lines.append(
-            [
-                row.behaviour,
-                row.method,
-                number(at.multiplier),
-                number(at.cost, percent=True),
-                _bounded(at.effect, at.interval),
-                number(row.standardised(at.effect)),
-                number(at.wrong_way),
-                number(at.pne),
-                _note(at, cost),
-            ]
-        )
+    def line(row: Row, at: Strength) -> list[str]:
+        return [
+            row.behaviour, row.method, number(at.multiplier), number(at.cost, percent=True), _bounded(at.effect, at.interval),
+            number(row.standardised(at.effect)), number(at.wrong_way), number(at.pne), _note(at, cost),
+        ]  # fmt: skip
+
     headers = [
         "behaviour", "method", "multiplier", "perplexity", "effect", "standard-\nised", "wrong\nway", "PNE", "note",
     ]  # fmt: skip
-    return lines, headers
+    return [line(row, row.at_cost) for row in rows if row.at_cost is not None], headers
 
 
 def _note(at: Strength, wanted: float | None) -> str:
@@ -157,27 +116,22 @@ def _matrix(rows: Sequence[Row]) -> _Table:
     """Methods x behaviours. A mean is shown where a method was measured on every behaviour."""
     behaviours = list(dict.fromkeys(row.behaviour for row in rows))
     cells = {(row.method, row.behaviour): row for row in rows}
-    both = any(row.at_cost is not None for row in rows)
-    reads: list[tuple[str, Callable[[Row], Strength | None]]] = [("deployed", lambda row: row.deployed)]
-    if both:
-        reads.append(("equal cost", lambda row: row.at_cost))
+    parts = ["deployed", *(["equal cost"] if any(row.at_cost is not None for row in rows) else [])]
     lines = []
     for method in dict.fromkeys(row.method for row in rows):
         line: list[float | None] = []
-        for _, read in reads:
-            own = [_effect(cells.get((method, behaviour)), read) for behaviour in behaviours]
+        for part in parts:
+            own = [_effect(cells.get((method, behaviour)), part) for behaviour in behaviours]
             known = [value for value in own if value is not None]
             line += [*own, math.fsum(known) / len(known) if len(known) == len(behaviours) else None]
         lines.append((method, line))
     lines.sort(key=lambda entry: -math.inf if entry[1][-1] is None else entry[1][-1], reverse=True)
-    headers = ["method"]
-    for name, _ in reads:
-        headers += [f"{behaviour}\n{name}" for behaviour in [*behaviours, "mean"]]
+    headers = ["method", *(f"{behaviour}\n{part}" for part in parts for behaviour in [*behaviours, "mean"])]
     return [[method, *map(number, line)] for method, line in lines], headers
 
 
-def _effect(row: Row | None, read: Callable[[Row], Strength | None]) -> float | None:
-    at = None if row is None else read(row)
+def _effect(row: Row | None, part: str) -> float | None:
+    at = None if row is None else row.deployed if part == "deployed" else row.at_cost
     return None if row is None or at is None else row.standardised(at.effect)
 
 
@@ -196,5 +150,4 @@ def _tasks(tasks: Sequence[TaskRow], cost: float | None) -> _Table:
 
 
 def _bounded(value: float | None, interval: Bounds, *, percent: bool = False) -> str:
-    bounds = "" if interval == UNBOUNDED else " [{}, {}]".format(*(number(bound, percent=percent) for bound in interval))
-    return number(value, percent=percent) + bounds
+    return f"{number(value, percent)} {bounds(interval, percent)}".rstrip()

@@ -11,9 +11,10 @@ from typing import Any, Literal
 
 from ..core.columns import current_columns, table
 from ..core.errors import SteerError
+from ..core.evidence import Json
 from ..core.numbers import number
+from ..core.record import Bounds
 
-Bounds = tuple[float | None, float | None]
 Cost = Literal["perplexity", "kl"]
 
 MOST_LINES = 8
@@ -44,15 +45,15 @@ class Point:
     Attributes:
         effect: mean propensity minus that at multiplier 0, in ``Line.unit``.
         cost: relative rise of perplexity (0.05 is 5 %), or KL divergence in nats per token.
-        effect_bounds / cost_bounds: one-sided bounds, each at the confidence; None where there is none.
+        effect_interval / cost_interval: one-sided bounds, each at the confidence; None where there is none.
         is_deployed: whether a claim deploys this multiplier.
     """
 
     multiplier: float
     effect: float
-    effect_bounds: Bounds
+    effect_interval: Bounds
     cost: float
-    cost_bounds: Bounds
+    cost_interval: Bounds
     is_deployed: bool = False
 
 
@@ -65,25 +66,6 @@ class Line:
     n_items: int
     n_texts: int
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values, for JSON."""
-        return {
-            "name": self.name,
-            "n_items": self.n_items,
-            "n_texts": self.n_texts,
-            "points": [
-                {
-                    "multiplier": one.multiplier,
-                    "is_deployed": one.is_deployed,
-                    "effect": one.effect,
-                    "effect_interval": list(one.effect_bounds),
-                    "cost": one.cost,
-                    "cost_interval": list(one.cost_bounds),
-                }
-                for one in self.points
-            ],
-        }
-
 
 def effect_cost_table(lines: Sequence[Line], cost: Cost) -> str:
     """The numbers of the picture, with the deployed multipliers marked."""
@@ -92,8 +74,8 @@ def effect_cost_table(lines: Sequence[Line], cost: Cost) -> str:
     rows = [
         [
             f"{one.multiplier:g}",
-            f"{number(one.effect)} {_interval(one.effect_bounds)}",
-            f"{number(one.cost, percent=percent)} {_interval(one.cost_bounds, percent=percent)}",
+            f"{number(one.effect)} {_interval(one.effect_interval)}",
+            f"{number(one.cost, percent=percent)} {_interval(one.cost_interval, percent=percent)}",
             "deployed" if one.is_deployed else "",
         ]
         for _, one in points
@@ -150,74 +132,75 @@ def saved(chart: Any, *, title: str, said: str, suffix: str) -> bytes:
     return f'{start} role="img"{end}{words}{rest}\n'.encode()
 
 
+def line_looks(names: Sequence[str]) -> tuple[Any, Any, Any]:
+    """Colour, dashes and shape of the points of each line, with a legend where there are several lines."""
+    import altair as alt
+
+    look: Json = {"symbolSize": 120, "symbolOpacity": 1, "symbolStrokeWidth": 0}
+    legend = alt.Legend(title=None, orient="bottom", columns=2, labelLimit=340, **look) if len(names) > 1 else None
+    color, dash, shape = (
+        alt.Scale(domain=names, range=list(palette[: len(names)])) for palette in (COLOURS, DASHES, SHAPES)
+    )
+    return (
+        alt.Color("line:N", scale=color, legend=legend),
+        alt.StrokeDash("line:N", scale=dash, legend=None),
+        alt.Shape("line:N", scale=shape, legend=legend),
+    )
+
+
+def framed(layers: Sequence[Any], *, title: str, subtitle: str) -> Any:
+    """The layers as one picture."""
+    import altair as alt
+
+    heading = alt.TitleParams(title, subtitle=subtitle, anchor="start", fontSize=15, subtitleFontSize=12, limit=SIZE[0])
+    autosize = alt.AutoSizeParams(type="fit", contains="padding")
+    return (
+        alt.layer(*layers)
+        .properties(title=heading, width=SIZE[0], height=SIZE[1], autosize=autosize, background="#ffffff", padding=12)
+        .configure_axis(labelFontSize=12, titleFontSize=13, titleFontWeight="normal", gridColor="#e5e5e5")
+        .configure_legend(labelFontSize=12)
+    )
+
+
 def _chart(lines: Sequence[Line], cost: Cost, title: str, confidence: float) -> Any:
     import altair as alt
 
     rows = [_row(line, one, cost) for line in lines for one in line.points]
-    names = [line.name for line in lines]
-    several = len(lines) > 1
     # A cost grows about with the square of the multiplier, so that its root keeps small and large ones apart.
     scale = alt.Scale(type="sqrt", padding=24, nice=False)
     axis = alt.Axis(tickCount=8)
     if cost == "perplexity":
         axis = alt.Axis(values=_ticks([row["cost"] for row in rows]), labelExpr=_AS_RISE)
-
-    def told(palette: Sequence[Any]) -> Any:
-        return alt.Scale(domain=names, range=list(palette[: len(names)]))
-
-    legend = (
-        alt.Legend(
-            title=None, orient="bottom", columns=2, labelLimit=340, symbolSize=120, symbolOpacity=1, symbolStrokeWidth=0
-        )
-        if several
-        else None
-    )
+    color, dash, shape = line_looks([line.name for line in lines])
+    said = "Effect: mean change of propensity (nats, or logits of labels)"
     base = alt.Chart(alt.InlineData(values=rows)).encode(
         x=alt.X("cost:Q", title=_AXES[cost], scale=scale, axis=axis),
-        y=alt.Y(
-            "effect:Q", title="Effect: mean change of propensity (nats, or logits of labels)", scale=alt.Scale(padding=24)
-        ),
-        color=alt.Color("line:N", scale=told(COLOURS), legend=legend),
+        y=alt.Y("effect:Q", title=said, scale=alt.Scale(padding=24)),
+        color=color,
     )
-    zero = alt.Chart(alt.InlineData(values=[{"effect": 0}])).mark_rule(color="#999999", strokeWidth=1).encode(y="effect:Q")
-    bars = [
-        base.mark_rule(strokeWidth=1.5, opacity=0.55).encode(y="effect_low:Q", y2="effect_high:Q"),
-        base.mark_rule(strokeWidth=1.5, opacity=0.55).encode(x=alt.X("cost_low:Q", scale=scale), x2="cost_high:Q"),
-    ]
-    path = base.mark_line(strokeWidth=2).encode(
-        order="multiplier:Q", strokeDash=alt.StrokeDash("line:N", scale=told(DASHES), legend=None)
-    )
-    points = base.mark_point(filled=True, size=55, opacity=1).encode(
-        shape=alt.Shape("line:N", scale=told(SHAPES), legend=legend), description="said:N"
-    )
-    rings = base.transform_filter("datum.is_deployed").mark_point(
+    bar = base.mark_rule(strokeWidth=1.5, opacity=0.55)
+    ring = base.transform_filter("datum.is_deployed").mark_point(
         size=300, shape="circle", filled=False, color="#000000", strokeWidth=2, aria=False
     )
-    rings = rings.encode(color=alt.value("#000000"))
     text = base.encode(text="label:N")
-    where: dict[str, Any] = {"dx": -8, "dy": -10, "align": "right", "fontSize": 12, "aria": False}
-    # Behind each number a white rim, so that a line does not cross it.
-    labels = [
+    where: Json = {"dx": -8, "dy": -10, "align": "right", "fontSize": 12, "aria": False}
+    layers = [
+        alt.Chart(alt.InlineData(values=[{"effect": 0}])).mark_rule(color="#999999", strokeWidth=1).encode(y="effect:Q"),
+        bar.encode(y="effect_low:Q", y2="effect_high:Q"),
+        bar.encode(x=alt.X("cost_low:Q", scale=scale), x2="cost_high:Q"),
+        base.mark_line(strokeWidth=2).encode(order="multiplier:Q", strokeDash=dash),
+        # Behind each number a white rim, so that a line does not cross it.
         text.mark_text(**where, stroke="#ffffff", strokeWidth=4).encode(color=alt.value("#ffffff")),
         text.mark_text(**where),
+        base.mark_point(filled=True, size=55, opacity=1).encode(shape=shape, description="said:N"),
+        ring.encode(color=alt.value("#000000")),
     ]
+    items, texts = ("/".join(map(str, sorted({getattr(line, of) for line in lines}))) for of in ("n_items", "n_texts"))
     subtitle = (
         "Numbers at the points are multipliers, a ring marks a deployed one. "
-        f"Bars are bounds, each at {confidence:g}: {_counted(lines)}."
+        f"Bars are bounds, each at {confidence:g}: {items} items, {texts} texts."
     )
-    return (
-        alt.layer(zero, *bars, path, *labels, points, rings)
-        .properties(
-            title=alt.TitleParams(title, subtitle=subtitle, anchor="start", fontSize=15, subtitleFontSize=12, limit=SIZE[0]),
-            width=SIZE[0],
-            height=SIZE[1],
-            autosize=alt.AutoSizeParams(type="fit", contains="padding"),
-            background="#ffffff",
-            padding=12,
-        )
-        .configure_axis(labelFontSize=12, titleFontSize=13, titleFontWeight="normal", gridColor="#e5e5e5")
-        .configure_legend(labelFontSize=12)
-    )
+    return framed(layers, title=title, subtitle=subtitle)
 
 
 def _ticks(seen: Sequence[float]) -> list[float]:
@@ -235,21 +218,21 @@ def _ticks(seen: Sequence[float]) -> list[float]:
     return sorted(kept)
 
 
-def _row(line: Line, one: Point, cost: Cost) -> dict[str, Any]:
+def _row(line: Line, one: Point, cost: Cost) -> Json:
     """A point as it is drawn: a rise of perplexity as its logarithm, the mean difference in nats per token."""
 
     def drawn(value: float | None) -> float | None:
         return math.log1p(value) if value is not None and cost == "perplexity" else value
 
-    low, high = map(drawn, one.cost_bounds)
+    low, high = map(drawn, one.cost_interval)
     return {
         "line": line.name,
         "multiplier": one.multiplier,
         "label": f"{one.multiplier:g}",
         "said": f"{line.name}: {_said(one, cost)}",
         "effect": one.effect,
-        "effect_low": one.effect_bounds[0],
-        "effect_high": one.effect_bounds[1],
+        "effect_low": one.effect_interval[0],
+        "effect_high": one.effect_interval[1],
         "cost": drawn(one.cost),
         "cost_low": low,
         "cost_high": high,
@@ -272,11 +255,6 @@ def _said(one: Point, cost: Cost) -> str:
         f"multiplier {one.multiplier:g}{deployed}, effect {number(one.effect)}, {name} "
         f"{number(one.cost, percent=cost == 'perplexity')}"
     )
-
-
-def _counted(lines: Sequence[Line]) -> str:
-    items, texts = (sorted({getattr(line, of) for line in lines}) for of in ("n_items", "n_texts"))
-    return f"{'/'.join(map(str, items))} items, {'/'.join(map(str, texts))} texts"
 
 
 def _interval(bounds: Bounds, *, percent: bool = False) -> str:

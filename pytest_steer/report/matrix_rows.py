@@ -5,14 +5,14 @@ Each kind of claim says itself what it has for a comparison (``core.record.Compa
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import PurePath
 from typing import TypeVar
 
 from ..core.columns import WITHOUT_TERMINAL, table, wrapped
 from ..core.numbers import number
-from ..core.record import UNBOUNDED, Bounds, ClaimRecord, Compared, Entanglement, EntanglementRow, Row, Strength, TaskRow
+from ..core.record import UNBOUNDED, ClaimRecord, Compared, Entanglement, EntanglementRow, Row, Strength, TaskRow
 from ..measures.compared import UNSTEERED, setting_name
 from .comparison import comparison_tables
 
@@ -26,7 +26,7 @@ class _Measured:
 
     claim: ClaimRecord
     compared: Compared
-    choices: dict[str, str]
+    choices: Mapping[str, str]
 
     @property
     def multiplier(self) -> float:
@@ -38,10 +38,7 @@ class _Measured:
     @property
     def steered(self) -> Steered:
         """What tells whether two claims are about the same intervention, in the same scope and at the same strength."""
-        model, vector = self.claim.model, self.claim.vector
-        assert model is not None
-        assert vector is not None
-        return model.fingerprint, vector.hash, vector.positions, vector.include_first, self.multiplier
+        return *steered_by(self.claim), self.multiplier
 
 
 @dataclass(frozen=True)
@@ -70,10 +67,18 @@ def matrix_rows(claims: Sequence[ClaimRecord]) -> tuple[list[Row], list[TaskRow]
         for further strengths and budgets; and what was measured of tasks.
     """
     measured = _measured(claims)
-    beside = _beside(measured)
-    rows = [_row(cell, beside) for cell in _cells([one for one in measured if one.compared.n is not None])]
+    of_others = _of_others(measured)
+    rows = [_row(cell, of_others) for cell in _cells([one for one in measured if one.compared.n is not None])]
     tasks = [row for cell in _cells([one for one in measured if one.compared.tasks]) for row in _task_rows(cell)]
     return rows, _once(tasks)
+
+
+def steered_by(claim: ClaimRecord) -> tuple[str, str, str, bool]:
+    """The model, the intervention and its scope: equal for two claims about the same one."""
+    model, vector = claim.model, claim.vector
+    assert model is not None
+    assert vector is not None
+    return model.fingerprint, vector.hash, vector.positions, vector.include_first
 
 
 def comparison_of(claims: Sequence[ClaimRecord], *, width: int = WITHOUT_TERMINAL) -> str:
@@ -84,34 +89,30 @@ def comparison_of(claims: Sequence[ClaimRecord], *, width: int = WITHOUT_TERMINA
 
 
 def _measured(claims: Sequence[ClaimRecord]) -> list[_Measured]:
-    return [_Measured(one, one.compared, dict(one.matrix)) for one in claims if one.matrix and one.compared]
+    return [_Measured(one, one.compared, one.matrix) for one in claims if one.matrix and one.compared]
 
 
 def _cells(claims: Sequence[_Measured]) -> list[_Cell]:
     several = len({one.claim.suite for one in claims}) > 1
-    strengths: dict[tuple[str, str], list[float]] = {}
-    budgets: dict[tuple[str, str], list[float]] = {}
+    strengths: dict[tuple[str, str], float] = {}
+    budgets: dict[tuple[str, str], float] = {}
     for one in claims:
         place = _place(one, several)
-        _note(strengths.setdefault(place, []), one.multiplier)
-        _note(budgets.setdefault(place, []), one.compared.budget)
+        strengths.setdefault(place, one.multiplier)
+        if one.compared.budget is not None:
+            budgets.setdefault(place, one.compared.budget)
     found: dict[tuple[object, ...], _Cell] = {}
     for one in claims:
         place = behaviour, method = _place(one, several)
         budget = one.compared.budget
-        if one.multiplier != strengths[place][0]:
+        if one.multiplier != strengths[place]:
             method += f" x {one.multiplier:g}"
-        further = budget is not None and budget != budgets[place][0]
+        further = budget is not None and budget != budgets[place]
         if further:
             method += f" for {number(budget, percent=True)}"
         key = (place, one.multiplier, budget if further else None)
         found.setdefault(key, _Cell(behaviour, method)).claims.append(one)
     return list(found.values())
-
-
-def _note(known: list[float], value: float | None) -> None:
-    if value is not None and value not in known:
-        known.append(value)
 
 
 def _place(one: _Measured, several: bool) -> tuple[str, str]:
@@ -123,39 +124,21 @@ def _place(one: _Measured, several: bool) -> tuple[str, str]:
     return behaviour, method or ("" if claim.vector is None else claim.vector.method)
 
 
-@dataclass(frozen=True)
-class _Beside:
-    """What claims about texts or questions say of steered models."""
-
-    cost: dict[Steered, float | None] = field(default_factory=dict)
-    kl: dict[Steered, float | None] = field(default_factory=dict)
-    accuracy_lost: dict[Steered, float | None] = field(default_factory=dict)
-    accuracy_lost_interval: dict[Steered, Bounds | None] = field(default_factory=dict)
-
-
-def _beside(claims: Sequence[_Measured]) -> _Beside:
-    found = _Beside()
-    for one in claims:
-        deployed = one.compared.deployed
-        if one.compared.n is not None or deployed is None:
-            continue
-        for known, value in (
-            (found.cost, deployed.cost),
-            (found.kl, deployed.kl),
-            (found.accuracy_lost, deployed.accuracy_lost),
-        ):
-            if value is not None:
-                known[one.steered] = value
-        if deployed.accuracy_lost is not None:
-            found.accuracy_lost_interval[one.steered] = deployed.accuracy_lost_interval
+def _of_others(claims: Sequence[_Measured]) -> dict[Steered, list[Strength]]:
+    """What claims about texts or questions say of steered models, the last claim first."""
+    found: dict[Steered, list[Strength]] = {}
+    for one in reversed(claims):
+        if one.compared.n is None and one.compared.deployed is not None:
+            found.setdefault(one.steered, []).append(one.compared.deployed)
     return found
 
 
-def _row(cell: _Cell, beside: _Beside) -> Row:
-    own = [one.steered for one in cell.claims if one.compared.budget is None]
+def _row(cell: _Cell, of_others: dict[Steered, list[Strength]]) -> Row:
     deployed, n = cell.first(lambda said: said.deployed), cell.first(lambda said: said.n)
     assert deployed is not None
     assert n is not None
+    others = [at for one in cell.claims if one.compared.budget is None for at in of_others.get(one.steered, ())]
+    accuracy = next((at for at in others if at.accuracy_lost is not None), deployed)
     return Row(
         behaviour=cell.behaviour,
         method=cell.method,
@@ -163,12 +146,11 @@ def _row(cell: _Cell, beside: _Beside) -> Row:
         spread=cell.first(lambda said: said.spread),
         deployed=replace(
             deployed,
-            cost=_first([*(beside.cost.get(one) for one in own), *(one.cost for one in cell.deployed)]),
-            pne=_first(one.pne for one in cell.deployed),
-            kl=_first([*(beside.kl.get(one) for one in own), deployed.kl]),
-            accuracy_lost=_first([*(beside.accuracy_lost.get(one) for one in own), deployed.accuracy_lost]),
-            accuracy_lost_interval=_first(beside.accuracy_lost_interval.get(one) for one in own)
-            or deployed.accuracy_lost_interval,
+            cost=_first(at.cost for at in [*others, *cell.deployed]),
+            pne=_first(at.pne for at in cell.deployed),
+            kl=_first(at.kl for at in [*others, deployed]),
+            accuracy_lost=accuracy.accuracy_lost,
+            accuracy_lost_interval=accuracy.accuracy_lost_interval,
         ),
         at_cost=cell.first(lambda said: said.at_cost),
         steerability=cell.first(lambda said: said.steerability),
@@ -204,7 +186,7 @@ def _once(rows: Iterable[TaskRow]) -> list[TaskRow]:
     return sorted(found.values(), key=lambda row: row.method != UNSTEERED)
 
 
-_MARKS = {"pass": "", "fail": " !", "inconclusive": " ?"}
+MARKS = {"pass": "", "fail": " !", "inconclusive": " ?"}
 
 
 def entanglement_rows(claims: Sequence[ClaimRecord]) -> list[EntanglementRow]:
@@ -228,23 +210,29 @@ def entanglement_map(claims: Sequence[ClaimRecord], *, width: int = WITHOUT_TERM
     Args:
         width: columns that no line exceeds.
     """
-    maps: dict[tuple[str, str], list[EntanglementRow]] = {}
-    for row in entanglement_rows(claims):
-        maps.setdefault((row.suite, row.claim), []).append(row)
-    return "\n\n".join(_map(place, rows, width) for place, rows in maps.items() if len(rows) > 1)
+    maps = by_claim(entanglement_rows(claims))
+    return "\n\n".join(_map(title, rows, width) for title, rows in maps.items() if len(rows) > 1)
 
 
-def _map(place: tuple[str, str], rows: Sequence[EntanglementRow], width: int) -> str:
+def by_claim(rows: Iterable[EntanglementRow]) -> dict[str, list[EntanglementRow]]:
+    """The rows of each claim of a matrix, by its suite and name."""
+    maps: dict[str, list[EntanglementRow]] = {}
+    for row in rows:
+        maps.setdefault(f"{row.suite}: {row.claim}", []).append(row)
+    return maps
+
+
+def _map(claim: str, rows: Sequence[EntanglementRow], width: int) -> str:
     names = list(dict.fromkeys(one.name for row in rows for one in (*([row.own] if row.own else []), *row.behaviours)))
     lines = []
     for row in rows:
-        cells = {one.name: f"{_signed(one.estimate)}{_MARKS[one.verdict]}" for one in row.behaviours}
+        cells = {one.name: f"{_signed(one.estimate)}{MARKS[one.verdict]}" for one in row.behaviours}
         if row.own is not None:
             cells[row.own.name] = f"({_signed(row.own.estimate)})"
         rms = row.entanglement
         lines.append([row.vector, *(cells.get(name, "") for name in names), number(rms.effect), number(rms.chosen)])
     what = "mean steerability" if all(row.by == "slope" for row in rows) else "mean steerability or effect"
-    title = f"{': '.join(place)}: {what} of other behaviours, in brackets of the vector's own (! outside of the band, ? not decided)"
+    title = f"{claim}: {what} of other behaviours, in brackets of the vector's own (! outside of the band, ? not decided)"
     headers = ["vector", *names, "entanglement", "of choices"]
     return "\n".join([wrapped(title, width), *table(lines, headers, width=width)])
 

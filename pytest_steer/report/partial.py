@@ -6,24 +6,25 @@ import json
 import os
 import tempfile
 from pathlib import Path
-from typing import Any
+
+from ..core.evidence import Json
 
 _END = b"\n]}\n"
 
 
 def partial_path(path: Path) -> Path:
-    """Where the partial report of a JSON report stands: ``out.partial.json`` beside ``out.json``."""
+    """The path of the partial report of a JSON report: ``out.partial.json`` next to ``out.json``."""
     return path.with_suffix(".partial.json")
 
 
 class PartialReport:
     """A JSON report that grows by one line for each claim, and is whole JSON after each.
 
-    What was written is never written again but for the closing brackets, so n claims cost n writes. Another run with the same path takes
+    Only the closing brackets are written again, so n claims cost n writes. Another run with the same path takes
     the name and leaves this one's lines alone.
     """
 
-    def __init__(self, path: Path, head: dict[str, Any]) -> None:
+    def __init__(self, path: Path, head: Json) -> None:
         """Begin the file, in the place of what another run left there.
 
         Args:
@@ -33,7 +34,7 @@ class PartialReport:
             OSError: the file cannot be made; one that was there before is untouched.
         """
         self.path = path
-        self._claims = 0
+        self.count = 0
         handle, work = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
         self._file = os.fdopen(handle, "r+b", buffering=0)
         try:
@@ -47,13 +48,13 @@ class PartialReport:
             os.unlink(work)
             raise
 
-    def add(self, claim: dict[str, Any]) -> None:
+    def add(self, claim: Json) -> None:
         """Write one claim.
 
         Raises:
             OSError: it cannot be written; the claims before it stay readable.
         """
-        line = (b",\n" if self._claims else b"\n") + _line(claim)
+        line = (b",\n" if self.count else b"\n") + _line(claim)
         try:
             self._put(self._size, line + _END)
         except OSError:
@@ -62,7 +63,7 @@ class PartialReport:
             self._put(self._size, _END)
             raise
         self._size += len(line)
-        self._claims += 1
+        self.count += 1
 
     def discard(self) -> None:
         """Remove the file, unless another run has taken its name."""
@@ -81,11 +82,11 @@ class PartialReport:
         os.fsync(self._file.fileno())
 
 
-def finished_lines(text: str) -> dict[str, Any] | None:
+def finished_lines(text: str) -> Json | None:
     """The report of a partial file whose last line was not written to its end; None if it is no partial file."""
     first, *lines = text.split("\n")
     try:
-        report: dict[str, Any] = json.loads(f"{first}]}}")
+        report: Json = json.loads(f"{first}]}}")
         if report["provenance"]["partial"] is not True:
             return None
     except (ValueError, TypeError, KeyError):
@@ -98,5 +99,5 @@ def finished_lines(text: str) -> dict[str, Any] | None:
     return report
 
 
-def _line(value: dict[str, Any]) -> bytes:
+def _line(value: Json) -> bytes:
     return json.dumps(value, ensure_ascii=False, allow_nan=False).encode(errors="backslashreplace")

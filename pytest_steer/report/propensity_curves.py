@@ -7,9 +7,18 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..core.columns import current_columns, table, visible
-from ..core.numbers import number
-from ..core.record import UNBOUNDED, ClaimRecord
-from .effect_cost import COLOURS, DASHES, SHAPES, SIZE, Bounds, check_drawable, saved
+from ..core.numbers import bounds, number
+from ..core.record import UNBOUNDED, Bounds, ClaimRecord
+from .effect_cost import check_drawable, framed, line_looks, saved
+
+
+@dataclass(frozen=True)
+class Point:
+    """The mean propensity at a multiplier and its bounds; None where there is no bound."""
+
+    multiplier: float
+    propensity: float
+    interval: Bounds
 
 
 @dataclass(frozen=True)
@@ -18,13 +27,13 @@ class Curve:
 
     Attributes:
         claims: the claims that it stands in; those about the same items under the same vector share one.
-        points: multiplier, mean and its bounds, each at ``confidence``; None where there is no bound.
+        confidence: of each bound.
         deployed: the multipliers that the claims deploy.
     """
 
     claims: tuple[str, ...]
-    points: tuple[tuple[float, float, Bounds], ...]
-    n: int
+    points: tuple[Point, ...]
+    n_items: int
     confidence: float
     deployed: tuple[float, ...]
 
@@ -33,17 +42,6 @@ class Curve:
         """The first claim's name, and how many others share the curve."""
         others = len(self.claims) - 1
         return visible(self.claims[0]) + (f" and {others} other{'s' * (others > 1)}" if others else "")
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values, for JSON."""
-        points = [{"multiplier": at, "propensity": mean, "interval": list(bounds)} for at, mean, bounds in self.points]
-        return {
-            "claims": list(self.claims),
-            "n_items": self.n,
-            "confidence": self.confidence,
-            "deployed": list(self.deployed),
-            "points": points,
-        }
 
 
 def curves_in(claims: Sequence[ClaimRecord]) -> list[Curve]:
@@ -54,7 +52,7 @@ def curves_in(claims: Sequence[ClaimRecord]) -> list[Curve]:
         if not grid or not mean:
             continue
         bands = claim.curve_interval or [UNBOUNDED] * len(grid)
-        points = tuple((at, y, (low, high)) for at, y, (low, high) in zip(grid, mean, bands, strict=True))
+        points = tuple(map(Point, grid, mean, bands))
         known = found.get(key := (points, claim.confidence))
         deployed = () if claim.multiplier is None else (claim.multiplier,)
         found[key] = Curve(
@@ -71,9 +69,9 @@ def curves_table(curves: Sequence[Curve]) -> str:
     """The numbers of the picture."""
     rows, names = [], []
     for curve in curves:
-        for at, mean, (low, high) in curve.points:
-            bounds = "" if (low, high) == (None, None) else f" [{number(low)}, {number(high)}]"
-            rows.append([f"{at:g}", f"{number(mean)}{bounds}", "deployed" if at in curve.deployed else ""])
+        for one in curve.points:
+            deployed = "deployed" if one.multiplier in curve.deployed else ""
+            rows.append([f"{one.multiplier:g}", f"{number(one.propensity)} {bounds(one.interval)}".rstrip(), deployed])
             names.append(curve.name)
     headers = ["multiplier", "propensity [interval]", ""]
     return "\n".join(table(rows, headers, width=current_columns(), groups=names))
@@ -90,7 +88,8 @@ def curves_picture(curves: Sequence[Curve], *, title: str, suffix: str) -> bytes
     """
     check_drawable()
     said = " ".join(
-        f"{curve.name}: {'; '.join(f'{number(mean)} at {at:g}' for at, mean, _ in curve.points)}." for curve in curves
+        f"{curve.name}: {'; '.join(f'{number(one.propensity)} at {one.multiplier:g}' for one in curve.points)}."
+        for curve in curves
     )
     return saved(_chart(curves, title), title=title, said=f"Mean propensity over the multiplier. {said}", suffix=suffix)
 
@@ -103,50 +102,34 @@ def _chart(curves: Sequence[Curve], title: str) -> Any:
     rows = [
         {
             "line": name,
-            "x": at,
-            "y": mean,
-            "low": low,
-            "high": high,
-            "deployed": at in curve.deployed,
-            "said": f"{name}: {number(mean)} at multiplier {at:g}",
+            "x": one.multiplier,
+            "y": one.propensity,
+            "low": one.interval[0],
+            "high": one.interval[1],
+            "deployed": one.multiplier in curve.deployed,
+            "said": f"{name}: {number(one.propensity)} at multiplier {one.multiplier:g}",
         }
         for name, curve in zip(names, curves, strict=True)
-        for at, mean, (low, high) in curve.points
+        for one in curve.points
     ]
 
-    def told(palette: Sequence[Any]) -> Any:
-        return alt.Scale(domain=names, range=list(palette[: len(names)]))
-
-    look: dict[str, Any] = {"symbolSize": 120, "symbolOpacity": 1, "symbolStrokeWidth": 0}
-    legend = alt.Legend(title=None, orient="bottom", columns=2, labelLimit=340, **look) if len(curves) > 1 else None
+    color, dash, shape = line_looks(names)
     base = alt.Chart(alt.InlineData(values=rows)).encode(
-        x=alt.X("x:Q", title="Multiplier", scale=alt.Scale(nice=False, padding=16)),
-        color=alt.Color("line:N", scale=told(COLOURS), legend=legend),
+        x=alt.X("x:Q", title="Multiplier", scale=alt.Scale(nice=False, padding=16)), color=color
     )
     said = "Mean propensity (nats, or logits of labels)"
     y = alt.Y("y:Q", title=said, scale=alt.Scale(zero=False))
     band = base.transform_filter("isValid(datum.low) && isValid(datum.high)").mark_area(opacity=0.18)
-    path = base.mark_line(strokeWidth=2).encode(y=y, strokeDash=alt.StrokeDash("line:N", scale=told(DASHES), legend=None))
-    points = base.mark_point(filled=True, size=55, opacity=1).encode(
-        y=y, shape=alt.Shape("line:N", scale=told(SHAPES), legend=legend), description="said:N"
-    )
-    rings = base.transform_filter("datum.deployed").mark_point(
+    ring = base.transform_filter("datum.deployed").mark_point(
         size=300, shape="circle", filled=False, strokeWidth=2, aria=False
     )
-    rings = rings.encode(y=y, color=alt.value("#000000"))
+    layers = [
+        band.encode(y=alt.Y("low:Q", title=said), y2="high:Q"),
+        base.mark_line(strokeWidth=2).encode(y=y, strokeDash=dash),
+        base.mark_point(filled=True, size=55, opacity=1).encode(y=y, shape=shape, description="said:N"),
+        ring.encode(y=y, color=alt.value("#000000")),
+    ]
     confidence = "/".join(f"{one:g}" for one in sorted({curve.confidence for curve in curves}))
-    items = "/".join(map(str, sorted({curve.n for curve in curves})))
+    items = "/".join(map(str, sorted({curve.n_items for curve in curves})))
     subtitle = f"A ring marks a deployed multiplier. Bands are bounds of the mean, each at {confidence}: {items} items."
-    return (
-        alt.layer(band.encode(y=alt.Y("low:Q", title=said), y2="high:Q"), path, points, rings)
-        .properties(
-            title=alt.TitleParams(title, subtitle=subtitle, anchor="start", fontSize=15, subtitleFontSize=12, limit=SIZE[0]),
-            width=SIZE[0],
-            height=SIZE[1],
-            autosize=alt.AutoSizeParams(type="fit", contains="padding"),
-            background="#ffffff",
-            padding=12,
-        )
-        .configure_axis(labelFontSize=12, titleFontSize=13, titleFontWeight="normal", gridColor="#e5e5e5")
-        .configure_legend(labelFontSize=12)
-    )
+    return framed(layers, title=title, subtitle=subtitle)

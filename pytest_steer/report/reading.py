@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 
 from ..core.columns import visible
 from ..core.errors import SteerError
-from ..core.evidence import plain
+from ..core.evidence import Json, plain
 from ..core.record import SCHEMA_NAME, BaselineSource, Report, record_of, typed
 from ..core.sources import shown
 from .partial import finished_lines, partial_path
@@ -24,7 +24,7 @@ _WORD = re.compile(r"[-+.\w\s]*")  # all that can stand after a fault where a nu
 _VERSION = int(SCHEMA_NAME.rpartition("/")[2])
 
 
-def read_report(path: Path | str) -> dict[str, Any]:
+def read_report(path: Path | str) -> Json:
     """Read a JSON report that ``--steer-report`` has written.
 
     The partial report of a run that was killed (``REPORT.partial.json``) is read up to its last finished claim; its ``provenance`` says
@@ -39,7 +39,7 @@ def read_report(path: Path | str) -> dict[str, Any]:
     """
     path = Path(path)
     text = _text(path)
-    report: dict[str, Any] = _parsed(text, path)
+    report: Json = _parsed(text, path)
     _check_schema(report, path)
     error = next(report_validator().iter_errors(report), None)
     if error is not None:

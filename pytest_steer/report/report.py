@@ -7,13 +7,14 @@ import datetime
 import platform
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from ..core import registry
 from ..core.errors import SteerError, exceptions_named
-from ..core.evidence import SCORING, error_evidence, plain
+from ..core.evidence import SCORING, Json, error_evidence, plain
 from ..core.file_formats import format_of, write_whole
 from ..core.record import SCHEMA_NAME, ClaimRecord, Commit, Comparison, Provenance, record_of
 from .matrix_rows import entanglement_rows, matrix_rows
@@ -23,16 +24,16 @@ _PACKAGES = ("pytest-steer", "pytest", "torch", "transformers", "tokenizers", "n
 
 
 def build_report(
-    claims: Sequence[dict[str, Any]],
+    claims: Sequence[Json],
     *,
     seed: int,
     profile: str,
     started: float,
     interrupted: bool = False,
     not_run: int | None = 0,
-    commit: dict[str, Any] | None = None,
-    options: dict[str, Any] | None = None,
-) -> dict[str, Any]:
+    commit: Json | None = None,
+    options: Json | None = None,
+) -> Json:
     """The report as one object.
 
     Args:
@@ -71,13 +72,13 @@ def build_report(
     }
 
 
-def partial_head(claim: dict[str, Any], **known: Any) -> dict[str, Any]:
+def partial_head(claim: Json, **known: Any) -> Json:
     """What a partial report begins with when its first claim is finished: a report without claims. ``known`` as in :func:`build_report`."""
     report = build_report([claim], not_run=None, **known)
     return {"schema": report["schema"], "provenance": report["provenance"] | {"partial": True}}
 
 
-def models_of(claims: Sequence[ClaimRecord]) -> dict[str, Any]:
+def models_of(claims: Sequence[ClaimRecord]) -> Json:
     """What provenance says of the models under test: all, and of the first one its template and the threads that computed it."""
     known = tuple(dict.fromkeys(claim.model for claim in claims if claim.model is not None))
     first = known[0] if known else None
@@ -89,7 +90,7 @@ def models_of(claims: Sequence[ClaimRecord]) -> dict[str, Any]:
     }
 
 
-def fitting(claims: Sequence[dict[str, Any]]) -> tuple[list[dict[str, Any]], list[str]]:
+def fitting(claims: Sequence[Json]) -> tuple[list[Json], list[str]]:
     """The records that the schema allows. In the place of any other stands an error, and its name and fault are among the second."""
     checks = claim_validator()
     fit, faults = [], []
@@ -104,7 +105,7 @@ def fitting(claims: Sequence[dict[str, Any]]) -> tuple[list[dict[str, Any]], lis
     return fit, faults
 
 
-def write_report(path: Path, report: dict[str, Any]) -> None:
+def write_report(path: Path, report: Json) -> None:
     """Write the report in the format of the path's suffix, as a whole or not at all.
 
     Raises:
@@ -132,8 +133,6 @@ def write_report(path: Path, report: dict[str, Any]) -> None:
 def _versions() -> dict[str, str]:
     found = {"python": platform.python_version()}
     for name in _PACKAGES:
-        try:
+        with suppress(metadata.PackageNotFoundError):
             found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
     return found

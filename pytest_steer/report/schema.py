@@ -14,9 +14,10 @@ from jsonschema import Draft202012Validator, validators
 
 from ..core import block, record
 from ..core.block import KINDS
+from ..core.evidence import Json
 from ..core.record import SCHEMA_NAME, ClaimRecord, Report
 
-Schema = dict[str, Any]
+Schema = Json
 
 _ATTRIBUTE = re.compile(r"^    (\w+): (.+)$", re.MULTILINE)
 _IS_ERROR: Schema = {"properties": {"verdict": {"const": "error"}}}
@@ -47,7 +48,7 @@ _RULES: list[Schema] = [
     },
     {"if": {"required": ["items"]}, "then": {"required": ["multipliers"]}},
 ]
-"""What a claim's record has to be beside the types of its keys."""
+"""Rules of a claim's record in addition to the types of its keys."""
 
 
 @cache

@@ -8,12 +8,11 @@ from collections.abc import Callable, Mapping, Sequence
 from msgspec import convert
 
 from ..core.columns import WITHOUT_TERMINAL, columns_of, cut, padded, shortened, visible, wrapped
-from ..core.numbers import number, promised
+from ..core.numbers import bounds, number, promised
 from ..core.record import UNBOUNDED, ClaimRecord, LeftOut
 from ..stats import expected_false_verdicts
-from .verdict import marks_of, verdict_words, words_of
+from .verdict import marks_of, own_name, verdict_words, words_of
 
-Claim = ClaimRecord
 Paint = Callable[[str, str], str]
 """From a text and a verdict in words, or ``heading``, to the text in its colour."""
 
@@ -27,7 +26,7 @@ _CONDITIONS = ", if items are independent, no rare large value is missing from t
 _SIGNS = {"at most": "<=", "at least": ">=", "more than": ">"}
 
 
-def claim_table(claims: Sequence[Claim], *, width: int = WITHOUT_TERMINAL, paint: Paint = lambda text, _: text) -> str:
+def claim_table(claims: Sequence[ClaimRecord], *, width: int = WITHOUT_TERMINAL, paint: Paint = lambda text, _: text) -> str:
     """One row per claim below the name of its suite: verdict, name, estimate with its interval, promise and n.
 
     Long names are shortened in the middle. Where even these find no room, the numbers stand on a line of their own. With room to spare
@@ -85,49 +84,41 @@ def claim_table(claims: Sequence[Claim], *, width: int = WITHOUT_TERMINAL, paint
     return "\n".join(lines)
 
 
-def _place(claim: Claim) -> tuple[str, str]:
+def _place(claim: ClaimRecord) -> tuple[str, str]:
     return claim.id.partition("::")[0], claim.suite
 
 
-def _heading(claim: Claim, claims: Sequence[Claim]) -> str:
+def _heading(claim: ClaimRecord, claims: Sequence[ClaimRecord]) -> str:
     """The suite's name, with its file if another one has the same."""
     file, suite = _place(claim)
     is_shared = any(other.suite == suite and _place(other)[0] != file for other in claims)
     return _cell(f"{suite} ({file})" if is_shared else suite)
 
 
-def _numbers(claim: Claim) -> list[str]:
+def _numbers(claim: ClaimRecord) -> list[str]:
     """Estimate with interval, promise and n."""
     if claim.estimate is None:
         return ["-", "-", str(claim.n or "-")]
-    percent = claim.percent
-    low, high = (number(bound, percent) for bound in claim.interval)
-    interval = f" [{low}, {high}]" if claim.interval != UNBOUNDED else ""
-    sign = {"at least": ">=", "at most": "<=", "more than": ">"}[claim.promised]
-    return [
-        f"{number(claim.estimate, percent)}{interval}",
-        promised(sign, claim.threshold, percent),
-        str(claim.n or "-"),
-    ]
+    estimate = f"{number(claim.estimate, claim.percent)} {bounds(claim.interval, claim.percent)}".rstrip()
+    return [estimate, promised(_SIGNS[claim.promised], claim.threshold, claim.percent), str(claim.n or "-")]
 
 
-def _own_name(claim: Claim) -> str:
-    """An assertion is known by its test, a claim by its name; both follow the file in the id."""
-    return _cell(claim.id.partition("::")[2] or claim.name)
+def _own_name(claim: ClaimRecord) -> str:
+    return _cell(own_name(claim))
 
 
-def _full_name(claim: Claim) -> str:
+def _full_name(claim: ClaimRecord) -> str:
     name = _own_name(claim)
     return name if claim.check in ("", name) else f"{name} ({claim.check})"
 
 
-def _group(claim: Claim) -> tuple[str, ...]:
+def _group(claim: ClaimRecord) -> tuple[str, ...]:
     """What a claim shares with the other assertions of its test, or with the other combinations of its matrix; the last is its name."""
-    name = claim.id.partition("::")[2] or claim.name
+    name = own_name(claim)
     return (*_place(claim), name.partition("[")[0] if claim.matrix else name)
 
 
-def _name(claim: Claim, several: Mapping[tuple[str, ...], int]) -> str:
+def _name(claim: ClaimRecord, several: Mapping[tuple[str, ...], int]) -> str:
     """The claim's name where kinds find no room. Below the name of its group: its combination, or else its kind."""
     if several[_group(claim)] == 1:
         return _own_name(claim)
@@ -139,13 +130,13 @@ def _cell(text: str) -> str:
     return visible(text).replace("\n", "\\n").replace("\t", "\\t")
 
 
-def _short(claim: Claim) -> str:
+def _short(claim: ClaimRecord) -> str:
     """The verdict in words that have room in a narrow column."""
     words = verdict_words(claim.verdict, claim.xfail)
     return words if len(words) <= len("inconclusive") else str(claim.verdict)
 
 
-def _note(claim: Claim) -> str:
+def _note(claim: ClaimRecord) -> str:
     """What belongs to a verdict and has no column."""
     words = marks_of(claim)
     words += ["known to fail"] if _short(claim) != verdict_words(claim.verdict, claim.xfail) else []
@@ -154,8 +145,10 @@ def _note(claim: Claim) -> str:
     return ", ".join(words)
 
 
-def verdict_counts(claims: Sequence[Claim], *, width: int = WITHOUT_TERMINAL, paint: Paint = lambda text, _: text) -> str:
-    """How many claims came to each verdict, passes first."""
+def verdict_counts(
+    claims: Sequence[ClaimRecord], *, width: int = WITHOUT_TERMINAL, paint: Paint = lambda text, _: text
+) -> str:
+    """How many claims have each verdict, passes first."""
     counts = Counter(verdict_words(claim.verdict, claim.xfail) for claim in claims)
     order = ("pass", "xpass", "fail (known)", "inconclusive (known)", "inconclusive", "fail", "error")
     found = {f"{counts[words]} {words}": words for words in order if counts[words]}
@@ -167,7 +160,13 @@ def verdict_counts(claims: Sequence[Claim], *, width: int = WITHOUT_TERMINAL, pa
     return ",\n".join(", ".join(paint(text, found[text]) for text in line) for line in lines)
 
 
-def expected_false(claims: Sequence[Claim]) -> str:
+def notes_below(claims: Sequence[ClaimRecord]) -> list[str]:
+    """The lines below the table, also about claims that passed; the last one says how many wrong verdicts to expect."""
+    said = [deployed_moves, noted_lines, control_ranks, texts_left_out, claim_warnings]
+    return [line for lines_of in said for line in lines_of(claims)] + [expected_false(claims)]
+
+
+def expected_false(claims: Sequence[ClaimRecord]) -> str:
     """How many wrong verdicts to expect of the run, at the confidences used."""
     # A claim without an interval is not judged by one: nothing in it is left to chance.
     measured = [claim for claim in claims if claim.threshold is not None and claim.interval != UNBOUNDED]
@@ -183,24 +182,22 @@ def expected_false(claims: Sequence[Claim]) -> str:
     return f"{_expected(judged)}{_CONDITIONS}"
 
 
-def deployed_moves(claims: Sequence[Claim]) -> list[str]:
+def deployed_moves(claims: Sequence[ClaimRecord]) -> list[str]:
     """Which way the deployed models of claims about items move; those that do not move up are named."""
     moving: dict[str, list[str]] = {}
     for claim in claims:
         at = claim.details.get("deployed")
         if isinstance(at, dict) and at.get("moves"):
             moving.setdefault(at["moves"], []).append(f"{claim.suite}: {claim.name} at {at['multiplier']:g}")
-    if not moving:
-        return []
     parts = []
     for way, words in (("up", "moves up"), ("down", "moves down"), ("neither way", "is not proven to move")):
-        if way in moving:
-            named = "" if way == "up" else f" ({_first(moving[way])})"
-            parts.append(f"{words} in {_claims(len(moving[way]))}{named}")
-    return [f"as deployed, the model {', '.join(parts)}"]
+        if found := moving.get(way):
+            named = "" if way == "up" else f" ({_first(found)})"
+            parts.append(f"{words} in {len(found)} claim{'s' if len(found) > 1 else ''}{named}")
+    return [f"as deployed, the model {', '.join(parts)}"] if parts else []
 
 
-def control_ranks(claims: Sequence[Claim]) -> list[str]:
+def control_ranks(claims: Sequence[ClaimRecord]) -> list[str]:
     """Where vectors rank among random directions of equal norm, for the claims that measured some, which may have passed."""
     ranked: dict[tuple[int, float], list[str]] = {}
     for claim in claims:
@@ -214,12 +211,12 @@ def control_ranks(claims: Sequence[Claim]) -> list[str]:
     ]
 
 
-def noted_lines(claims: Sequence[Claim]) -> list[str]:
-    """What claims found beside their verdicts and their readers want to know although they passed (``details.noted``)."""
+def noted_lines(claims: Sequence[ClaimRecord]) -> list[str]:
+    """What readers want to know of claims although they passed (``details.noted``)."""
     return [f"{claim.suite}: {claim.name}: {line}" for claim in claims for line in claim.details.get("noted", ())]
 
 
-def texts_left_out(claims: Sequence[Claim]) -> list[str]:
+def texts_left_out(claims: Sequence[ClaimRecord]) -> list[str]:
     """Which texts were left out by which rule, for the claims that leave out some, which may have passed."""
     about: dict[str, list[str]] = {}
     for claim in claims:
@@ -230,7 +227,7 @@ def texts_left_out(claims: Sequence[Claim]) -> list[str]:
     return [f"texts left out: {line} ({_first(names)})" for line, names in about.items()]
 
 
-def claim_warnings(claims: Sequence[Claim]) -> list[str]:
+def claim_warnings(claims: Sequence[ClaimRecord]) -> list[str]:
     """What the readers of the table have to know, also of claims that passed; each text once, with the claims it is about."""
     about: dict[str, dict[str, list[str]]] = {}
     for claim in claims:
@@ -240,10 +237,6 @@ def claim_warnings(claims: Sequence[Claim]) -> list[str]:
         f"warning: {'; '.join(f'{suite}: {_first(list(dict.fromkeys(names)))}' for suite, names in suites.items())}: {text}"
         for text, suites in about.items()
     ]
-
-
-def _claims(count: int) -> str:
-    return f"{count} claim{'s' if count > 1 else ''}"
 
 
 def _first(names: list[str]) -> str:

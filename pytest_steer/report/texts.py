@@ -6,23 +6,24 @@ import hashlib
 import re
 from typing import Any
 
+from ..core.evidence import Json
+
 _LONGEST = 80
 _OF_DATA = {"question", "choices", "matching", "not_matching", "prompt", "text", "input", "output", "turns", "said"}
-_EMPTY: dict[str, Any] = {"prompt": [], "turns": [], "said": None}  # of replies, which have these keys with or without texts
+_EMPTY: Json = {"prompt": [], "turns": [], "said": None}  # of replies, which have these keys with or without texts
+_SAID = ("message", "findings", "silenced", "headline", "reason", "withheld", "error")
 _NAME = re.compile(r"[\w.+-]{1,20}")  # of a value that an axis declares; all else is somebody's text
 _QUOTED = re.compile(r"""(?<!\w)(['"])(?:\\.|(?!\1)[^\n\\])+\1(?!\w)""")
 
 
-def with_texts(claim: dict[str, Any], texts: str) -> dict[str, Any]:
+def with_texts(claim: Json, texts: str) -> Json:
     """A claim's record as a report has it.
 
     Args:
         texts: ``all``: as it is. ``short``: texts are cut to 80 characters, and prompts as tokens are left out. ``none``: texts are
             left out, free texts of contexts are hashes, and of messages there is the first line without what it quotes.
     """
-    if texts == "all":
-        return claim
-    return _Cut(texts == "none").record(claim)
+    return claim if texts == "all" else _Cut(texts == "none").record(claim)
 
 
 class _Cut:
@@ -30,17 +31,10 @@ class _Cut:
         self._whole = whole
         self._cut: dict[str, str] = {}
 
-    def record(self, claim: dict[str, Any]) -> dict[str, Any]:
-        found: dict[str, Any] = self._value(claim)
-        found["message"] = self._words(claim["message"])
-        for key in ("findings", "silenced"):
-            found[key] = [{name: self._words(text) for name, text in one.items()} for one in claim.get(key) or ()]
-        found["blocks"] = [{**self._shown(block), "kind": block["kind"]} for block in found["blocks"]]
-        found |= {key: self._words(claim[key]) for key in ("headline", "reason")}
-        if claim.get("withheld"):
-            found["withheld"] = {name: self._words(text) for name, text in claim["withheld"].items()}
-        if claim["error"] is not None:
-            found["error"] = self._words(claim["error"])
+    def record(self, claim: Json) -> Json:
+        found: Json = self._value(claim)
+        found["blocks"] = [{**self._said(block), "kind": block["kind"]} for block in found["blocks"]]
+        found |= {key: self._said(claim[key]) for key in _SAID if key in claim}
         if self._whole:
             found["message"] = found["message"].partition("\n")[0]
             found["rerun"] = claim["rerun"] and claim["rerun"].partition(" --steer-context ")[0]
@@ -48,12 +42,12 @@ class _Cut:
                 found["counterexample"]["reproduce"] = found["rerun"]
         return found
 
-    def _shown(self, value: Any) -> Any:
-        """A block, or a part of one, with texts cut wherever they stand in its words."""
+    def _said(self, value: Any) -> Any:
+        """Words of ours, or a mapping or a list of them, with texts cut wherever they stand in them."""
         if isinstance(value, dict):
-            return {key: self._shown(one) for key, one in value.items()}
+            return {key: self._said(one) for key, one in value.items()}
         if isinstance(value, list):
-            return [self._shown(one) for one in value]
+            return [self._said(one) for one in value]
         return self._words(value) if isinstance(value, str) else value
 
     def _value(self, value: Any, key: str = "") -> Any:
@@ -62,12 +56,13 @@ class _Cut:
                 return {axis: self._of_context(inner) for axis, inner in value.items()}
             if "first_steered" in value:
                 return {**value, "tokens": [], "candidates": None}
-            texts = {name for name in _OF_DATA & value.keys() if isinstance(value[name], (str, list))}
-            left_out = texts if self._whole else set()
+            texts = [name for name in value if name in _OF_DATA and isinstance(value[name], (str, list))]
+            left_out = texts if self._whole else []
             for name in left_out:
                 self._text(value[name])
             found = {name: self._value(inner, name) for name, inner in value.items() if name not in left_out}
-            return found | {name: _EMPTY[name] for name in left_out & _EMPTY.keys() if {"sample", "turns"} & value.keys()}
+            is_reply = "sample" in value or "turns" in value
+            return found | {name: _EMPTY[name] for name in left_out if is_reply and name in _EMPTY}
         if key in _OF_DATA:
             return self._text(value)
         if key == "why" and isinstance(value, str):  # a judge's answer that cannot be read is quoted

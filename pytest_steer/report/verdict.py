@@ -1,140 +1,119 @@
-"""What a whole report comes to: whether every claim holds, one is broken, or one could not be measured."""
+"""The verdict of a whole report: whether every claim holds, one is broken, or one could not be measured."""
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from ..core.finding import CODES
 from ..core.numbers import low_confidence
-from ..core.record import ClaimRecord, Noted
+from ..core.record import ClaimRecord, Noted, Provenance, Report
 
-HOLDS, BROKEN, NOT_MEASURED = 0, 1, 3
 
-Claim = dict[str, Any]
+@dataclass(frozen=True)
+class Category:
+    """What a claim is counted as.
+
+    Attributes:
+        key: in classes of the page's style sheet.
+        sign: next to the words, so that colour never stands for itself.
+        about: what it means.
+    """
+
+    key: str
+    words: str
+    sign: str
+    about: str
+
+
+CATEGORIES = BROKEN, ERROR, INCONCLUSIVE, UNEXPECTED, KNOWN, HELD = (
+    Category("broken", "broken", "\u2715", "The evidence proves that the promise is not kept."),
+    Category("error", "could not be measured", "!", "There is no result."),
+    Category("inconclusive", "inconclusive", "?", "The evidence proves neither."),
+    Category("unexpected", "xpass", "\u2260", "The claim is marked as known to fail, and it holds."),
+    Category("known", "known to fail", "~", "The claim is marked as known to fail, and it does not hold."),
+    Category("held", "held", "\u2713", "The evidence proves that the promise is kept."),
+)
+"""The most important first."""
+
+
+def category_of(verdict: str, xfail: str | None) -> Category:
+    """What a claim is counted as. An error is never what was expected."""
+    if verdict == "error":
+        return ERROR
+    if xfail is not None:
+        return UNEXPECTED if verdict == "pass" else KNOWN
+    return {"fail": BROKEN, "inconclusive": INCONCLUSIVE, "pass": HELD}[verdict]
 
 
 @dataclass(frozen=True)
 class ReportVerdict:
-    """The claims of a report, each in one group.
+    """The claims of a report by category.
 
     Attributes:
-        broken: proven not to hold.
-        errors: could not be measured.
-        inconclusive: not enough evidence.
-        unexpected: hold, although they are marked as known to fail.
-        known: fail or are inconclusive, and are marked as known to.
-        holding: hold.
+        claims: of every category, the most important category first.
         missing: why the report is not about all claims, one sentence each.
     """
 
-    broken: list[Claim]
-    errors: list[Claim]
-    inconclusive: list[Claim]
-    unexpected: list[Claim]
-    known: list[Claim]
-    holding: list[Claim]
+    claims: dict[Category, list[ClaimRecord]]
     missing: list[str]
 
     @property
     def code(self) -> int:
         """The exit code: 1 if a claim is broken, else 3 if one could not be measured or decided, or is missing, else 0."""
-        if self.broken:
-            return BROKEN
-        return NOT_MEASURED if self.errors or self.inconclusive or self.missing else HOLDS
-
-    @property
-    def count(self) -> int:
-        return len(self.holding) + sum(len(group) for _, group in self.not_holding)
-
-    @property
-    def not_holding(self) -> list[tuple[str, list[Claim]]]:
-        """The other groups with what they are called after their number, the worst first."""
-        return [
-            ("broken", self.broken),
-            ("could not be measured", self.errors),
-            ("inconclusive", self.inconclusive),
-            ("xpass", self.unexpected),
-            ("known to fail", self.known),
-        ]
+        if self.claims[BROKEN]:
+            return 1
+        return 3 if self.claims[ERROR] or self.claims[INCONCLUSIVE] or self.missing else 0
 
     @property
     def headline(self) -> str:
         """The verdict on one line, for people."""
-        said = _claims(self.count)
-        if self.code == BROKEN:
-            return f"Broken: {len(self.broken)} of {said}"
-        if not self.count:
+        many = {category: len(claims) for category, claims in self.claims.items()}
+        count, known = sum(many.values()), many[KNOWN]
+        said = f"{count} steering claim{'s' if count != 1 else ''}"
+        if many[BROKEN]:
+            return f"Broken: {many[BROKEN]} of {said}"
+        if not count:
             return "No steering claim was measured"
-        open_ones = len(self.errors) + len(self.inconclusive)
-        if open_ones:
-            return f"Not shown to hold: {open_ones} of {said}"
+        if undecided := many[ERROR] + many[INCONCLUSIVE]:
+            return f"Not shown to hold: {undecided} of {said}"
         if self.missing:
-            return f"Not all was measured: {said} of this report {'holds' if self.count == 1 else 'hold'}"
-        if self.known:
-            return f"{len(self.holding) + len(self.unexpected)} of {said} hold, {len(self.known)} known to fail"
-        return f"All {said} hold" if self.count > 1 else "The one steering claim holds"
+            return f"Not all was measured: {said} of this report {'holds' if count == 1 else 'hold'}"
+        if known:
+            return f"{count - known} of {said} hold, {known} known to fail"
+        return f"All {said} hold" if count > 1 else "The one steering claim holds"
 
     @property
     def counts(self) -> str:
-        """How many claims are in each group."""
-        parts = [f"{len(group)} {words}" for words, group in self.not_holding if group]
-        return ", ".join(
-            [*parts, *([f"{len(self.holding)} hold{'s' if len(self.holding) == 1 else ''}"] if self.holding else [])]
-        )
+        """How many claims are in each category."""
+        holds = "holds" if len(self.claims[HELD]) == 1 else "hold"
+        counted = [(len(claims), holds if category is HELD else category.words) for category, claims in self.claims.items()]
+        return ", ".join(f"{count} {words}" for count, words in counted if count)
 
 
-def verdict_of(report: Mapping[str, Any]) -> ReportVerdict:
-    """Sort the claims of a report that was read or built."""
-    groups: dict[str, list[Claim]] = defaultdict(list)
-    for claim in report["claims"]:
-        groups[_group(claim)].append(claim)
-    return ReportVerdict(
-        broken=groups["fail"],
-        errors=groups["error"],
-        inconclusive=groups["inconclusive"],
-        unexpected=groups["unexpected"],
-        known=groups["known"],
-        holding=groups["pass"],
-        missing=_missing(report),
-    )
+def verdict_of(report: Report) -> ReportVerdict:
+    """Sort the claims of a report."""
+    found: dict[Category, list[ClaimRecord]] = {category: [] for category in CATEGORIES}
+    for claim in report.claims:
+        found[category_of(claim.verdict, claim.xfail)].append(claim)
+    return ReportVerdict(found, _missing(report.provenance, not report.claims))
+
+
+def _missing(run: Provenance, is_empty: bool) -> list[str]:
+    many = run.not_run
+    reasons = {
+        "the run was killed before its end, and this is what it had finished": run.partial,
+        "the run was interrupted": run.interrupted,
+        "it is not known how many claims did not run": many is None,
+        f"{many} selected claim{'s were' if (many or 0) > 1 else ' was'} not run": many,
+        "it holds no claim": is_empty,
+    }
+    return [reason for reason, applies in reasons.items() if applies]
 
 
 def verdict_words(verdict: str, xfail: str | None) -> str:
     """The verdict of a claim, and whether it was expected."""
-    if xfail is None or verdict == "error":
-        return verdict
-    return "xpass" if verdict == "pass" else f"{verdict} (known)"
-
-
-def _claims(count: int) -> str:
-    return f"{count} steering claim{'s' if count != 1 else ''}"
-
-
-def _group(claim: Claim) -> str:
-    verdict = str(claim["verdict"])
-    if claim.get("xfail") is None or verdict == "error":  # an error is never what was expected
-        return verdict
-    return "unexpected" if verdict == "pass" else "known"
-
-
-def _missing(report: Mapping[str, Any]) -> list[str]:
-    provenance = report["provenance"]
-    not_run = provenance.get("not_run", 0)
-    reasons = []
-    if provenance.get("partial"):
-        reasons.append("the run was killed before its end, and this is what it had finished")
-    if provenance.get("interrupted"):
-        reasons.append("the run was interrupted")
-    if not_run is None:
-        reasons.append("it is not known how many claims did not run")
-    elif not_run:
-        reasons.append(f"{not_run} selected claim{'s were' if not_run > 1 else ' was'} not run")
-    if not report["claims"]:
-        reasons.append("it holds no claim")
-    return reasons
+    category = category_of(verdict, xfail)
+    return category.words if category is UNEXPECTED else f"{verdict}{' (known)' if category is KNOWN else ''}"
 
 
 def marks_of(claim: ClaimRecord) -> list[str]:
@@ -149,3 +128,8 @@ def marks_of(claim: ClaimRecord) -> list[str]:
 def words_of(finding: Noted) -> str:
     """A finding of a record as one sentence."""
     return f"{finding.text}: {finding.cure}" if finding.cure else finding.text
+
+
+def own_name(claim: ClaimRecord) -> str:
+    """An assertion is known by its test, a claim by its name; both follow the file in the id."""
+    return claim.id.partition("::")[2] or claim.name

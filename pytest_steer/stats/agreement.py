@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Hashable, Iterable, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -114,7 +115,8 @@ def rank_correlation(one: npt.ArrayLike, other: npt.ArrayLike) -> float | None:
     return float(np.corrcoef(ranks)[0, 1])
 
 
-class RankCorrelation(NamedTuple):
+@dataclass(frozen=True)
+class RankCorrelation:
     """Spearman's rho of ``n`` units, with one-sided bounds, which are None for fewer than four units."""
 
     estimate: float

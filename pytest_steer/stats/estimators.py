@@ -13,20 +13,16 @@ from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
 
+from ..core.clusters import clusters_of
 from ..core.evidence import Direction
 from ._arguments import FloatArray
-from .bootstrap import mean_bootstrap
-from .equivalence import items_needed_within, size_of_mean
-from .extremes import as_rise, largest_of, least_of
-from .fillings import between_fillings
-from .intervals import Inference, mean_t, share, share_of_clusters
-from .paired import paired_share_difference
+from .extremes import as_rise, between_fillings, items_needed_within, largest_of, least_of, size_of_mean
+from .intervals import Inference, mean_bootstrap, mean_t, mean_transformed_t, share, share_of_clusters
+from .paired import change_difference, paired_share_difference, share_difference_of_clusters, weighted_share_difference
 from .planning import items_needed_mean, items_needed_paired, items_needed_share
 from .quantile import items_needed_quantile, quantile
 from .ratio import ratio_of_means
 from .sequential import sequential_mean, sequential_share
-from .transformed import mean_transformed_t
-from .weighted import change_difference, share_difference_of_clusters, weighted_share_difference
 
 Clusters = Sequence[int] | None
 IntervalMethod = Literal["t", "bootstrap", "transformed_t"]
@@ -37,6 +33,9 @@ MIN_N = 8
 @runtime_checkable
 class Estimator(Protocol):
     """What a claim's statistic is, as a function of one row of values per unit.
+
+    A class that inherits from it is that of a mean of the values, planned by its standard deviation and without ``as_mean``, unless it
+    says otherwise.
 
     Attributes:
         kind: how ``units`` of a report name it; :func:`paired` compares two runs by it.
@@ -54,19 +53,25 @@ class Estimator(Protocol):
 
     def per_unit(self, values: FloatArray, direction: Direction) -> FloatArray:
         """[n_units] numbers whose mean is the estimate, exactly or to first order."""
+        return values
 
     def units_needed(
         self, found: Inference, values: FloatArray, clusters: Clusters, threshold: float, direction: Direction
     ) -> int | None:
         """Units that would decide with a power of 80 % if the estimate were the truth; None if no feasible number would."""
+        if not found.standard_deviation:
+            return None
+        return items_needed_mean(found.estimate, found.standard_deviation, threshold, confidence=found.confidence)
 
-    def as_mean(
-        self, values: FloatArray, threshold: float, direction: Direction
-    ) -> tuple[FloatArray, float, Estimator] | None:
+    def as_mean(self, values: FloatArray, threshold: float, direction: Direction) -> AsMean:
         """Values, a threshold and an estimator of their mean such that the claim holds if that mean keeps the threshold.
 
         None where the statistic is no mean, or its bounds need no doubt.
         """
+        return None
+
+
+AsMean = tuple[FloatArray, float, Estimator] | None
 
 
 def floor_of(found: Inference, min_n: int | None = None) -> int | None:
@@ -75,7 +80,7 @@ def floor_of(found: Inference, min_n: int | None = None) -> int | None:
 
 
 @dataclass(frozen=True)
-class Mean:
+class Mean(Estimator):
     """The mean over units, over clusters where there are some.
 
     Attributes:
@@ -97,29 +102,24 @@ class Mean:
         mean = mean_transformed_t if self.interval == "transformed_t" else mean_t
         return mean(values, confidence=confidence, clusters=clusters)
 
-    def per_unit(self, values: FloatArray, direction: Direction) -> FloatArray:
-        return values
-
-    def units_needed(
-        self, found: Inference, values: FloatArray, clusters: Clusters, threshold: float, direction: Direction
-    ) -> int | None:
-        return _needed_for_a_mean(found, threshold)
-
-    def as_mean(
-        self, values: FloatArray, threshold: float, direction: Direction
-    ) -> tuple[FloatArray, float, Estimator] | None:
+    def as_mean(self, values: FloatArray, threshold: float, direction: Direction) -> AsMean:
         return values, threshold, self
 
 
 @dataclass(frozen=True)
-class Size:
-    """The size of a mean, ``|mean|``, for promises that it stays within a band around 0 (``size_of_mean``)."""
+class _Around(Estimator):
+    """An estimator made of another one, ``of``."""
 
     of: Estimator
 
     @property
     def kind(self) -> str:
         return self.of.kind
+
+
+@dataclass(frozen=True)
+class Size(_Around):
+    """The size of a mean, ``|mean|``, for promises that it stays within a band around 0 (``size_of_mean``)."""
 
     def infer(self, values: FloatArray, clusters: Clusters = None, *, confidence: float, direction: Direction) -> Inference:
         return size_of_mean(self.of.infer(values, clusters, confidence=confidence, direction=direction))
@@ -133,14 +133,12 @@ class Size:
     ) -> int | None:
         return items_needed_within(found.estimate, found.standard_deviation or 0.0, threshold, confidence=found.confidence)
 
-    def as_mean(
-        self, values: FloatArray, threshold: float, direction: Direction
-    ) -> tuple[FloatArray, float, Estimator] | None:
+    def as_mean(self, values: FloatArray, threshold: float, direction: Direction) -> AsMean:
         return self.per_unit(values, direction), threshold, self.of
 
 
 @dataclass(frozen=True)
-class Share:
+class Share(Estimator):
     """The share of units with a flag (1.0, else 0.0), with bounds that are exact for any number of units."""
 
     sequential: bool = False
@@ -155,22 +153,14 @@ class Share:
             return share_of_clusters(values.astype(bool), clusters, confidence=confidence)
         return share(int(values.sum()), len(values), confidence=confidence)
 
-    def per_unit(self, values: FloatArray, direction: Direction) -> FloatArray:
-        return values
-
     def units_needed(
         self, found: Inference, values: FloatArray, clusters: Clusters, threshold: float, direction: Direction
     ) -> int | None:
         return items_needed_share(found.estimate, threshold, direction=direction, confidence=found.confidence)
 
-    def as_mean(
-        self, values: FloatArray, threshold: float, direction: Direction
-    ) -> tuple[FloatArray, float, Estimator] | None:
-        return None
-
 
 @dataclass(frozen=True)
-class PairedShare:
+class PairedShare(Estimator):
     """The share of units that changed one way (1.0) minus the share that changed the other way (-1.0), each paired with itself.
 
     Attributes:
@@ -203,31 +193,21 @@ class PairedShare:
         self, found: Inference, values: FloatArray, clusters: Clusters, threshold: float, direction: Direction
     ) -> int | None:
         if self.weights is not None or clusters is not None:
-            return _needed_for_a_mean(found, threshold)
+            return super().units_needed(found, values, clusters, threshold, direction)
         ups, downs = _ups_and_downs(values)
         return items_needed_paired(ups, downs, len(values), threshold, confidence=found.confidence)
 
-    def as_mean(
-        self, values: FloatArray, threshold: float, direction: Direction
-    ) -> tuple[FloatArray, float, Estimator] | None:
-        return None
-
 
 @dataclass(frozen=True)
-class Filled:
+class Filled(_Around):
     """Another estimator where the values of some units are not known (NaN): each bound comes from the worse filling.
 
     Attributes:
         of: the estimator of values that are known. low / high: the least and the largest value that a unit can have.
     """
 
-    of: Estimator
     low: float = 0.0
     high: float = 1.0
-
-    @property
-    def kind(self) -> str:
-        return self.of.kind
 
     def infer(self, values: FloatArray, clusters: Clusters = None, *, confidence: float, direction: Direction) -> Inference:
         least, most = (
@@ -245,14 +225,12 @@ class Filled:
     ) -> int | None:
         return self.of.units_needed(found, self.per_unit(values, direction), clusters, threshold, direction)
 
-    def as_mean(
-        self, values: FloatArray, threshold: float, direction: Direction
-    ) -> tuple[FloatArray, float, Estimator] | None:
+    def as_mean(self, values: FloatArray, threshold: float, direction: Direction) -> AsMean:
         return self.of.as_mean(self.per_unit(values, direction), threshold, direction)
 
 
 @dataclass(frozen=True)
-class Quantile:
+class Quantile(Estimator):
     """A quantile of values that come in clusters, by order statistics."""
 
     q: float
@@ -263,22 +241,14 @@ class Quantile:
     ) -> Inference:
         return quantile(values, self.q, confidence=confidence, clusters=clusters)
 
-    def per_unit(self, values: FloatArray, direction: Direction) -> FloatArray:
-        return values
-
     def units_needed(
         self, found: Inference, values: FloatArray, clusters: Clusters, threshold: float, direction: Direction
     ) -> int | None:
         return items_needed_quantile(found, threshold)
 
-    def as_mean(
-        self, values: FloatArray, threshold: float, direction: Direction
-    ) -> tuple[FloatArray, float, Estimator] | None:
-        return None
-
 
 @dataclass(frozen=True)
-class Ratio:
+class Ratio(Estimator):
     """The mean of the first column relative to that of the second, paired by unit."""
 
     interval: IntervalMethod = "t"
@@ -301,28 +271,21 @@ class Ratio:
         self, found: Inference, values: FloatArray, clusters: Clusters, threshold: float, direction: Direction
     ) -> int | None:
         excess = values[:, 0] - threshold * values[:, 1]
-        mean = Mean(self.interval, self.seed).infer(excess, clusters, confidence=found.confidence)
-        return _needed_for_a_mean(mean, 0.0)
+        of_mean = Mean(self.interval, self.seed)
+        mean = of_mean.infer(excess, clusters, confidence=found.confidence)
+        return of_mean.units_needed(mean, excess, clusters, 0.0, direction)
 
-    def as_mean(
-        self, values: FloatArray, threshold: float, direction: Direction
-    ) -> tuple[FloatArray, float, Estimator] | None:
+    def as_mean(self, values: FloatArray, threshold: float, direction: Direction) -> AsMean:
         return values[:, 0] - threshold * values[:, 1], 0.0, Mean(self.interval, self.seed)
 
 
 @dataclass(frozen=True)
-class Rise:
+class Rise(_Around):
     """The relative rise exp(d) - 1, where d is the mean of differences of logarithms, such as of perplexities.
 
     Attributes:
         of: the estimator of d.
     """
-
-    of: Estimator
-
-    @property
-    def kind(self) -> str:
-        return self.of.kind
 
     def infer(self, values: FloatArray, clusters: Clusters = None, *, confidence: float, direction: Direction) -> Inference:
         return as_rise(self.of.infer(values, clusters, confidence=confidence, direction=direction))
@@ -339,14 +302,12 @@ class Rise:
         difference = self.of.infer(values, clusters, confidence=found.confidence, direction=direction)
         return self.of.units_needed(difference, values, clusters, math.log1p(threshold), direction)
 
-    def as_mean(
-        self, values: FloatArray, threshold: float, direction: Direction
-    ) -> tuple[FloatArray, float, Estimator] | None:
+    def as_mean(self, values: FloatArray, threshold: float, direction: Direction) -> AsMean:
         return self.of.as_mean(values, math.log1p(threshold), direction)
 
 
 @dataclass(frozen=True)
-class Worst:
+class Worst(_Around):
     """The worst of several parts of the units: the least where a large number is promised, else the largest.
 
     Attributes:
@@ -354,14 +315,9 @@ class Worst:
         tests: of the promise that each part is at most so large: how many share the level of a fail, if more than these parts do.
     """
 
-    of: Estimator
     parts: tuple[str, ...]
     tests: int | None = None
     others: Mapping[str, Estimator] = field(default_factory=dict)
-
-    @property
-    def kind(self) -> str:
-        return self.of.kind
 
     def each(
         self, values: FloatArray, clusters: Clusters = None, *, confidence: float, direction: Direction
@@ -370,9 +326,9 @@ class Worst:
         labels, found = np.array(self.parts, dtype=object), {}
         for part in dict.fromkeys(self.parts):
             own = labels == part
-            together = None if clusters is None else [one for one, here in zip(clusters, own, strict=True) if here]
-            if together is not None and len(set(together)) == len(together):
-                together = None
+            together = (
+                None if clusters is None else clusters_of([one for one, here in zip(clusters, own, strict=True) if here])
+            )
             found[part] = self._of(part).infer(values[own], together, confidence=confidence, direction=direction)
         return found
 
@@ -392,11 +348,6 @@ class Worst:
     ) -> int | None:
         return None
 
-    def as_mean(
-        self, values: FloatArray, threshold: float, direction: Direction
-    ) -> tuple[FloatArray, float, Estimator] | None:
-        return None
-
     def _of(self, part: str) -> Estimator:
         return self.others.get(part, self.of)
 
@@ -414,12 +365,6 @@ def gain_between(kind: str, gains: FloatArray, clusters: Clusters, *, confidence
     if kind == "change":
         return change_difference(gains, confidence=confidence)
     return mean_t(gains, confidence=confidence, clusters=clusters)
-
-
-def _needed_for_a_mean(found: Inference, threshold: float) -> int | None:
-    if not found.standard_deviation:
-        return None
-    return items_needed_mean(found.estimate, found.standard_deviation, threshold, confidence=found.confidence)
 
 
 def _ups_and_downs(changes: FloatArray) -> tuple[int, int]:

@@ -20,7 +20,7 @@ def guessing_share(options: Sequence[int], weights: Sequence[float] | None = Non
 
 
 def p_of_guessing(right: int, options: Sequence[int], *, more: float = 0.0) -> float:
-    """The chance that guessing gets at least so many answers right: small means that more than guessing is proven.
+    """The chance that guessing gets at least ``right`` answers right: small means that more than guessing is proven.
 
     Args:
         right: questions that were answered right. options: how many options each question has.

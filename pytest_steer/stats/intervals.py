@@ -1,9 +1,9 @@
-"""An inference (an estimate with two bounds), and two ways to make one: Student's t for a mean, Clopper-Pearson for a share."""
+"""An inference (an estimate with two bounds), and ways to make one: Student's t, the bootstrap and Hall's t for a mean, Clopper-Pearson for a share."""
 
 import math
 from collections.abc import Hashable, Iterable, Sequence
-from dataclasses import dataclass, field
-from typing import Protocol
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +20,8 @@ from ._arguments import (
     checked_values,
 )
 
+Clusters = npt.NDArray[np.intp]
+
 
 class Tails(Protocol):
     """Bounds at any confidence and their inverse, the p-values: the level at which a bound would just reach a threshold."""
@@ -31,6 +33,18 @@ class Tails(Protocol):
     def p_at_least(self, threshold: float) -> float: ...
 
     def p_at_most(self, threshold: float) -> float: ...
+
+
+class Mirrored(Tails, Protocol):
+    """Tails of which the lower side is written out. The upper bound is minus the lower bound of the negated values."""
+
+    def negated(self) -> Tails: ...
+
+    def high(self, confidence: float) -> float:
+        return -self.negated().low(confidence)
+
+    def p_at_most(self, threshold: float) -> float:
+        return self.negated().p_at_least(-threshold)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,6 +133,12 @@ def infer(
     )
 
 
+def derived(found: Inference, tails: Tails, **changes: Any) -> Inference:
+    """The inference whose bounds and p-values come from ``tails``; all else is that of ``found``, except for the changes."""
+    level = found.confidence
+    return replace(found, low=tails.low(level), high=tails.high(level), _tails=tails, **changes)
+
+
 def mean_t(values: npt.ArrayLike, *, confidence: float = 0.95, clusters: Iterable[Hashable] | None = None) -> Inference:
     """Bounds of a mean by Student's t: ``mean -+ t(confidence, n - 1) * standard_error``.
 
@@ -157,9 +177,7 @@ def mean_t(values: npt.ArrayLike, *, confidence: float = 0.95, clusters: Iterabl
     """
     confidence = checked_confidence(confidence)
     items = checked_values(values)
-    mean, deviations = mean_and_deviations(items)
-    if clusters is not None:
-        deviations = deviations_of_clusters(deviations, checked_clusters(clusters, items.size)[0])
+    mean, deviations = mean_and_deviations(items, cluster_numbers(clusters, items.size))
     method, n = "t" if clusters is None else "clustered t", deviations.size
     standard_deviation = root_mean_square(deviations) * math.sqrt(n / (n - 1))
     standard_error = standard_deviation / math.sqrt(n)
@@ -186,9 +204,8 @@ def share(successes: int, n: int, *, confidence: float = 0.95) -> Inference:
     successes = checked_count(successes, "successes", least=0)
     if successes > n:
         raise ValueError(f"successes was {successes} of n = {n}; expected no more successes than items.")
-    return infer(
-        BinomialTails(successes, n), confidence, estimate=successes / n, method="clopper-pearson", n=n, is_exact=True
-    )
+    tails = BinomialTails(successes, n - successes)
+    return infer(tails, confidence, estimate=successes / n, method="clopper-pearson", n=n, is_exact=True)
 
 
 def share_of_clusters(outcomes: npt.ArrayLike, clusters: Iterable[Hashable], *, confidence: float = 0.95) -> Inference:
@@ -216,7 +233,7 @@ def share_of_clusters(outcomes: npt.ArrayLike, clusters: Iterable[Hashable], *, 
 
 
 @dataclass(frozen=True)
-class StudentTails:
+class StudentTails(Mirrored):
     """Bounds and p-values of the t test of a mean."""
 
     mean: float
@@ -226,42 +243,13 @@ class StudentTails:
     def low(self, confidence: float) -> float:
         return self.mean - float(stats.t.ppf(confidence, self.degrees_of_freedom)) * self.standard_error
 
-    def high(self, confidence: float) -> float:
-        return -self._negated().low(confidence)
-
     def p_at_least(self, threshold: float) -> float:
         if self.standard_error == 0:
             return 0.0 if self.mean >= threshold else 1.0
         return float(stats.t.sf((self.mean - threshold) / self.standard_error, self.degrees_of_freedom))
 
-    def p_at_most(self, threshold: float) -> float:
-        return self._negated().p_at_least(-threshold)
-
-    def _negated(self) -> "StudentTails":
+    def negated(self) -> "StudentTails":
         return StudentTails(-self.mean, self.standard_error, self.degrees_of_freedom)
-
-
-@dataclass(frozen=True)
-class BinomialTails:
-    """Bounds and p-values of the exact binomial test of a share."""
-
-    successes: int
-    n: int
-
-    def low(self, confidence: float) -> float:
-        failures = self.n - self.successes
-        return float(stats.beta.ppf(1 - confidence, self.successes, failures + 1)) if self.successes else 0.0
-
-    def high(self, confidence: float) -> float:
-        failures = self.n - self.successes
-        return float(stats.beta.isf(1 - confidence, self.successes + 1, failures)) if failures else 1.0
-
-    def p_at_least(self, threshold: float) -> float:
-        # A share is at least 0 by definition, so there is nothing to prove, and it never exceeds 1.
-        return 0.0 if threshold <= 0 else float(stats.binom.sf(self.successes - 1, self.n, min(threshold, 1)))
-
-    def p_at_most(self, threshold: float) -> float:
-        return 0.0 if threshold >= 1 else float(stats.binom.cdf(self.successes, self.n, max(threshold, 0)))
 
 
 @dataclass(frozen=True)
@@ -286,16 +274,40 @@ class ClusteredBinomialTails:
         return ClusteredBinomialTails(self.failures, self.successes).p_at_least(1 - threshold)
 
 
-def mean_and_deviations(items: FloatArray) -> tuple[float, FloatArray]:
-    """The mean, and each value minus the mean. Equal values have deviations of exactly 0."""
+def cluster_numbers(clusters: Iterable[Hashable] | None, items: int) -> Clusters | None:
+    """The cluster of each item as a number from 0 on, shape (items,); None without clusters."""
+    return None if clusters is None else checked_clusters(clusters, items)[0]
+
+
+@dataclass(frozen=True)
+class BinomialTails(ClusteredBinomialTails):
+    """Bounds and p-values of the exact binomial test of a share, for whole numbers."""
+
+    successes: int
+    failures: int
+
+    def p_at_least(self, threshold: float) -> float:
+        # A share is at least 0 by definition, so there is nothing to prove, and it never exceeds 1.
+        n = self.successes + self.failures
+        return 0.0 if threshold <= 0 else float(stats.binom.sf(self.successes - 1, n, min(threshold, 1)))
+
+    def p_at_most(self, threshold: float) -> float:
+        n = self.successes + self.failures
+        return 0.0 if threshold >= 1 else float(stats.binom.cdf(self.successes, n, max(threshold, 0)))
+
+
+def mean_and_deviations(items: FloatArray, clusters: Clusters | None = None) -> tuple[float, FloatArray]:
+    """The mean over items, and the deviation of each independent unit from it. Equal values have deviations of exactly 0."""
     if items.min() == items.max():
         # In floating point the mean of 0.1, 0.1 and 0.1 is not 0.1, which would leave a spread of rounding errors.
-        return float(items[0]), np.zeros_like(items)
-    mean = float(items.mean())
-    return mean, items - mean
+        mean, deviations = float(items[0]), np.zeros_like(items)
+    else:
+        mean = float(items.mean())
+        deviations = items - mean
+    return mean, deviations if clusters is None else deviations_of_clusters(deviations, clusters)
 
 
-def deviations_of_clusters(deviations: FloatArray, cluster_of_item: npt.NDArray[np.intp]) -> FloatArray:
+def deviations_of_clusters(deviations: FloatArray, cluster_of_item: Clusters) -> FloatArray:
     """One deviation per cluster c of G, shape (G,): (G - 1) * (mean - mean without c).
 
     The formula of :func:`mean_t` for clusters is then the plain one, over clusters instead of items. For a cluster of one
@@ -345,3 +357,251 @@ def judge(inference: Inference, threshold: float, direction: Direction) -> Verdi
     if proven:
         return Verdict.PASS
     return Verdict.FAIL if refuted else Verdict.INCONCLUSIVE
+
+
+# --- the bootstrap ---
+
+# Values drawn at once: 8 MB of indices and 8 MB of values, whatever the number of items.
+_DRAWN_AT_ONCE = 2**20
+
+RESAMPLES = 10_000
+"""How many times items are drawn again."""
+
+# With fewer resampled means than this beyond it, a quantile is mostly noise of the resampling.
+_RESAMPLES_BEYOND_BOUND = 10
+
+
+def mean_bootstrap(
+    values: npt.ArrayLike,
+    *,
+    confidence: float = 0.95,
+    seed: int = 0,
+    resamples: int = RESAMPLES,
+    clusters: Iterable[Hashable] | None = None,
+) -> Inference:
+    """BCa bounds of the mean over items (bias-corrected and accelerated, Efron 1987); the same seed gives the same bounds.
+
+    Args:
+        values: one number per item, shape (items,), resampled whole: the items must be independent.
+        confidence: of each bound by itself.
+        seed: of numpy's default generator.
+        clusters: one label per value, where items are related. Then clusters are resampled whole, and the acceleration is that
+            of the jackknife over clusters; the mean is still that over items.
+        resamples: at least ``10 / (1 - confidence)``, so that ten or so lie beyond each bound.
+
+    BCa reads the bounds off the sorted means of resampled items, at levels that are shifted for bias and skewness::
+
+        level(alpha) = Phi(z0 + w),   w = (z0 + z) / (1 - a (z0 + z)),   z = Phi^-1(alpha)
+
+        z0 = Phi^-1(share of the resampled means below the mean, ties counted half)                    bias
+        a  = sum (x_i - mean)^3 / (6 (sum (x_i - mean)^2)^(3/2))                                       acceleration
+
+    The acceleration of a mean is known in closed form: leaving out item i moves the mean by (x_i - mean) / (n - 1), so
+    this is the jackknife formula of Efron & Tibshirani (1993, eq. 14.15).
+
+    It follows skewed values better than :func:`mean_t` does, but it is only proven for large samples. At a confidence of
+    0.95 each bound is wrong in some 8 % of samples of 10 normal values. For 20 exponential values it is 6 %, and 8 % on
+    the side of the long tail. With fewer than 20 items use :func:`mean_t`. Equal values give [mean, mean], as there.
+
+    A bound never lies outside the values. P-values are never below ``1 / (resamples + 1)``, the least that so many
+    resamples can show.
+
+    Raises:
+        ValueError: fewer than 2 values, a NaN or an infinity (with its index), a wrong shape, too few resamples.
+    """
+    confidence = checked_confidence(confidence)
+    items = checked_values(values)
+    seed = checked_count(seed, "seed", least=0)
+    resamples = checked_count(resamples, "resamples", least=1)
+    needed = math.ceil(_RESAMPLES_BEYOND_BOUND / (1 - confidence))
+    if resamples < needed:
+        raise ValueError(
+            f"resamples was {resamples}; expected at least {needed} for a confidence of {confidence:g}, so that "
+            f"{_RESAMPLES_BEYOND_BOUND} of them lie beyond the bound. Raise resamples or lower the confidence."
+        )
+    numbers = cluster_numbers(clusters, items.size)
+    mean, deviations = mean_and_deviations(items, numbers)
+    n, spread = deviations.size, root_mean_square(deviations)
+    tails: Tails = StudentTails(mean, 0.0, n - 1)
+    if spread:
+        tails = bootstrap_tails(resampled_means(items, numbers, seed, resamples), mean, deviations / spread, items)
+    standard_deviation = spread * math.sqrt(n / (n - 1))
+    method = "bootstrap" if clusters is None else "clustered bootstrap"
+    return infer(tails, confidence, estimate=mean, method=method, n=n, standard_deviation=standard_deviation)
+
+
+@dataclass(frozen=True, eq=False)
+class BootstrapTails(Mirrored):
+    """Bounds of BCa at any confidence, and the p-values that are their inverse in closed form."""
+
+    means: FloatArray  # sorted, shape (resamples,)
+    bias: float
+    acceleration: float
+    smallest_value: float
+    largest_value: float
+
+    def low(self, confidence: float) -> float:
+        shifted = self.bias + float(stats.norm.ppf(1 - confidence))
+        # shifted < 0 unless the bias is extreme, and 1 - a * shifted reaches 0 only for |shifted| >= 1 / |a| >= 6.
+        denominator = 1 - self.acceleration * shifted
+        if denominator > 0:
+            level = float(stats.norm.cdf(self.bias + shifted / denominator))
+        else:
+            level = 0.0 if shifted < 0 else 1.0
+        rank = math.floor(level * (self.means.size + 1))
+        # If the resamples do not reach that level: the least that any number of them could have shown.
+        return float(self.means[min(rank, self.means.size) - 1]) if rank >= 1 else self.smallest_value
+
+    def p_at_least(self, threshold: float) -> float:
+        least = 1 / (self.means.size + 1)
+        below = int(np.searchsorted(self.means, threshold, side="left"))
+        if threshold <= self.smallest_value:
+            return least
+        if below == self.means.size:
+            return 1.0
+        # low >= threshold where the rank exceeds the number of means below it: at this level and all higher ones.
+        w = float(stats.norm.ppf((below + 1) / (self.means.size + 1))) - self.bias
+        denominator = 1 + self.acceleration * w
+        if denominator <= 0:  # no alpha has this level: all lie above it, or all below
+            return least if self.acceleration > 0 else 1.0
+        return max(least, float(stats.norm.cdf(w / denominator - self.bias)))
+
+    def negated(self) -> "BootstrapTails":
+        # Negation reverses the order of the means and the signs of bias and acceleration.
+        return BootstrapTails(-self.means[::-1], -self.bias, -self.acceleration, -self.largest_value, -self.smallest_value)
+
+
+def bootstrap_tails(resampled: FloatArray, mean: float, standardised: FloatArray, items: FloatArray) -> BootstrapTails:
+    """The tails of means of resampled items.
+
+    Args:
+        resampled: these means. standardised: the items' deviations from their mean, in units of their spread (divisor n).
+    """
+    # In floating point the mean of 0.1, 0.1 and 0.1 exceeds 0.1.
+    means = np.sort(np.clip(resampled, items.min(), items.max()))
+    ties = np.count_nonzero(means == mean)
+    # The added half keeps the share off 0 and 1, where the normal quantile is infinite.
+    share_below = (np.count_nonzero(means < mean) + ties / 2 + 0.5) / (means.size + 1)
+    return BootstrapTails(
+        means=means,
+        bias=float(stats.norm.ppf(share_below)),
+        acceleration=float(np.mean(standardised**3)) / (6 * math.sqrt(standardised.size)),
+        smallest_value=float(items.min()),
+        largest_value=float(items.max()),
+    )
+
+
+def resampled_means(items: FloatArray, clusters: Clusters | None, seed: int, resamples: int) -> FloatArray:
+    """Means of items, or of whole clusters of items, drawn with replacement, shape (resamples,)."""
+    sums = items if clusters is None else np.bincount(clusters, weights=items).astype(np.float64)
+    sizes = None if clusters is None else np.bincount(clusters)
+    generator = np.random.default_rng(seed)
+    means = np.empty(resamples)
+    rows = max(1, _DRAWN_AT_ONCE // sums.size)
+    for start in range(0, resamples, rows):
+        drawn = generator.integers(sums.size, size=(min(rows, resamples - start), sums.size))
+        means[start : start + rows] = sums[drawn].mean(axis=1)
+        if sizes is not None:
+            means[start : start + rows] /= sizes[drawn].mean(axis=1)
+    return means
+
+
+# --- skewed values: Hall's transformed t, and how far skewness puts Student's t out ---
+
+# Below it the cubic is a straight line in double precision, and its inverse divides by the skewness.
+_NO_SKEWNESS = 1e-6
+
+
+def mean_transformed_t(
+    values: npt.ArrayLike, *, confidence: float = 0.95, clusters: Iterable[Hashable] | None = None
+) -> Inference:
+    """Bounds of a mean by Hall's transformed t: wider than :func:`mean_t` on the side of the long tail, narrower on the other.
+
+    Args:
+        values: one number per item, shape (items,).
+        confidence: of each bound by itself.
+        clusters: one label per value, where items are related; see :func:`mean_t`. The skewness is then that of the clusters.
+
+    For values of skewness g, ``t = (mean - m) / standard_error`` is not Student's: to the order ``1 / sqrt(n)``, with z the normal
+    quantile of the confidence, one bound is wrong more often than stated by what the other is wrong less (Hall 1992, The Bootstrap
+    and Edgeworth Expansion, section 2.6)::
+
+        P(t > z) = alpha - g (2 z^2 + 1) phi(z) / (6 sqrt(n)),    P(t < -z) = alpha + the same
+
+    With ``d = (mean - m) / s``, s the sample standard deviation and g the skewness of the sample, this function of m has that error
+    taken out, and it falls as m grows, so that it can be inverted::
+
+        h(m) = sqrt(n) (d + g d^2 / 3 + g^2 d^3 / 27 + g / (6 n)) = sqrt(n) (((1 + g d / 3)^3 - 1) / g + g / (6 n))
+
+    (Hall 1992, On the removal of skewness by transformation, J. R. Stat. Soc. B 54.) It is compared with Student's quantiles.
+
+    The skewness of a few values is itself poorly known, so the error is reduced and not gone: docs/verdicts.md has the rates. A
+    bound never lies on the far side of the mean. Equal values give [mean, mean].
+
+    Raises:
+        ValueError: fewer than 2 values or clusters, a NaN or an infinity (with its index), a wrong shape.
+    """
+    confidence = checked_confidence(confidence)
+    items = checked_values(values)
+    mean, deviations = mean_and_deviations(items, cluster_numbers(clusters, items.size))
+    n, spread = deviations.size, root_mean_square(deviations)
+    standard_deviation = spread * math.sqrt(n / (n - 1))
+    tails: Tails = StudentTails(mean, 0.0, n - 1)
+    if spread:
+        tails = TransformedTails(mean, standard_deviation, skewness_of(deviations), n)
+    method = "transformed t" if clusters is None else "clustered transformed t"
+    return infer(tails, confidence, estimate=mean, method=method, n=n, standard_deviation=standard_deviation)
+
+
+def skewness_of(deviations: FloatArray) -> float:
+    """The third moment of deviations from the mean in units of the second (divisor n); 0 for equal values."""
+    spread = root_mean_square(deviations)
+    return float(np.mean((deviations / spread) ** 3)) if spread else 0.0
+
+
+def error_rate_of_t(skewness: float, n: int, confidence: float) -> float:
+    """How often the lower bound of t exceeds the mean of values of this skewness, to the order ``1 / sqrt(n)``.
+
+    For the upper bound give minus the skewness.
+    """
+    z = float(stats.norm.ppf(confidence))
+    rate = 1 - confidence - skewness * (2 * z**2 + 1) * float(stats.norm.pdf(z)) / (6 * math.sqrt(n))
+    return min(max(rate, 0.0), 1.0)
+
+
+def is_clearly_skewed(skewness: float, n: int) -> bool:
+    """Whether n normal values have a skewness that far from 0 in less than some 10 % of cases: 1.645 standard errors.
+
+    The standard error is ``sqrt(6 n (n - 1) / ((n - 2) (n + 1) (n + 3)))`` (Fisher 1930), of the skewness with divisors n - 1, n - 2.
+    """
+    if n < 3:
+        return False
+    unbiased = skewness * math.sqrt(n * (n - 1)) / (n - 2)
+    return abs(unbiased) > 1.645 * math.sqrt(6 * n * (n - 1) / ((n - 2) * (n + 1) * (n + 3)))
+
+
+@dataclass(frozen=True)
+class TransformedTails(Mirrored):
+    """Bounds and p-values of the transformed t test of a mean."""
+
+    mean: float
+    standard_deviation: float
+    skewness: float
+    n: int
+
+    def low(self, confidence: float) -> float:
+        at = float(stats.t.ppf(confidence, self.n - 1)) / math.sqrt(self.n) - self.skewness / (6 * self.n)
+        if abs(self.skewness) > _NO_SKEWNESS:
+            at = 3 * (float(np.cbrt(1 + self.skewness * at)) - 1) / self.skewness
+        return self.mean - self.standard_deviation * max(at, 0.0)
+
+    def p_at_least(self, threshold: float) -> float:
+        if math.isinf(threshold):
+            return 0.0 if threshold < 0 else 1.0
+        d, g = (self.mean - threshold) / self.standard_deviation, self.skewness
+        transformed = d + g * d**2 / 3 + g**2 * d**3 / 27 + g / (6 * self.n)
+        p_value = float(stats.t.sf(math.sqrt(self.n) * transformed, self.n - 1))
+        return p_value if threshold <= self.mean else max(p_value, 0.5)
+
+    def negated(self) -> "TransformedTails":
+        return TransformedTails(-self.mean, self.standard_deviation, -self.skewness, self.n)

@@ -6,6 +6,7 @@ adding items until a claim passes is a sequential test, and the interval would l
 
 import bisect
 import math
+from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
@@ -55,11 +56,16 @@ def items_needed_mean(
     def enough(n: int) -> bool:
         return _power_of_t(effect, n, confidence) >= power
 
-    low, high = 1, 2
+    return first_enough(enough, 2, MOST_ITEMS_FOR_A_MEAN)
+
+
+def first_enough(enough: Callable[[int], bool], least: int, most: int) -> int | None:
+    """The smallest number from ``least`` on that is enough, where all larger ones are too; None if it exceeds ``most``."""
+    low, high = least - 1, least
     while not enough(high):
-        if high == MOST_ITEMS_FOR_A_MEAN:
+        if high >= most:
             return None
-        low, high = high, min(2 * high, MOST_ITEMS_FOR_A_MEAN)
+        low, high = high, min(2 * high, most)
     return bisect.bisect_left(range(high), True, lo=low + 1, key=enough)
 
 
@@ -144,12 +150,7 @@ def items_needed_paired(
         found = paired_share_difference(lost, min(gained, count - lost), count, confidence=confidence)
         return found.high <= threshold if estimate < threshold else found.low > threshold
 
-    low, high = start - 1, start
-    while not decides(high):
-        if high >= MOST_ITEMS_FOR_A_DIFFERENCE:
-            return None
-        low, high = high, min(2 * high, MOST_ITEMS_FOR_A_DIFFERENCE)
-    return bisect.bisect_left(range(high), True, lo=low + 1, key=decides)
+    return first_enough(decides, start, MOST_ITEMS_FOR_A_DIFFERENCE)
 
 
 def _power_of_t(effect: float, n: int, confidence: float) -> float:

@@ -106,8 +106,8 @@ class QuantileTails:
     """Bounds of a quantile at any confidence, and the p-values that they invert.
 
     Attributes:
-        independent: so many independent values would know the share at the quantile as well, for the upper and for the lower bound.
-        distinct: so many clusters there are.
+        independent: how many independent values would know the share at the quantile as well, for the upper and for the lower bound.
+        distinct: the number of clusters, or that of equal clusters with the same weight.
     """
 
     ordered: FloatArray

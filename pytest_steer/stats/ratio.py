@@ -1,4 +1,4 @@
-"""Bounds of a ratio of two means by Fieller's theorem (Fieller 1954), and of the smallest of several ratios.
+"""Bounds of a ratio of two means by Fieller's theorem (Fieller 1954).
 
 "The ratio R = mean(shifted) / mean(base) is at least r" is, for a positive base, the claim that
 ``mean(shifted) - r * mean(base)`` is at least 0, which a t test decides::
@@ -13,32 +13,39 @@ Then there is exactly one such r on each side (for the paired test in closed for
 unbounded on both sides, since a ratio to something that may be 0 can be anything.
 
 The t test can be replaced by another test of the mean of ``shifted - r * base`` of paired items, whose bounds are inverted in the same way:
-Hall's transformed t (:mod:`transformed`), or BCa (:mod:`bootstrap`), for which items are resampled with both their values.
+Hall's transformed t, or BCa (:mod:`intervals`), for which items are resampled with both their values.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass, replace
 from typing import Literal
 
-import numpy as np
 import numpy.typing as npt
 from scipy import optimize, special
 
-from ._arguments import FloatArray, checked_clusters, checked_confidence, checked_values
-from .bootstrap import RESAMPLES, bootstrap_tails, resampled_means
-from .extremes import LeastTails
-from .intervals import Inference, StudentTails, Tails, deviations_of_clusters, infer, mean_and_deviations, root_mean_square
+from ._arguments import FloatArray, checked_confidence, checked_values
+from .intervals import (
+    RESAMPLES,
+    Clusters,
+    Inference,
+    StudentTails,
+    Tails,
+    bootstrap_tails,
+    cluster_numbers,
+    infer,
+    mean_and_deviations,
+    mean_transformed_t,
+    resampled_means,
+    root_mean_square,
+)
 from .planning import items_needed_mean
-from .transformed import mean_transformed_t
 
 # Doubling the distance from the estimate more often than this leaves the range in which a ratio means anything.
 _MOST_DOUBLINGS = 100
 
-
-Groups = npt.NDArray[np.intp]
 Interval = Literal["t", "transformed_t", "bootstrap"]
 
 
@@ -83,7 +90,7 @@ def ratio_of_means(
         )
     if clusters is not None and not paired:
         raise ValueError("clusters were given for unpaired items; expected them for paired ones.")
-    groups = None if clusters is None else checked_clusters(clusters, sides[0].size)[0]
+    groups = cluster_numbers(clusters, sides[0].size)
     tails = _tails(*sides, paired, groups)
     if interval != "t":
         tails = replace(tails, tested=_TESTS[interval](*sides, groups, seed))
@@ -102,26 +109,6 @@ def ratio_of_means(
     )
 
 
-def least_ratio(ratios: Sequence[Inference]) -> Inference:
-    """Bounds of the smallest of several ratios, from those of each, however they depend on each other.
-
-    All of them are at least r if each is (an intersection-union test, Berger 1982), so the lower bound is the smallest of
-    the lower bounds, unadjusted. To say that one of k ratios is below r, each is judged at ``1 - alpha / k`` (Bonferroni), so
-    the upper bound is the smallest of the upper bounds at that level. Each bound is wrong with a probability of at most alpha.
-
-    Args:
-        ratios: results of :func:`ratio_of_means`, all at one confidence.
-
-    Raises:
-        ValueError: none, something else, or different confidences.
-    """
-    if not ratios or len({ratio.confidence for ratio in ratios}) > 1:
-        raise ValueError(f"ratios were {len(ratios)} of different confidences, or none; expected some of one confidence.")
-    least = min(ratios, key=lambda ratio: ratio.estimate)
-    tails = LeastTails(tuple(_tails_of(ratio) for ratio in ratios))
-    return infer(tails, least.confidence, estimate=least.estimate, method=least.method, n=least.n)
-
-
 def items_needed_ratio(ratio: Inference, threshold: float, *, power: float = 0.8) -> int | None:
     """The number of items that would decide the ratio with this power, if the estimates were the truth; None if no number would.
 
@@ -130,7 +117,9 @@ def items_needed_ratio(ratio: Inference, threshold: float, *, power: float = 0.8
     Raises:
         ValueError: not a result of :func:`ratio_of_means`, or a number out of range.
     """
-    tails = _tails_of(ratio)
+    tails = ratio._tails
+    if not isinstance(tails, RatioTails):
+        raise ValueError("the inference is not a ratio's; expected a result of ratio_of_means.")
     spread = tails.standard_error(threshold)[0] * math.sqrt(ratio.n)
     distance = tails.shifted - threshold * tails.base.mean
     return items_needed_mean(distance, spread, 0.0, confidence=ratio.confidence, power=power)
@@ -195,16 +184,8 @@ class RatioTails:
         return unbounded
 
 
-def _tails_of(ratio: Inference) -> RatioTails:
-    if not isinstance(ratio._tails, RatioTails):
-        raise ValueError("the inference is not a ratio's; expected a result of ratio_of_means.")
-    return ratio._tails
-
-
-def _tails(shifted: FloatArray, base: FloatArray, paired: bool, groups: Groups | None) -> RatioTails:
-    (mean, rises), (base_mean, base_rises) = mean_and_deviations(shifted), mean_and_deviations(base)
-    if groups is not None:
-        rises, base_rises = deviations_of_clusters(rises, groups), deviations_of_clusters(base_rises, groups)
+def _tails(shifted: FloatArray, base: FloatArray, paired: bool, groups: Clusters | None) -> RatioTails:
+    (mean, rises), (base_mean, base_rises) = (mean_and_deviations(side, groups) for side in (shifted, base))
 
     def of_mean(deviations: FloatArray) -> float:
         return root_mean_square(deviations) / math.sqrt(deviations.size - 1)
@@ -222,25 +203,20 @@ def _tails(shifted: FloatArray, base: FloatArray, paired: bool, groups: Groups |
     return RatioTails(mean, StudentTails(base_mean, of_base, base_rises.size - 1), paired_error if paired else welch_error)
 
 
-def _transformed(shifted: FloatArray, base: FloatArray, groups: Groups | None, _: int) -> Callable[[float], Tails]:
+def _transformed(shifted: FloatArray, base: FloatArray, groups: Clusters | None, _: int) -> Callable[[float], Tails]:
     def tested(ratio: float) -> Tails:
         return mean_transformed_t(shifted - ratio * base, clusters=groups)._tails
 
     return tested
 
 
-def _bootstrap(shifted: FloatArray, base: FloatArray, groups: Groups | None, seed: int) -> Callable[[float], Tails]:
+def _bootstrap(shifted: FloatArray, base: FloatArray, groups: Clusters | None, seed: int) -> Callable[[float], Tails]:
     # One seed draws the same items for both.
-    each = np.arange(shifted.size) if groups is None else groups
-    sizes = None if groups is None else np.bincount(each)
-    sums = (np.bincount(each, weights=values).astype(np.float64) for values in (shifted, base))
-    means, of_base = (resampled_means(own, sizes, seed, RESAMPLES) for own in sums)
+    means, of_base = (resampled_means(own, groups, seed, RESAMPLES) for own in (shifted, base))
 
     def tested(ratio: float) -> Tails:
         values = shifted - ratio * base
-        mean, deviations = mean_and_deviations(values)
-        if groups is not None:
-            deviations = deviations_of_clusters(deviations, groups)
+        mean, deviations = mean_and_deviations(values, groups)
         spread = root_mean_square(deviations)
         if not spread:
             return StudentTails(mean, 0.0, deviations.size - 1)

@@ -30,7 +30,7 @@ import numpy.typing as npt
 from scipy import special
 
 from ._arguments import checked_confidence, checked_count, checked_number, checked_outcomes, checked_values
-from .intervals import Inference, infer, mean_and_deviations, root_mean_square
+from .intervals import Inference, Mirrored, infer, mean_and_deviations, root_mean_square
 
 # With fewer items a mean is not judged, since a handful of values that happen to lie close together would decide.
 FEWEST_ITEMS_FOR_A_MEAN = 8
@@ -178,14 +178,14 @@ class SequentialBinomialTails:
     n: int
 
     def low(self, confidence: float) -> float:
-        target = -math.log1p(-confidence)
-        seen = self.successes / self.n
-        return _first_reached(lambda x: self.log_evidence_above(x) >= target, 0.0, seen) if self.successes else 0.0
+        return self._bound(self.log_evidence_above, 0.0, confidence) if self.successes else 0.0
 
     def high(self, confidence: float) -> float:
+        return self._bound(self.log_evidence_below, 1.0, confidence) if self.successes < self.n else 1.0
+
+    def _bound(self, log_evidence: Callable[[float], float], end: float, confidence: float) -> float:
         target = -math.log1p(-confidence)
-        seen = self.successes / self.n
-        return _first_reached(lambda x: self.log_evidence_below(x) >= target, 1.0, seen) if seen < 1 else 1.0
+        return _first_reached(lambda x: log_evidence(x) >= target, end, self.successes / self.n)
 
     def p_at_least(self, threshold: float) -> float:
         # A share is at least 0 by definition, so there is nothing to prove. No number of items proves that it is 1.
@@ -208,7 +208,7 @@ class SequentialBinomialTails:
 
 
 @dataclass(frozen=True)
-class SequentialStudentTails:
+class SequentialStudentTails(Mirrored):
     """Bounds and p-values of the sequential t test of a mean, valid at every look at once."""
 
     mean: float
@@ -218,9 +218,6 @@ class SequentialStudentTails:
     def low(self, confidence: float) -> float:
         return self.mean - _critical_t(self.n, confidence) * self.standard_error if self.standard_error else -math.inf
 
-    def high(self, confidence: float) -> float:
-        return -self._negated().low(confidence)
-
     def p_at_least(self, threshold: float) -> float:
         if math.isinf(threshold):
             return 0.0 if threshold < 0 else 1.0
@@ -228,10 +225,7 @@ class SequentialStudentTails:
             return 1.0
         return _p_value(_log_evidence_of_t((self.mean - threshold) / self.standard_error, self.n))
 
-    def p_at_most(self, threshold: float) -> float:
-        return self._negated().p_at_least(-threshold)
-
-    def _negated(self) -> "SequentialStudentTails":
+    def negated(self) -> "SequentialStudentTails":
         return SequentialStudentTails(-self.mean, self.standard_error, self.n)
 
 

@@ -1,7 +1,7 @@
 """Interventions and steering vectors. Knows nothing of prompts or pytest."""
 
 from .formats import Stored, source, vector_format
-from .formats.layers import check_depth
+from .formats.kinds import check_depth
 from .intervention import (
     Applied,
     Apply,

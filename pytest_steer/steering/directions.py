@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
@@ -28,9 +28,7 @@ def checked_directions(directions: Mapping[Any, Any]) -> dict[int, torch.Tensor]
     if not directions:
         raise VectorError("a steering vector needs a direction for at least one layer")
     clean = {}
-    for layer in directions:
-        if isinstance(layer, bool) or not isinstance(layer, int) or layer < 0:
-            raise VectorError(f"a layer is a decoder block's number, from 0 on; not {layer!r}")
+    check_layers(directions)
     for layer, direction in sorted(directions.items()):
         try:
             direction = torch.as_tensor(direction).detach()
@@ -51,6 +49,17 @@ def checked_directions(directions: Mapping[Any, Any]) -> dict[int, torch.Tensor]
     if len(set(widths.values())) > 1:
         raise VectorError(f"the directions have different widths: {widths}")
     return clean
+
+
+def check_layers(layers: Iterable[object]) -> None:
+    """Refuse what is no decoder block's number.
+
+    Raises:
+        VectorError: one of the layers is none.
+    """
+    for layer in layers:
+        if isinstance(layer, bool) or not isinstance(layer, int) or layer < 0:
+            raise VectorError(f"a layer is a decoder block's number, from 0 on; not {layer!r}")
 
 
 def hash_of(directions: Directions) -> str:

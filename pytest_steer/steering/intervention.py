@@ -19,6 +19,7 @@ import torch
 
 from ..core.columns import message_of
 from ..core.errors import SteerError, VectorError
+from .directions import check_layers
 from .recipe import Recipe, operation
 from .vector import SteeringVector
 
@@ -189,7 +190,7 @@ class Intervention:
         width: width of the hidden states that it needs, or None for any.
         vector: the steering vector that is added, if that is what it does.
         metadata: where it comes from, as in :class:`SteeringVector`.
-        recipe: what it is made of, so that it can be written to a file; None for functions of the user's own.
+        recipe: what it is made of, so that it can be written to a file; None for custom functions.
         applied: the context manager that steers instead of ``transform``, which then only declares its effect; else None.
     """
 
@@ -273,30 +274,34 @@ def check_site(site: str) -> Site:
 def from_recipe(
     recipe: Recipe,
     transform: Transform,
-    *,
-    layers: Iterable[int],
     strength: StrengthMeaning,
-    width: int | None,
+    *,
+    layers: Iterable[int] | None = None,
     vector: SteeringVector | None = None,
-    metadata: Mapping[str, Any] | None = None,
+    metadata: Mapping[str, object] | None = None,
 ) -> Intervention:
-    """An intervention that its recipe describes completely, so that its hash is the recipe's; its site is among the options."""
+    """An intervention that its recipe describes completely, so that its hash is the recipe's; its site is among the options.
+
+    Args:
+        layers: by default those of the recipe's tensors, of which the last axis of the first one that has any is the width.
+    """
+    at = {layer for tensors in recipe.by_name().values() for layer in tensors} if layers is None else {*layers}
     return Intervention(
-        layers=tuple(sorted(set(layers))),
+        layers=tuple(sorted(at)),
         transform=transform,
         strength=strength,
         hash=recipe.hash,
         method=method_name(recipe.kind, metadata or {}),
         site=check_site(recipe.options.get("site", "block")),
         durable=True,
-        width=width,
+        width=next(tensor.shape[-1] for tensor in recipe.tensors.values() if tensor.ndim),
         vector=vector,
         metadata=dict(metadata or {}),
         recipe=recipe,
     )
 
 
-def method_name(kind: str, metadata: Mapping[str, Any]) -> str:
+def method_name(kind: str, metadata: Mapping[str, object]) -> str:
     """``affine(mimic)``: what is done, and the method that found it."""
     return f"{kind}({metadata['method']})" if metadata.get("method") else kind
 
@@ -313,7 +318,7 @@ def custom(
     """An intervention from any function of (hidden, strength, layer); see :class:`Intervention` for the shapes.
 
     Args:
-        name: what the function does, for messages and the report. Every call makes an intervention of its own: the
+        name: what the function does, for messages and the report. Every call makes another intervention: the
             memo of scores never takes two functions for the same.
         rests: it may leave hidden states as they are, see :class:`Intervention`.
 
@@ -342,7 +347,7 @@ def applied(
 ) -> Intervention:
     """``declared`` as a user's own context manager does it; see :class:`Applied`.
 
-    Every call makes an intervention of its own: no two functions share a score, and nothing is kept across runs.
+    Every call makes another intervention: no two functions share a score, and nothing is kept across runs.
     """
     own = Applied(apply, positions, vector, is_declared)
     made = custom(declared.transform, layers=declared.layers, strength=declared.strength, name=own.name, site=declared.site)
@@ -364,11 +369,8 @@ def check_blocks(layers: int | Iterable[int]) -> tuple[int, ...]:
     Raises:
         VectorError: none, or a negative one.
     """
-    if isinstance(layers, bool):
-        raise VectorError(f"a layer is a decoder block's number, from 0 on; not {layers}")
-    blocks = tuple(sorted({layers} if isinstance(layers, int) else set(layers)))
+    blocks = (layers,) if isinstance(layers, int) else tuple(sorted(set(layers)))
+    check_layers(blocks)
     if not blocks:
         raise VectorError("an intervention needs at least one layer")
-    if blocks[0] < 0:
-        raise VectorError(f"a layer is a decoder block's number, from 0 on; not {blocks[0]}")
     return blocks

@@ -22,7 +22,7 @@ def save_intervention(intervention: Intervention, path: str | PathLike[str]) -> 
     """Writes an intervention to a safetensors file, from which :func:`load_intervention` makes one of the same hash.
 
     Raises:
-        VectorError: a function or module of the user's own (its code cannot be written), or the file cannot be written.
+        VectorError: a custom function or module (its code cannot be written), or the file cannot be written.
     """
     from safetensors import SafetensorError
     from safetensors.torch import save_file

@@ -21,7 +21,7 @@ SAVED_VECTOR: Schema = {"type": "string", "pattern": r"\S", "x-file": True, "x-v
 """The schema of a setting that is a vector's file. The function gets the vector, at the layers of the first one."""
 
 Function = TypeVar("Function", bound=Callable[..., Intervention])
-Restore = Callable[[Recipe, Mapping[str, Any]], Intervention]
+Restore = Callable[[Recipe, Mapping[str, object]], Intervention]
 
 # Keys of an ``intervention:`` of any kind.
 _TAKEN = (
@@ -52,7 +52,7 @@ class InterventionKind:
     filled: frozenset[str]
 
     def make(
-        self, vector: SteeringVector, *, layers: tuple[int, ...] | None, site: Site, settings: Mapping[str, Any]
+        self, vector: SteeringVector, *, layers: tuple[int, ...] | None, site: Site, settings: Mapping[str, object]
     ) -> Intervention:
         """The vector applied in this way.
 
@@ -66,7 +66,7 @@ class InterventionKind:
         known = {**settings, "layers": layers, "site": site}
         return self.function(vector, **{key: known[key] for key in (*self.filled, *self.settings) if key in known})
 
-    def restore(self, recipe: Recipe, metadata: Mapping[str, Any]) -> Intervention:
+    def restore(self, recipe: Recipe, metadata: Mapping[str, object]) -> Intervention:
         """The intervention that a recipe describes; settings that are vectors, or one value per layer, are among the tensors."""
         tensors = recipe.by_name()
         vector = SteeringVector(tensors.pop("direction"), metadata)
@@ -134,7 +134,7 @@ def _with_recipe(found: Intervention, name: str, given: inspect.BoundArguments) 
     options = {}
     for key, value in [("direction", vector), *others]:
         if isinstance(value, SteeringVector):
-            tensors |= by_layer(key, value.directions)
+            tensors |= by_layer(**{key: value.directions})
         else:
             options[key] = value
     try:
@@ -160,7 +160,7 @@ def restores(name: str, *, does: str) -> Callable[[Restore], Restore]:
     return decorate
 
 
-def restored(recipe: Recipe, metadata: Mapping[str, Any]) -> Intervention:
+def restored(recipe: Recipe, metadata: Mapping[str, object]) -> Intervention:
     """The intervention that a recipe describes.
 
     Raises:

@@ -13,6 +13,7 @@ import torch
 
 from ..core import registry
 from ..core.errors import VectorError
+from ..core.evidence import Json
 from .vector import SteeringVector
 
 Directions = SteeringVector | Mapping[int, torch.Tensor]
@@ -65,7 +66,7 @@ class Recipe:
         own = {full.removeprefix(prefix): tensor for full, tensor in self.tensors.items() if full.startswith(prefix)}
         return Recipe(inner["kind"], inner["options"], own)
 
-    def as_option(self, name: str) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
+    def as_option(self, name: str) -> tuple[Json, dict[str, torch.Tensor]]:
         """The recipe as the option ``name`` of another one, and its tensors as they are called there."""
         return {"kind": self.kind, "options": dict(self.options)}, {f"{name}.{n}": t for n, t in self.tensors.items()}
 
@@ -77,9 +78,9 @@ def operation(recipe: Recipe) -> str:
     return f"{operation(recipe.inside('inner'))}, {does}" if "inner" in recipe.options else does
 
 
-def by_layer(name: str, tensors: Mapping[int, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """{``name.LAYER``: tensor}."""
-    return {f"{name}.{layer}": tensor for layer, tensor in tensors.items()}
+def by_layer(**named: Mapping[int, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """{``name.LAYER``: tensor} of {layer: tensor} by name."""
+    return {f"{name}.{layer}": tensor for name, tensors in named.items() for layer, tensor in tensors.items()}
 
 
 def as_vector(directions: Directions) -> SteeringVector:
@@ -97,7 +98,7 @@ def as_vector(directions: Directions) -> SteeringVector:
 def units(vector: SteeringVector) -> dict[int, torch.Tensor]:
     """{layer: direction of length 1}. What has it to float32 rounding is left to the last bit, so that reading back what was
     written changes nothing."""
-    norms = {layer: float(direction.double().norm()) for layer, direction in vector.directions.items()}
+    norms = vector.norms
     return {
         layer: d if abs(norms[layer] - 1) < 1e-6 else (d.double() / norms[layer]).float()
         for layer, d in vector.directions.items()

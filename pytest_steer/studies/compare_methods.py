@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from ..core.errors import DataError, MeasurementError, SteerError
-from ..core.record import Row, TaskRow
+from ..core.record import Reached, Row, Strength, TaskRow
 from ..core.run_context import RunContext, current_run, report_progress
 from ..core.sources import shown
 from ..data import Items, Sample, Tasks, TextLike, Texts, as_texts, read_tasks, sample_of
@@ -18,7 +18,7 @@ from ..extract.training import holds_tasks
 from ..files import BrokenClaim, ClaimSpec, Suite
 from ..files.inputs import Inputs
 from ..files.specs import VectorSpec
-from ..measures import Array, AtCost, Deployed, effects_at, multipliers_at_cost, propensity_curves, task_accuracies
+from ..measures import Array, AtCost, Deployed, Scope, effects_at, multipliers_at_cost, propensity_curves, task_accuracies
 from ..measures.at_cost import pne, spread
 from ..measures.compared import UNSTEERED, bounds_of, setting_name, strength_of
 from ..measures.subject import Subject
@@ -292,10 +292,16 @@ def compare(
     def left() -> list[Entry]:
         return [entry for entry in entries if entry not in failed]
 
+    def at_cost_of(texts: Sequence[TextLike], group: Sequence[Entry]) -> dict[Entry, AtCost]:
+        deployed = {entry: entry.subject for entry in group}
+        return multipliers_at_cost(
+            model, texts, deployed, budget=budget, max_multiplier=max_multiplier, allow_mismatch=_CHECKED
+        )
+
     with_texts = _grouped((entry for entry in left() if entry.neutral.texts), lambda entry: entry.neutral.texts)
     for texts, own in with_texts:
         report_progress(f"strengths of equal cost on {len(texts)} texts")
-        at_cost |= _each(own, failed, partial(_at_cost, model, texts, budget, max_multiplier))
+        at_cost |= _each(own, failed, partial(at_cost_of, texts))
     for (items, context, cluster), own in _grouped(left(), lambda entry: (entry.items, entry.context, entry.cluster)):
         report_progress(f"effects on {items.source}")
         rows |= _each(own, failed, partial(_rows, model, sample_of(items, cluster), context, at_cost, confidence))
@@ -324,14 +330,6 @@ def _each(
     return found
 
 
-def _at_cost(
-    model: Model, texts: Sequence[TextLike], budget: float, max_multiplier: float, entries: Sequence[Entry]
-) -> dict[Entry, AtCost]:
-    """Search the multipliers of equal cost of all entries together."""
-    deployed = {entry: entry.subject for entry in entries}
-    return multipliers_at_cost(model, texts, deployed, budget=budget, max_multiplier=max_multiplier, allow_mismatch=_CHECKED)
-
-
 def _rows(
     model: Model,
     sample: Sample[Items],
@@ -347,6 +345,14 @@ def _rows(
             asked[entry, "at cost"] = entry.subject, at_cost[entry].multiplier
     effects, unsteered = effects_at(model, sample.units, asked, context=context, allow_mismatch=_CHECKED)
     slopes = _slopes(model, sample.units, context, entries)
+
+    def strength(entry: Entry, which: str, cost: float | None, reached: Reached | None = None) -> Strength:
+        effect, multiplier, at = effects[entry, which], asked[entry, which][1], at_cost.get(entry)
+        normalised = None if at is None else pne(effect, unsteered, at.mean_rises[multiplier])
+        return strength_of(
+            effect, multiplier, confidence, cost=cost, reached=reached, clusters=sample.clusters, normalised=normalised
+        )
+
     found: dict[Entry, Row] = {}
     for entry in entries:
         own, at = entry.subject.multiplier, at_cost.get(entry)
@@ -356,25 +362,8 @@ def _rows(
             method=entry.method,
             n=sample.n,
             spread=spread(unsteered),
-            deployed=strength_of(
-                effects[entry, "deployed"],
-                own,
-                confidence,
-                cost=dict(at.looked_at)[own] if at is not None else None,
-                clusters=sample.clusters,
-                normalised=None if at is None else pne(effects[entry, "deployed"], unsteered, at.mean_rises[own]),
-            ),
-            at_cost=None
-            if at is None
-            else strength_of(
-                effects[entry, "at cost"],
-                at.multiplier,
-                confidence,
-                cost=at.cost,
-                reached=at.reached,
-                clusters=sample.clusters,
-                normalised=pne(effects[entry, "at cost"], unsteered, at.mean_rises[at.multiplier]),
-            ),
+            deployed=strength(entry, "deployed", None if at is None else dict(at.looked_at)[own]),
+            at_cost=None if at is None else strength(entry, "at cost", at.cost, at.reached),
             steerability=None if steerability is None else steerability.estimate,
             steerability_interval=(None, None) if steerability is None else bounds_of(steerability),
             anti_steerable_share=float((entry.subject.slope_sign * slopes[entry] <= 0).mean()) if entry in slopes else None,
@@ -393,11 +382,9 @@ def _slopes(model: Model, items: Items, context: Context, entries: Sequence[Entr
             model,
             items,
             {entry: entry.subject.intervention for entry in own},
+            Scope(positions, include_first, _CHECKED),
             multipliers=grid,
-            positions=positions,
-            include_first=include_first,
             context=context,
-            allow_mismatch=_CHECKED,
         )
         found |= {entry: curve.slopes for entry, curve in curves.items()}
     return found
@@ -434,13 +421,11 @@ def _tasks(
                     model,
                     tasks,
                     asked,
-                    positions=positions,
-                    include_first=include_first,
+                    Scope(positions, include_first, _CHECKED),
                     demonstrations=examples,
                     n_shots=count,
                     shuffled=shuffled,
                     seed=current_run().seed,
-                    allow_mismatch=_CHECKED,
                 )
             except (DataError, MeasurementError) as error:
                 failures.append(Failure(f"{setting} accuracy at positions {positions}", behaviour, str(error)))

@@ -1,4 +1,4 @@
-"""Two models side by side: one suite on both, paired by item, and Tan et al.'s questions of the slopes."""
+"""Two models compared on one suite: claims paired by item, and the questions of Tan et al. (2024) about slopes."""
 
 from __future__ import annotations
 
@@ -13,21 +13,20 @@ from ..claims.curves import check_has_slope
 from ..claims.explain import complete
 from ..claims.running import adjusted
 from ..core.errors import DataError, SteerError, exceptions_named
-from ..core.evidence import Evidence
+from ..core.evidence import Evidence, Json
 from ..core.run_context import report_progress
 from ..core.sources import find_model, shown
-from ..data import Items, sample_of
+from ..data import ContrastItem, Items, sample_of
 from ..extract.training import holds_tasks
 from ..files import BrokenClaim, ClaimSpec, Suite
 from ..files.build import Measuring, load_for
 from ..files.inputs import Inputs
-from ..measures import Array, PropensityCurve, propensity_curve
-from ..measures.strata import factors_of
+from ..measures import Array, propensity_curves
+from ..measures.propensity import factors_of
 from ..measures.subject import Subject
 from ..model import Model
-from ..model.gguf import stored_in
-from ..model.identity import tokenizer_hash
-from ..model.loading import Models
+from ..model.loading import Models, stored_in
+from ..model.state import tokenizer_hash
 from ..prompting import AS_GIVEN, Context, exchange_labels
 from ..prompting.kinds import axis_of, known_axes, plain
 from ..prompting.options import find_options, swap_options
@@ -95,7 +94,7 @@ def contexts_of(suite: Suite) -> dict[str, Context]:
             if context != AS_GIVEN:
                 found.setdefault(f"{name}: {_short(plain(axis.checked(value)))}", context)
     for entry in suite.entries:
-        named = getattr(entry, "params", {}).get("contexts") if getattr(entry, "kind", "") else None
+        named = None if isinstance(entry, BrokenClaim) else entry.params.get("contexts")
         for name, values in (named or {}).items():
             if isinstance(values, Mapping) and not any(axis_of(one, known).draws_examples for one in values):
                 found.setdefault(name, Context.from_dict(values))
@@ -121,7 +120,7 @@ def variants_of(items: Items) -> dict[str, Items]:
         return {}
 
 
-def position_of(item: Any) -> int | None:
+def position_of(item: ContrastItem) -> int | None:
     """Where the option of the matching answer stands: 1 for the first; None for an item without lettered options."""
     if not item.is_lettered:
         return None
@@ -236,9 +235,8 @@ def _slopes(model: Model, inputs: Inputs, behaviour: Behaviour) -> Slopes:
 def _in_setting(
     model: Model, subject: Subject, items: Items, context: Context, grid: list[float], name: str, shifted: bool
 ) -> InSetting:
-    curve = propensity_curve(model, items, subject.intervention, multipliers=grid, context=context, **subject.scope)
-    labels = factors_of(curve)
-    none: list[str | None] = [None] * len(items)
+    curve = propensity_curves(model, items, {0: subject.intervention}, subject.scope, multipliers=grid, context=context)[0]
+    labels, none = factors_of(curve), [None] * len(items)
     return InSetting(
         name=name,
         shifted=shifted,
@@ -247,13 +245,8 @@ def _in_setting(
         yes_no=labels.get("yes_no", none),
         position=[position_of(context.put(item)) for item in items],
         by_token=frozenset(probe.candidates is not None for probe in curve.probes),
-        prompts=_prompts(curve),
+        prompts=[tuple((tuple(probe.ids), probe.candidates) for probe in asked.probes) for asked in curve.asked],
     )
-
-
-def _prompts(curve: PropensityCurve) -> list[object]:
-    """The token sequences of each item."""
-    return [tuple((tuple(probe.ids), probe.candidates) for probe in asked.probes) for asked in curve.asked]
 
 
 @dataclass(frozen=True)
@@ -330,7 +323,7 @@ def prompts_that_differ(first: Mapping[str, Slopes], second: Mapping[str, Slopes
     return found
 
 
-def measure_claims(measuring: Measuring, suites: Sequence[Suite], called: str) -> list[dict[str, Any]]:
+def measure_claims(measuring: Measuring, suites: Sequence[Suite], called: str) -> list[Json]:
     """The record of every claim, in the order of the files; a claim that cannot be measured is an error among them.
 
     Verdicts of a file with ``holm: true`` are adjusted for its number of claims, as in a run of pytest.
@@ -343,32 +336,29 @@ def measure_claims(measuring: Measuring, suites: Sequence[Suite], called: str) -
     measured = []
     for index, (suite, entry) in enumerate(entries, 1):
         report_progress(f"{called}: claim {entry.name} ({index} of {len(entries)})")
-        measured.append((suite, entry, measuring.evidence_of(suite, entry)))
-    for suite in suites:
-        if suite.holm:
-            own = [place for place, (one, *_) in enumerate(measured) if one is suite]
-            for place, evidence in zip(own, adjusted([measured[place][2] for place in own]), strict=True):
-                measured[place] = (*measured[place][:2], evidence)
-    return [_record(evidence, suite, entry) for suite, entry, evidence in measured]
+        measured.append(measuring.evidence_of(suite, entry))
+    for suite in (suite for suite in suites if suite.holm):
+        own = [place for place, (one, _) in enumerate(entries) if one is suite]
+        for place, evidence in zip(own, adjusted([measured[place] for place in own]), strict=True):
+            measured[place] = evidence
+    return [_record(evidence, *entry) for evidence, entry in zip(measured, entries, strict=True)]
 
 
-def _record(evidence: Evidence, suite: Suite, entry: Any) -> dict[str, Any]:
+def _record(evidence: Evidence, suite: Suite, entry: ClaimSpec | BrokenClaim) -> Json:
     try:
         with exceptions_named():
             return _labelled(evidence, suite, entry).to_dict()
     except SteerError as error:
-        if isinstance(entry, BrokenClaim):
-            raise
         return _labelled(entry.failed(error, suite.path), suite, entry).to_dict()
 
 
-def _labelled(evidence: Evidence, suite: Suite, entry: Any) -> Evidence:
+def _labelled(evidence: Evidence, suite: Suite, entry: ClaimSpec | BrokenClaim) -> Evidence:
     return complete(
         evidence.but(
             suite=suite.name,
             id=f"{shown(suite.path)}::{entry.name}",
-            matrix=getattr(entry, "choice", None) or None,
-            xfail=getattr(entry, "xfail", None),
+            matrix=entry.choice or None,
+            xfail=entry.xfail,
         )
     )
 
@@ -384,7 +374,7 @@ class Ranked:
 
     name: str
     of: Sequence[str]
-    found: RankCorrelation | None
+    spearman: RankCorrelation | None
     reason: str | None = None
 
 
@@ -397,14 +387,14 @@ class Answers:
         items: of the two models' slopes, over the items of each behaviour.
         contexts: for each of the two models, of steerability as given and in each shifted context (and in the mean of all), over
             behaviours.
-        shares: for each of the two models and each behaviour, what explains the variance of its slopes; None if nothing can.
-        refused: behaviours that cannot be held against each other, and why.
+        variance: for each of the two models and each behaviour, what explains the variance of its slopes; None if nothing can.
+        refused: behaviours that cannot be compared, with the reason.
     """
 
     behaviours: Ranked
     items: Sequence[Ranked]
     contexts: tuple[Sequence[Ranked], Sequence[Ranked]]
-    shares: tuple[Mapping[str, Decomposition | None], Mapping[str, Decomposition | None]]
+    variance: tuple[Mapping[str, Decomposition | None], Mapping[str, Decomposition | None]]
     refused: Mapping[str, str]
 
 
@@ -415,15 +405,21 @@ def answers_of(first: Mapping[str, Slopes], second: Mapping[str, Slopes], *, con
     one, other = ([float(own[name].base.slopes.mean()) for name in both] for own in (first, second))
     return Answers(
         behaviours=_ranked("behaviours", both, one, other, confidence),
-        items=[_over_items(name, first[name], second[name], confidence) for name in both],
+        items=[
+            _ranked(name, [name], _unit_means(first[name]), _unit_means(second[name]), confidence, unit="items")
+            for name in both
+        ],
         contexts=(_over_contexts(first, confidence), _over_contexts(second, confidence)),
-        shares=(_shares(first, confidence), _shares(second, confidence)),
+        variance=(
+            {name: decomposed(own, confidence) for name, own in first.items()},
+            {name: decomposed(own, confidence) for name, own in second.items()},
+        ),
         refused=refused,
     )
 
 
 def unpaired(one: Slopes, other: Slopes) -> str | None:
-    """Why the items of a behaviour cannot be held against each other on two models; None if they can."""
+    """Why the items of a behaviour cannot be compared between two models; None if they can."""
     if list(one.ids) != list(other.ids):
         return "the two models were asked different items"
     if one.base.by_token != other.base.by_token:
@@ -431,10 +427,6 @@ def unpaired(one: Slopes, other: Slopes) -> str | None:
         said = [" and ".join(how[way] for way in sorted(own.base.by_token, reverse=True)) for own in (one, other)]
         return f"the first model's answers are scored {said[0]}, the second's {said[1]}: their slopes have different units"
     return None
-
-
-def _over_items(name: str, one: Slopes, other: Slopes, confidence: float) -> Ranked:
-    return _ranked(name, [name], _unit_means(one), _unit_means(other), confidence, unit="items")
 
 
 def _unit_means(own: Slopes) -> list[float]:
@@ -446,26 +438,19 @@ def _unit_means(own: Slopes) -> list[float]:
 def _over_contexts(measured: Mapping[str, Slopes], confidence: float) -> list[Ranked]:
     """As given against each shifted context that several behaviours have, and against the mean over all of a behaviour's contexts."""
     names = list(dict.fromkeys(one.name for own in measured.values() for one in own.settings if one.shifted))
-    found = []
-    for name in names:
-        pairs = {
-            behaviour: (float(own.base.slopes.mean()), float(there.slopes.mean()))
-            for behaviour, own in measured.items()
-            if (there := own.of(name)) is not None and there.by_token == own.base.by_token
-        }
-        found.append(_ranked(name, [*pairs], *_columns(pairs), confidence))
-    means = {
-        behaviour: (float(own.base.slopes.mean()), float(np.mean([one.slopes.mean() for one in shifted])))
-        for behaviour, own in measured.items()
-        if (shifted := [one for one in own.settings if one.shifted and one.by_token == own.base.by_token])
-    }
-    if len(names) > 1:
-        found.append(_ranked("mean of all contexts", [*means], *_columns(means), confidence))
-    return found
 
+    def over(name: str, contexts: Sequence[str]) -> Ranked:
+        pairs: dict[str, tuple[float, float]] = {}
+        for behaviour, own in measured.items():
+            there = [one for one in own.settings if one.name in contexts and one.by_token == own.base.by_token]
+            if there:
+                means = [one.slopes.mean() for one in there]
+                pairs[behaviour] = float(own.base.slopes.mean()), float(np.mean(means))
+        one, other = ([pair[side] for pair in pairs.values()] for side in (0, 1))
+        return _ranked(name, [*pairs], one, other, confidence)
 
-def _columns(pairs: Mapping[str, tuple[float, float]]) -> tuple[list[float], list[float]]:
-    return [one for one, _ in pairs.values()], [other for _, other in pairs.values()]
+    found = [over(name, [name]) for name in names]
+    return [*found, over("mean of all contexts", names)] if len(names) > 1 else found
 
 
 def _ranked(
@@ -475,10 +460,6 @@ def _ranked(
         return Ranked(name, of, None, f"a rank correlation needs at least 3 {unit}, and there are {len(one)}")
     found = rank_correlation_bounds(one, other, confidence=confidence)
     return Ranked(name, of, found, None if found is not None else "all values of one side are equal")
-
-
-def _shares(measured: Mapping[str, Slopes], confidence: float) -> dict[str, Decomposition | None]:
-    return {name: decomposed(own, confidence) for name, own in measured.items()}
 
 
 def decomposed(own: Slopes, confidence: float = 0.95) -> Decomposition | None:

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from types import MappingProxyType
-from typing import Any
 
 import numpy as np
 import torch
 
 from ..core.errors import DataError, SteerError
+from ..core.evidence import Json
 from ..extract.kinds import MethodKind
 from ..extract.training import Training
-from ..measures import Array, propensity_curves
+from ..measures import Array, Scope, propensity_curves
 from ..model import Model
 from ..stats import Inference, mean_t
 from ..steering import SteeringVector
@@ -52,7 +51,7 @@ class PairsResult:
         """The share of items, over all draws, whose effect is not above 0."""
         return float((self.effects <= 0).mean())
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> Json:
         """Plain finite values, for JSON."""
         found = self.effect
         return {
@@ -76,7 +75,7 @@ def data_efficiency(
     sizes: Sequence[int],
     draws: int = 3,
     seed: int = 0,
-    settings: Mapping[str, Any] = MappingProxyType({}),
+    settings: Json | None = None,
 ) -> list[PairsResult]:
     """Measure the effect on the validation items at one layer and multiplier, by how many training pairs the vector is made from.
 
@@ -107,7 +106,7 @@ def data_efficiency(
             except DataError as error:
                 raise DataError(f"a vector from {size} pairs: {error}") from None
     sample = swept.sample
-    curves = propensity_curves(model, sample.units, made, multipliers=[0.0, at.multiplier], positions=swept.positions)
+    curves = propensity_curves(model, sample.units, made, Scope(swept.positions), multipliers=[0.0, at.multiplier])
     found = []
     for size in sorted(set(sizes)):
         names = [name for name in made if name[0] == size]
@@ -133,9 +132,7 @@ def check_sizes(sizes: Sequence[int], training: Training) -> None:
 
 def pairs_in(training: Training) -> int:
     """The number of training pairs: contrast items, pairs of a task, or texts of the shorter side."""
-    if training.texts is not None:
-        return min(map(len, training.texts))
-    return len(training.held)
+    return min(map(len, training.data)) if isinstance(training.data, tuple) else len(training.data)
 
 
 def part_of(training: Training, size: int, *, seed: int) -> Training:
@@ -145,15 +142,12 @@ def part_of(training: Training, size: int, *, seed: int) -> Training:
     def drawn(count: int) -> list[int]:
         return [int(index) for index in generator.permutation(count)[:size]]
 
-    if training.given is not None:
-        return replace(training, given=training.given.part(drawn(len(training.given))))
-    if training.tasks is not None:
-        return replace(training, tasks=training.tasks.part(drawn(len(training.tasks))))
-    assert training.texts is not None
-    positive, negative = training.texts
+    if not isinstance(training.data, tuple):
+        return replace(training, data=training.data.part(drawn(len(training.data))))
+    positive, negative = training.data
     order = drawn(len(positive))
     other = order if len(positive) == len(negative) else drawn(len(negative))
-    return replace(training, texts=([positive[index] for index in order], [negative[index] for index in other]))
+    return replace(training, data=([positive[index] for index in order], [negative[index] for index in other]))
 
 
 def _cosine(one: SteeringVector, other: SteeringVector, layer: int) -> float:

@@ -27,8 +27,13 @@ MOVES = (0.0, 10.0, -10.0)
 
 @dataclass(frozen=True)
 class Counted:
-    """What a part of a rehearsal asks for: scores, those of them that are computed or in the folder of scores, the most tokens of replies that
-    are written, the replies that judges are asked about, and the forwards that compute scores."""
+    """The counts of one part of a rehearsal.
+
+    Attributes:
+        asked: scores. computed: scores that are computed. cached: scores that are read from the folder of scores.
+        written: the most tokens that replies may have. judged: replies that judges are asked about.
+        passes: the forwards.
+    """
 
     asked: int
     computed: int
@@ -54,11 +59,11 @@ class Counted:
 
 @dataclass(frozen=True)
 class Look(Counted):
-    """A part of a search that is measured in one go.
+    """A part of a search that is measured together.
 
     Attributes:
-        count: of so many contexts or multipliers; 0 if it is none of those that are tried, but may be of one that is known by then.
-        sure: whatever the scores are.
+        count: number of contexts or multipliers it tries; 0 if it measures something else, whose scores may be known by then.
+        sure: whether it is measured whatever the scores are.
     """
 
     count: int
@@ -70,8 +75,8 @@ class Course(Counted):
     """One rehearsal of a claim.
 
     Attributes:
-        looks: what its searches tried. most: what they try at most, and what that is; None without a search.
-        stopped: why the rehearsal ended early, or None: placeholders can be such that nothing can be said about them.
+        looks: the parts of its searches. most: the largest number they try, and of what; None without a search.
+        stopped: why the rehearsal ended early, or None. Some placeholders cannot be judged.
     """
 
     looks: tuple[Look, ...] = ()
@@ -80,7 +85,7 @@ class Course(Counted):
 
     @property
     def sure(self) -> int:
-        """How many its searches try, whatever the scores are."""
+        """The number its searches try whatever the scores are."""
         return sum(look.count for look in self.looks if look.sure)
 
 
@@ -89,7 +94,7 @@ class Explained:
     """What a claim would cost on a model.
 
     Attributes:
-        claim: the claim. model: the model it is measured on.
+        claim / model: the claim and its model.
         layers: the blocks whose output is changed, or None if the claim has no vector or intervention.
         courses: one for each of ``MOVES``.
         prepared: seconds that data and vector took; 0 if they were there.
@@ -106,10 +111,11 @@ class Explained:
     per_cost: Mapping[Way, float]
 
     def between(self, value: Callable[[Counted], float]) -> tuple[float, float]:
-        """The least and the most of a number that adds up over scores or forwards.
+        """The least and the most of a number that is summed over scores or forwards.
 
-        With a search they are bounds: what it tries whatever the scores are, and as much as its limits allow, each further context or
-        multiplier counted like the costliest one of the rehearsals. Without, they are the least and the most of the rehearsals.
+        With a search they are bounds. The least counts what it tries whatever the scores are. The most counts all that its limits allow,
+        each further context or multiplier at the cost of the costliest one rehearsed. Without a search they are the least and the most of
+        the rehearsals.
         """
         each = [value(look) / look.count for course in self.courses for look in course.looks if look.count]
         ends = []
@@ -122,7 +128,7 @@ class Explained:
 
     @property
     def looks(self) -> tuple[int, int, str] | None:
-        """The least and the most that searches try, and what; None without a search."""
+        """The least and the most that searches try, and of what; None without a search."""
         found = [course for course in self.courses if course.most is not None]
         if not found:
             return None
@@ -146,11 +152,11 @@ class Explained:
         return sum(one.cost(self.model) * self.per_cost.get(one.way, usual) for one in part.passes)
 
     def tokens(self, part: Counted) -> float:
-        """Tokens through all blocks: what passes through some of them counts for as large a part."""
+        """Tokens through all blocks. A token that passes through a share of the blocks counts as that share."""
         return sum(one.tokens(self.model) for one in part.passes)
 
     def plain_tokens(self, part: Counted) -> int:
-        """The same with one forward for each score, and for each unsteered row that scores are differences from."""
+        """The tokens if each score, and each unsteered row that scores are compared with, had its own forward."""
         bundles = [bundle for one in part.passes if one.what == "scores" for bundle in one.batch]
         rows = [row.probe for bundle in bundles for row in bundle.rows]
         return sum(len(probe.ids) for probe in (*rows, *(probe for bundle in bundles for probe in bundle.compared)))
@@ -158,7 +164,7 @@ class Explained:
 
 @dataclass
 class Explaining:
-    """Explains claims one after the other; each knows the scores of those before it, as in a run.
+    """Rehearses claims one after the other. Each knows the scores of those before it, as in a run.
 
     Attributes:
         run: the settings of the run that is explained.
@@ -175,7 +181,7 @@ class Explaining:
     def all(
         self, suite: Suite, entries: Sequence[ClaimSpec | BrokenClaim]
     ) -> Iterator[tuple[ClaimSpec | BrokenClaim, Explained | SteerError]]:
-        """What each of the entries would cost, or why it cannot be measured."""
+        """The cost of each entry, or the error if it cannot be measured."""
         for entry in entries:
             try:
                 with exceptions_named():
@@ -214,7 +220,7 @@ class Explaining:
 
 @dataclass
 class _Counting:
-    """Counts what an engine is asked for, and in which parts by searches."""
+    """Counts the requests to an engine, and those of each part of a search."""
 
     engine: Rehearsal
     looks: list[Look] = field(default_factory=list)

@@ -17,21 +17,12 @@ from ..data.texts import as_texts
 LEAST = 2
 
 
-def split_items(items: Items, shares: Sequence[float], *, seed: int, names: Sequence[str]) -> list[Items]:
-    """Split items at random into parts of about these shares. Items with the same question stay in one part.
+def split_sample(sample: Sample[Items], shares: Sequence[float], *, seed: int, names: Sequence[str]) -> list[Sample[Items]]:
+    """Split items at random into parts of about these shares. Items with the same question, and clusters, stay in one part.
 
     Args:
         shares: relative sizes, above 0.
         names: what the parts are called in messages, and after the source's name.
-
-    Raises:
-        DataError: a part would have fewer than two items.
-    """
-    return [part.units for part in split_sample(Sample(items), shares, seed=seed, names=names)]
-
-
-def split_sample(sample: Sample[Items], shares: Sequence[float], *, seed: int, names: Sequence[str]) -> list[Sample[Items]]:
-    """Split a sample as :func:`split_items` splits items. Its clusters stay in one part too.
 
     Raises:
         DataError: a part would have fewer than two items or clusters.
@@ -54,7 +45,7 @@ def split_sample(sample: Sample[Items], shares: Sequence[float], *, seed: int, n
 def split_texts(
     texts: Sequence[TextLike], shares: Sequence[float], *, seed: int, names: Sequence[str], source: str
 ) -> list[Texts]:
-    """Split texts as :func:`split_items` splits items. Equal texts, and completions of one prompt, stay in one part.
+    """Split texts as :func:`split_sample` splits items. Equal texts, and completions of one prompt, stay in one part.
 
     Raises:
         DataError: a part would have fewer than two texts.

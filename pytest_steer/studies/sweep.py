@@ -5,22 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, Literal
 
 from ..claims.findings import leaks, text_leaks
 from ..core import registry
 from ..core.errors import DataError, SteerError
+from ..core.evidence import Json
 from ..core.registry import did_you_mean
 from ..core.run_context import report_progress
 from ..core.validation import check_values
-from ..data import Items, Sample, Texts, read_items, read_texts, sample_of
+from ..data import Items, Sample, TaskItem, Texts, read_items, read_texts, sample_of
 from ..data.traces import Seen, known_in, traces
 from ..data.units import without_repeats
 from ..extract.kinds import MethodKind
 from ..extract.training import Training, read_training
-from ..measures import Array, PropensityCurve, check_multipliers, first_order_slopes, sweep_curves, sweep_perplexity
-from ..measures.asking_texts import check_scorable
+from ..measures import Array, PropensityCurve, Scope, check_multipliers, first_order_slopes, sweep_curves, sweep_perplexity
+from ..measures.asking import check_scorable
 from ..model import Model
 from ..stats import Inference, mean_t
 from ..steering import Positions, SteeringVector
@@ -72,7 +72,7 @@ def read_parts(
     shares: Sequence[float],
     *,
     train: Path | None = None,
-    saved: tuple[str, Mapping[str, Any]] | None = None,
+    saved: tuple[str, Mapping[str, object]] | None = None,
     neutral: Neutral | None = None,
     cluster: str | None = None,
     seed: int,
@@ -92,7 +92,7 @@ def read_parts(
     """
     sample = sample_of(Items(read_items(data), str(data)), cluster, at_least=0)
     *own, validation, test = (part.units for part in split_sample(sample, shares, seed=seed, names=_NAMES[-len(shares) :]))
-    training = Training(own[0], None, None, data, seed) if own else None
+    training = Training(own[0], data, seed) if own else None
     seen_by, seen = saved or ("", {})
     if train is not None:
         training = read_training(train, seed)
@@ -119,9 +119,9 @@ def read_parts(
 
 def _texts_of(training: Training) -> tuple[list[str], Seen]:
     """The training texts whose traces a vector's metadata hold, and their kind."""
-    if training.texts is not None:
-        return [text for side in training.texts for text in side], "texts"
-    return [item.question for item in training.given or ()] + [task.input for task in training.tasks or ()], "questions"
+    if isinstance(training.data, tuple):
+        return [text for side in training.data for text in side], "texts"
+    return [one.input if isinstance(one, TaskItem) else one.question for one in training.data], "questions"
 
 
 def vector_methods() -> dict[str, MethodKind]:
@@ -147,7 +147,7 @@ def find_method(name: str) -> MethodKind:
     return methods[name]
 
 
-def check_settings(kind: MethodKind, settings: Mapping[str, Any]) -> None:
+def check_settings(kind: MethodKind, settings: Json) -> None:
     """Refuse settings that a method does not have, or values that they cannot have.
 
     Raises:
@@ -168,31 +168,29 @@ def vector_at(
     training: Training,
     layers: tuple[int, ...],
     seed: int,
-    settings: Mapping[str, Any] = MappingProxyType({}),
+    settings: Json | None = None,
 ) -> SteeringVector:
     """The vector of a method with its settings at each of these layers."""
+
+    def made_at(layers: tuple[int, ...]) -> SteeringVector:
+        made = kind.extract(model, training, layers=layers, context=training.context, seed=seed, settings=settings or {})
+        assert isinstance(made, SteeringVector)  # as its return type says
+        return made
+
     if kind.layers == "several":
-        return _made(kind, model, training, layers, seed, settings)
+        return made_at(layers)
     if not kind.needs_layer:  # where such a vector is added does not change what it is
-        made = _made(kind, model, training, layers[:1], seed, settings)
+        made = made_at(layers[:1])
         return SteeringVector(dict.fromkeys(layers, made.directions[layers[0]]), made.metadata)
     directions: dict[int, Any] = {}
-    metadata: dict[str, Any] = {}
-    reliability: dict[str, Any] = {}
+    metadata: Json = {}
+    reliability: Json = {}
     for number, layer in enumerate(layers, 1):
         report_progress(f"{kind.name} at layer {layer} ({number} of {len(layers)})")
-        made = _made(kind, model, training, (layer,), seed, settings)
+        made = made_at((layer,))
         directions[layer], metadata = made.directions[layer], dict(made.metadata)
         reliability |= metadata.get("reliability", {})
     return SteeringVector(directions, {**metadata, "reliability": reliability})
-
-
-def _made(
-    kind: MethodKind, model: Model, training: Training, layers: tuple[int, ...], seed: int, settings: Mapping[str, Any]
-) -> SteeringVector:
-    made = kind.extract(model, training, layers=layers, context=training.context, seed=seed, settings=settings)
-    assert isinstance(made, SteeringVector)  # as its return type says
-    return made
 
 
 SCHEMA = "pytest-steer/sweep/1"
@@ -253,6 +251,21 @@ class LayerResult:
         curve = self._measured
         effects: Array = curve.mean - curve.mean[list(curve.multipliers).index(0.0)]
         return effects
+
+    def to_dict(self) -> Json:
+        """Everything as plain finite values, for JSON."""
+        record: Json = {"layer": self.layer, "first_order": self.first_order, "note": self.note}
+        if self.curve is None:
+            return record
+        found = self.steerability
+        return record | {
+            "steerability": found.estimate,
+            "interval": [found.low, found.high],
+            "anti_steerable_share": self.anti_steerable_share,
+            "effects": self.effects.tolist(),
+            "mean_propensity": self.curve.mean.tolist(),
+            "perplexity_change": list(self.perplexity) if self.perplexity is not None else None,
+        }
 
     @property
     def _measured(self) -> PropensityCurve:
@@ -342,7 +355,7 @@ class Sweep:
 
         return min(self.candidates, key=distance)
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> Json:
         """Everything as plain finite values, for JSON."""
         choice = self.choice
         return {
@@ -358,7 +371,7 @@ class Sweep:
             "validation": {"source": self.items.source, "hash": self.items.hash, **self.sample.counts()}
             | self.sample.details(),
             "limits": vars(self.limits),
-            "layers": [_record(result) for result in self.layers],
+            "layers": [result.to_dict() for result in self.layers],
             "choice": {name: getattr(choice, name) for name in ("layer", "multiplier", "effect", "perplexity")}
             if choice
             else None,
@@ -402,21 +415,20 @@ def sweep(
     if keep is not None and keep < 1:
         raise SteerError(f"at least one layer has to be kept, not {keep}")
     if texts:
-        check_scorable(model, texts, positions, **parts.windows)
+        check_scorable(model, texts, **parts.windows)
     first = {
-        layer: float(slopes.mean())
-        for layer, slopes in first_order_slopes(model, items, vector, positions=positions).items()
+        layer: float(slopes.mean()) for layer, slopes in first_order_slopes(model, items, vector, Scope(positions)).items()
     }
     best = sorted(first, key=lambda layer: (-first[layer], layer))[:keep]
     kept = vector.at(sorted(best))
-    curves = sweep_curves(model, items, kept, multipliers=grid, positions=positions)
+    curves = sweep_curves(model, items, kept, Scope(positions), multipliers=grid)
     costs = (
         sweep_perplexity(
             model,
             texts,
             kept,
+            Scope(positions),
             multipliers=grid,
-            positions=positions,
             window=parts.windows.get("window"),
             stride=parts.windows.get("stride"),
         )
@@ -458,18 +470,3 @@ def _candidates(result: LayerResult, grid: Sequence[float], limits: Limits) -> I
             excess["budget"] = cost / limits.budget - 1
         if multiplier:
             yield Candidate(result.layer, multiplier, float(effects[at]), steerability, share, cost, excess)
-
-
-def _record(result: LayerResult) -> dict[str, Any]:
-    record: dict[str, Any] = {"layer": result.layer, "first_order": result.first_order, "note": result.note}
-    if result.curve is None:
-        return record
-    found = result.steerability
-    return record | {
-        "steerability": found.estimate,
-        "interval": [found.low, found.high],
-        "anti_steerable_share": result.anti_steerable_share,
-        "effects": result.effects.tolist(),
-        "mean_propensity": result.curve.mean.tolist(),
-        "perplexity_change": list(result.perplexity) if result.perplexity is not None else None,
-    }

@@ -32,6 +32,7 @@ from pytest_steer import (
 from pytest_steer.claims import evidence_of
 from pytest_steer.claims.kinds.beats import Beats
 from pytest_steer.core.errors import DataError, SoundnessError, SteerError
+from pytest_steer.data import Tasks
 from pytest_steer.extract.training import Training, shuffled
 from pytest_steer.files import BrokenClaim, read_suite
 from pytest_steer.files.build import Builder
@@ -344,17 +345,17 @@ def test_every_baseline_in_a_claim_file(tiny, tmp_path):
 
 
 def test_shuffled_labels_are_swapped_in_half_of_the_pairs():
-    training = Training(None, (["a", "b", "c", "d"], ["w", "x", "y", "z"]), None, Path("t.json"), 0)
-    positive, negative = shuffled(training, seed=1).texts
-    pairs = set(zip(*training.texts, strict=True))
+    training = Training((["a", "b", "c", "d"], ["w", "x", "y", "z"]), Path("t.json"), 0)
+    positive, negative = shuffled(training, seed=1).data
+    pairs = set(zip(*training.data, strict=True))
     turned = [(a, b) not in pairs for a, b in zip(positive, negative, strict=True)]
     assert sum(turned) == 2
     assert {frozenset(pair) for pair in zip(positive, negative, strict=True)} == {frozenset(pair) for pair in pairs}
-    items = Training(Items(ITEMS), None, None, Path("t.json"), 0)
-    flipped = shuffled(items, seed=1).given
+    items = Training(Items(ITEMS), Path("t.json"), 0)
+    flipped = shuffled(items, seed=1).data
     assert sum(one.matching == other.not_matching for one, other in zip(flipped, ITEMS, strict=True)) == 9
     with pytest.raises(SteerError, match="no labels to shuffle"):
-        shuffled(Training(None, None, (TaskItem("a", "b"),), Path("t.json"), 0), seed=0)
+        shuffled(Training(Tasks([TaskItem("a", "b")]), Path("t.json"), 0), seed=0)
 
 
 @pytest.mark.parametrize(

@@ -36,7 +36,7 @@ from pytest_steer.core.run_context import RunContext, running
 from pytest_steer.data import task_items
 from pytest_steer.data.tasks import TaskItem
 from pytest_steer.extract.leace import least_squares_erasure
-from pytest_steer.model.identity import disk_key, is_hooked, replaced_code, state_of
+from pytest_steer.model.state import disk_key, is_hooked, replaced_code, state_of
 
 C = {"up": 1.0, "down": -0.5}
 ITEMS = [ContrastItem(f"q{number} w{number}", ("up",), ("down",), str(number)) for number in range(10)]

@@ -24,7 +24,7 @@ from pytest_steer.extract.learned import bipo_loss
 from pytest_steer.extract.mimic import bures_gap, gaussian_transport
 from pytest_steer.extract.training import Training
 from pytest_steer.model import Probe, engine_of
-from pytest_steer.model.patching import Patcher
+from pytest_steer.model.activations import Patcher
 from pytest_steer.prompting import AS_GIVEN, Context
 from pytest_steer.steering import affine
 
@@ -391,7 +391,7 @@ def test_icv_of_items_and_of_tasks():
 
 def test_icv_of_a_claim_file_asks_items_as_the_file_says():
     model, context = builders.random_model("llama"), Context(system="Be loud.")
-    training = Training(as_items(ITEMS), None, None, Path("items.json"), 0)
+    training = Training(as_items(ITEMS), Path("items.json"), 0)
     made = [
         extract.method_kind("icv").extract(model, training, layers=None, context=asked, seed=0, settings={}).hash
         for asked in (AS_GIVEN, context)
@@ -465,7 +465,7 @@ def test_which_models_take_branches():
     for family, wanted in (("llama", True), ("gpt2", True), ("gptj", True), ("gemma2 wide", True), ("bloom", False)):
         model = builders.random_model(family)
         ids, token = few_shot(model, 1, 1, False)[0]
-        from pytest_steer.model.patching import Patch
+        from pytest_steer.model.activations import Patch
 
         patcher = Patcher(model, [Patch(at, 0, 8, torch.ones(8)) for at in range(3)])
         patcher.run(tuple(ids), token)

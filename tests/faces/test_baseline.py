@@ -157,7 +157,7 @@ def test_a_run_is_held_against_a_baseline(pytester, release, checkpoints, kept):
     result.stdout.fnmatch_lines(
         [
             f"steer: compared with old.json ({baseline['date'][:10]}, *sha256 {baseline['sha256'][:12]})",
-            "*held against the baseline*",
+            "*compared with the baseline*",
             "*steers: broken: pass -> *",
             "*2 broken*",
         ]

@@ -15,8 +15,7 @@ from pytest_steer.core.errors import DataError
 from pytest_steer.core.run_context import RunContext
 from pytest_steer.files import ClaimSpec, read_suite
 from pytest_steer.files.build import Builder
-from pytest_steer.files.inputs import Inputs
-from pytest_steer.files.make import make_steering
+from pytest_steer.files.inputs import Inputs, make_steering
 from pytest_steer.steering import as_intervention
 from pytest_steer.studies.compare_methods import entries_of, plan_of
 

@@ -14,7 +14,7 @@ from pytest_steer.claims import evidence_of
 from pytest_steer.core.errors import SteerError
 from pytest_steer.data import TaskItem
 from pytest_steer.files import ClaimSpec, read_suite
-from pytest_steer.files.make import make_steering
+from pytest_steer.files.inputs import make_steering
 from pytest_steer.steering import (
     Intervention,
     ablate,

@@ -17,7 +17,7 @@ from pytest_steer.core.errors import ClaimFileError, SteerError
 from pytest_steer.extend import AboutItems, Param, claim
 from pytest_steer.files import BrokenClaim, read_suite
 from pytest_steer.files.build import Builder
-from pytest_steer.files.make import make_steering
+from pytest_steer.files.inputs import make_steering
 from pytest_steer.prompting import AS_GIVEN
 from pytest_steer.steering import intervention
 

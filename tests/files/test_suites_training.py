@@ -21,8 +21,7 @@ from pytest_steer.data import TaskItem, items_as_tasks, task_items
 from pytest_steer.extract.training import read_training
 from pytest_steer.files import ClaimSpec, read_suite
 from pytest_steer.files.build import Builder
-from pytest_steer.files.inputs import Inputs
-from pytest_steer.files.make import make_steering
+from pytest_steer.files.inputs import Inputs, make_steering
 from pytest_steer.prompting import AS_GIVEN, IN_TASK_FORM, Context
 from pytest_steer.steering import as_intervention
 
@@ -179,8 +178,8 @@ def test_files_are_told_apart_by_what_is_in_them(tmp_path, suffix):
         return file
 
     tasks, items = read_training(write("tasks", TASKS), 0), read_training(write("items", ITEMS), 0)
-    assert (tasks.held, tasks.context) == (PAIRS, IN_TASK_FORM)
-    assert [item.question for item in items.held] == [entry["question"] for entry in ITEMS]  # type: ignore[union-attr]
+    assert (tasks.data, tasks.context) == (PAIRS, IN_TASK_FORM)
+    assert [item.question for item in items.data] == [entry["question"] for entry in ITEMS]  # type: ignore[union-attr]
     assert items.context == AS_GIVEN
 
 

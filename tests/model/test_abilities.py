@@ -11,9 +11,9 @@ from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 
 from pytest_steer import generate, wrap_model
-from pytest_steer.model import Probe, engine, engine_of, patching, writing
+from pytest_steer.model import Probe, activations, engine, engine_of, writing
 from pytest_steer.model.abilities import Abilities, abilities_of
-from pytest_steer.model.patching import Patch, Patcher
+from pytest_steer.model.activations import Patch, Patcher
 from pytest_steer.model.writing import ways_tried
 from pytest_steer.steering import as_intervention
 
@@ -138,7 +138,7 @@ def test_a_model_that_refuses_a_cache_goes_the_plain_way():
 @pytest.mark.parametrize("family", builders.STATEFUL)
 def test_with_a_trial_that_takes_everything_states_are_right_all_the_same(family, monkeypatch):
     """What the layers are decides, not the trial."""
-    for module in (engine, writing, patching):
+    for module in (engine, writing, activations):
         monkeypatch.setattr(module, "agree", lambda *_: True)
     model, change = fresh(family), as_intervention(builders.random_vector(1))
     for kind, prefix in (("letter", 0), ("words", 60)):

@@ -14,8 +14,7 @@ from plain_replies import alone, drawn, in_one_forward, likeliest, prompt_ids
 from pytest_steer import Context, ContrastItem, Intervention, generate, load_model, wrap_model
 from pytest_steer.core.errors import DataError, MeasurementError, SteerError
 from pytest_steer.model import steered
-from pytest_steer.model.drawing import Drawing
-from pytest_steer.model.writing import ways_tried
+from pytest_steer.model.writing import Drawing, ways_tried
 from pytest_steer.steering import custom
 
 SCOPES = ("all", "after_prompt", "last")

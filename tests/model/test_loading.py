@@ -18,8 +18,8 @@ from pytest_steer import load_model, propensity_curve
 from pytest_steer.core import sources
 from pytest_steer.core.errors import ModelError
 from pytest_steer.core.run_context import RunContext, report_progress, running
-from pytest_steer.model import gguf as conversion
-from pytest_steer.model.gguf import cache_folder
+from pytest_steer.model import loading
+from pytest_steer.model.loading import cache_folder
 
 
 def same_weights(one, other):
@@ -249,8 +249,8 @@ def gguf_file(tmp_path_factory):
 @pytest.fixture
 def conversions(tmp_path, monkeypatch):
     """The cache in a folder of the test's own, and a list with one entry per conversion."""
-    made, convert = [], conversion._convert
-    monkeypatch.setattr(conversion, "_convert", lambda *args: (made.append(args[0]), convert(*args)))
+    made, convert = [], loading._convert
+    monkeypatch.setattr(loading, "_convert", lambda *args: (made.append(args[0]), convert(*args)))
     monkeypatch.setenv("PYTEST_STEER_CACHE", str(tmp_path / "cache"))
     return made
 
@@ -268,7 +268,7 @@ def test_a_gguf_file_is_converted_once_and_computes_what_it_should(gguf_file, co
         np.testing.assert_allclose(found.values, want.values, atol=1e-5)
     assert model.format.template == builders.CHATML
     (kept,) = (tmp_path / "cache" / "models").iterdir()
-    assert kept.name.startswith(conversion.file_hash(gguf_file)[:32])
+    assert kept.name.startswith(loading.file_hash(gguf_file)[:32])
 
 
 @pytest.mark.parametrize("damage", ["flip", "cut", "remove", "record", "no record"])

@@ -16,9 +16,8 @@ from pytest_steer import wrap_model
 from pytest_steer.core.errors import DataError
 from pytest_steer.model import Engine, Probe, engine_of
 from pytest_steer.model.abilities import abilities_of
-from pytest_steer.model.layout import Way
+from pytest_steer.model.layout import Budget, Way
 from pytest_steer.model.memo import DiskMemo
-from pytest_steer.model.planning import Budget
 from pytest_steer.steering import as_intervention
 
 ENDS = (2, 15, 40, 203)

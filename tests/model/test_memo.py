@@ -147,10 +147,10 @@ import numpy as np
 import pytest_steer
 sys.modules["pytest_steer.model"] = types.ModuleType("pytest_steer.model")
 sys.modules["pytest_steer.model"].__path__ = [str(Path(pytest_steer.__file__).parent / "model")]
-from pytest_steer.model.memo import DiskMemo
+from pytest_steer.model.memo import DiskMemo, bytes_of
 memo = DiskMemo(Path(sys.argv[1]))
 for i in range(int(sys.argv[3])):
-    memo.write({f"{sys.argv[2]}-{i}-{j}".encode(): np.array([i, j], dtype=float) for j in range(20)})
+    memo.write_bytes({f"{sys.argv[2]}-{i}-{j}".encode(): bytes_of(np.array([i, j], dtype=float)) for j in range(20)})
 print("done")
 """
 
@@ -252,7 +252,7 @@ def test_a_file_that_cannot_be_written_is_kept_and_the_run_goes_on(tmp_path, mon
         other.execute("BEGIN IMMEDIATE")
     elif fault == "full":
         disk._connection.execute("PRAGMA max_page_count=1")
-        disk.write({b"key": np.zeros(10**5)})  # more than fits into the pages that are there
+        disk.write_bytes({b"key": bytes(10**6)})  # more than fits into the pages that are there
     else:
         disk._connection.execute("PRAGMA query_only=1")
     got = [curve(model, builders.random_vector(seed)) for seed in (1, 2)]

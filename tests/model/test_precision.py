@@ -14,8 +14,8 @@ import torch
 
 from pytest_steer import wrap_model
 from pytest_steer.model import Engine, Probe, engine_of
+from pytest_steer.model.layout import Budget
 from pytest_steer.model.noise import Noise, agree, noise_between, shortened, spacing
-from pytest_steer.model.planning import Budget
 from pytest_steer.steering import as_intervention
 
 GRID = (-1.0, 0.0, 1.0)

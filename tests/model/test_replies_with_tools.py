@@ -9,8 +9,8 @@ import torch
 
 from pytest_steer import Context, Dialogue, SteeringVector, wrap_model
 from pytest_steer.core.errors import DataError, ModelError
-from pytest_steer.model.drawing import Drawing
 from pytest_steer.model.replies import replies
+from pytest_steer.model.writing import Drawing
 
 TEMPLATE = (
     "{% for tool in tools or [] %}<tool>{{ tool.function.name }}</tool>{% endfor %}"

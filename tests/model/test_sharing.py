@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from pytest_steer import wrap_model
 from pytest_steer.core.errors import MeasurementError
 from pytest_steer.model import Engine, Probe, engine_of
-from pytest_steer.model.planning import Budget, group_by_prefix
+from pytest_steer.model.layout import Budget, group_by_prefix
 from pytest_steer.model.probes import Pair, Row, bundle_up
 from pytest_steer.steering import as_intervention, custom
 

@@ -11,10 +11,9 @@ from transformers.models.llama import modeling_llama
 from pytest_steer import assert_steers, extract, propensity_curve, wrap_model
 from pytest_steer.core.run_context import RunContext, running
 from pytest_steer.model import engine_of
-from pytest_steer.model.identity import disk_key, state_of, tokenizer_hash
 from pytest_steer.model.memo import DiskMemo
-from pytest_steer.model.state import structure_of
-from pytest_steer.model.weights import checksum, hash_of_bytes
+from pytest_steer.model.model import checksum, hash_of_bytes
+from pytest_steer.model.state import disk_key, state_of, structure_of, tokenizer_hash
 
 GRID = (-1.0, 0.0, 1.0)
 
@@ -98,12 +97,12 @@ def test_a_forward_replaced_on_the_class_is_seen(monkeypatch):
 def test_another_version_of_this_package_or_its_scoring_finds_nothing(tmp_path, monkeypatch):
     want = curve(fresh(tmp_path))
     with monkeypatch.context() as patched:
-        patched.setattr("pytest_steer.model.identity.SCORING", 10**6)
+        patched.setattr("pytest_steer.model.state.SCORING", 10**6)
         model = fresh(tmp_path)
         curve(model)
         assert engine_of(model).disk.found == 0
     with monkeypatch.context() as patched:
-        patched.setattr("pytest_steer.model.identity.metadata.version", lambda name: "9" if name == "pytest-steer" else "0")
+        patched.setattr("pytest_steer.model.state.metadata.version", lambda name: "9" if name == "pytest-steer" else "0")
         model = fresh(tmp_path)
         curve(model)
         assert engine_of(model).disk.found == 0

@@ -18,8 +18,8 @@ from pytest_steer.core.errors import ModelError, SteerError
 from pytest_steer.measures import first_order_slopes, steering_receipt
 from pytest_steer.model import engine_of, generate, steered
 from pytest_steer.model.abilities import abilities_of
+from pytest_steer.model.activations import Patch, Patcher
 from pytest_steer.model.engine import block_outputs
-from pytest_steer.model.patching import Patch, Patcher
 from pytest_steer.model.probes import Probe
 from pytest_steer.model.state import foreign_hooks, measuring
 from pytest_steer.steering import as_intervention

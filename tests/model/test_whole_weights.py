@@ -14,7 +14,7 @@ from test_loading import write_gguf
 
 from pytest_steer import load_model
 from pytest_steer.core.errors import ModelError
-from pytest_steer.model.gguf import cache_folder
+from pytest_steer.model.loading import cache_folder
 
 
 def saved(folder, hf, change=lambda weights: None):

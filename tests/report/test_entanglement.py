@@ -6,7 +6,8 @@ import jsonschema
 from reports import a_claim, records
 
 from pytest_steer.core.evidence import plain
-from pytest_steer.report import build_report, entanglement_map, entanglement_rows, report_schema
+from pytest_steer.report import build_report, entanglement_map, report_schema
+from pytest_steer.report.matrix_rows import entanglement_rows
 
 
 def claim(choice, behaviours, own=None, name="leaves_alone"):

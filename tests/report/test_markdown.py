@@ -98,6 +98,13 @@ def test_what_is_broken_comes_first_with_its_numbers_and_why():
     assert "| pass | `s: good` | steerability | 0.125 | [0.0625, 0.25] | at least 0.375 | 60 |" in lines
 
 
+def test_a_reason_is_shown_up_to_400_characters():
+    claim = record("long", Verdict.FAIL) | {"reason": "r" * 399}
+    assert f"; {'r' * 399}." in to_markdown(report_of(claim))
+    text = to_markdown(report_of(claim | {"reason": "r" * 401}))
+    assert f"; {'r' * 399}…." in text
+
+
 def test_per_cent_and_at_most_are_shown_as_the_terminal_shows_them():
     claim = record("cost", Verdict.FAIL, percent=True, direction=Direction.AT_MOST)
     assert "**+12.5%** \\[+6.2%, +25.0%\\], promised at most +37.5%" in to_markdown(report_of(claim))
@@ -105,8 +112,8 @@ def test_per_cent_and_at_most_are_shown_as_the_terminal_shows_them():
 
 def against(**more) -> dict:
     claim = {
-        "id": "a.steer.yaml::bad", "outcome": "worse", "before": {"verdict": "pass", "estimate": 0.5, "interval": [0.25, 0.75]},
-        "after": {"verdict": "pass", "estimate": 0.25, "interval": [0.125, 0.375]}, "difference": -0.25, "interval": [-0.5, -0.125],
+        "id": "a.steer.yaml::bad", "name": "bad", "statistic": "steerability", "flips": {}, "outcome": "worse", "before": {"verdict": "pass", "estimate": 0.5, "interval": [0.25, 0.75], "threshold": 0.0},
+        "after": {"verdict": "pass", "estimate": 0.25, "interval": [0.125, 0.375], "threshold": 0.0}, "difference": -0.25, "interval": [-0.5, -0.125],
         "confidence": 0.95, "tolerance": 0.05, "n": 60, "percent": False, "items": {"new": 1, "gone": 0, "changed": 2},
         "flipped": [{"id": "q7", "question": "Why?", "before": 1.0, "after": -1.0}], "reasons": [], "message": "",
     }  # fmt: skip

@@ -235,19 +235,22 @@ def test_texts_that_a_report_leaves_out_are_not_missed():
 
 
 def test_the_difference_to_an_earlier_report():
-    record, before = steers("one", slopes(9)), {"verdict": "pass", "estimate": 0.75, "interval": [0.5, 1.0]}
-    after = {"verdict": "fail", "estimate": 0.25, "interval": [0.0, 0.5]}
+    record, before = (
+        steers("one", slopes(9)),
+        {"verdict": "pass", "estimate": 0.75, "interval": [0.5, 1.0], "threshold": 0.25},
+    )
+    after = {"verdict": "fail", "estimate": 0.25, "interval": [0.0, 0.5], "threshold": 0.25}
     against = {
         "baseline": {"path": "old.json", "sha256": "c" * 64, "date": "2026-01-01", "model": "older", "commit": None},
-        "tolerance": 0.05,
+        "tolerance": 0.05, "notes": [], "not_run": 0,
         "claims": [
             {
-                "id": record["id"], "outcome": "worse", "before": before, "after": after, "difference": -0.5, "interval": [-0.75, -0.25],
+                "id": record["id"], "name": "one", "statistic": "steerability", "flips": {}, "outcome": "worse", "before": before, "after": after, "difference": -0.5, "interval": [-0.75, -0.25],
                 "confidence": 0.95, "tolerance": 0.05, "n": 9, "percent": False, "items": {"new": 1, "gone": 0, "changed": 2},
                 "flipped": [{"id": "3", "question": HOSTILE[0], "before": 0.5, "after": -0.5}], "reasons": [], "message": "it got worse",
             },
             {
-                "id": "suite.steer.yaml::vanished", "outcome": "gone", "before": before, "after": None, "difference": None,
+                "id": "suite.steer.yaml::vanished", "name": "vanished", "statistic": "steerability", "flips": {}, "outcome": "gone", "before": before, "after": None, "difference": None,
                 "interval": None, "confidence": 0.95, "tolerance": 0.05, "n": 0, "percent": False, "items": {}, "flipped": [],
                 "reasons": ["no claim of this name"], "message": "gone",
             },
@@ -270,8 +273,13 @@ def test_the_difference_to_an_earlier_report():
 def test_many_items_that_flipped_are_shortened_and_counted():
     record = steers("one", slopes(9))
     flipped = [{"id": f"q{at}", "question": f"Is {at} \n so {'x' * 300}?", "before": 0.5, "after": -0.5} for at in range(30)]
-    entry = {"id": record["id"], "outcome": "worse", "message": "", "flipped": flipped}
-    read = Reader(page_of(report_of([record]) | {"against": {"baseline": {}, "claims": [entry]}}))
+    entry = {
+        "id": record["id"], "name": "one", "statistic": "steerability", "outcome": "worse", "before": None, "after": None, "difference": None,
+        "interval": None, "confidence": 0.95, "tolerance": 0.05, "n": 9, "percent": False, "flipped": flipped, "flips": {}, "items": {},
+        "reasons": [], "message": "",
+    }  # fmt: skip
+    against = {"baseline": None, "tolerance": 0.05, "notes": [], "not_run": 0, "claims": [entry]}
+    read = Reader(page_of(report_of([record]) | {"against": against}))
     assert "Items that flipped: 20 of 30" in read.texts["since"]
     assert "The others stand at their claims." in read.texts["since"]
     (_, attributes), *_ = read.of_class("claim")

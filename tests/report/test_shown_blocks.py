@@ -70,7 +70,7 @@ def terminal(*blocks, **more):
 
 
 def markdown(*blocks):
-    return drawn_blocks({"blocks": [plain(one) for one in blocks]}).replace("\\", "")
+    return drawn_blocks([plain(one) for one in blocks]).replace("\\", "")
 
 
 def page(*blocks):

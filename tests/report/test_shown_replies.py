@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import pytest
+from msgspec import convert
 from page_reports import HOSTILE, generates, replies_of, report_of
 from test_page import Reader
 
 from pytest_steer.core.evidence import Verdict
+from pytest_steer.core.record import Replies, Reply
 from pytest_steer.report import with_texts
 from pytest_steer.report.formats.markdown_file import COMMENT, markdown_of, to_markdown
 from pytest_steer.report.page import page_of
-from pytest_steer.report.page.conversations import replies_view
+from pytest_steer.report.page.conversations import pair_of
 from pytest_steer.report.replies import agreement_words, outcome_words
 
 LONG = "word " * 300
@@ -78,17 +81,21 @@ def test_the_worst_are_shown_and_the_others_counted(conversation):
     assert record["replies"]["of"][20]["prompt"][0] not in text
 
 
+def first_pair(text: str):
+    replies = convert(replies_of(1, [text]), Replies)
+    return pair_of(replies, replies.of[0])
+
+
 def test_a_long_reply_is_folded_at_a_word_and_whole():
-    view = replies_view(replies_of(1, [LONG]), 1)
-    (_, sides), *_ = view.pairs[0].turns
+    (_, sides), *_ = first_pair(LONG).turns
     for _, text in sides:
         assert not text.notes
         assert text.start + text.rest == LONG
         assert 200 < len(text.start) <= 420
         assert text.start.endswith(" ")
-    unbroken = replies_view(replies_of(1, ["w" * 900]), 1).pairs[0].turns[0][1][0][1]
+    unbroken = first_pair("w" * 900).turns[0][1][0][1]
     assert (len(unbroken.start), len(unbroken.rest)) == (420, 480)
-    short = replies_view(replies_of(1, ["w" * 500]), 1).pairs[0].turns[0][1][0][1]
+    short = first_pair("w" * 500).turns[0][1][0][1]
     assert (len(short.start), short.rest) == (500, "")
     read = said(generates("long", 2, [LONG]))
     assert len(read.of_class("fold")) == 2 * 5  # the prompt, two replies and two words of the judge
@@ -154,18 +161,19 @@ def test_above_its_size_the_page_leaves_out_pairs_and_names_them():
     ("agreement", "words"),
     [
         (None, "no human labels"),
-        ({"kappa": None, "interval": [None, None], "n": 9}, "kappa is not defined on these 9 labels"),
-        ({"kappa": 0.5, "interval": [None, 1.0], "n": 9}, "Cohen's kappa 0.5 [-, 1] on 9 labels"),
+        ({"kappa": None, "interval": None, "n": 9}, "kappa is not defined on these 9 labels"),
+        ({"kappa": 0.5, "interval": [0.25, 1.0], "n": 9}, "Cohen's kappa 0.5 [0.25, 1] on 9 labels"),
     ],
 )
 def test_agreement_that_is_not_known(agreement, words):
-    assert agreement_words({"judge": {"judge": "regex"}, "agreement": agreement}) == words
+    assert agreement_words(convert(replies_of(1) | {"agreement": agreement}, Replies)) == words
 
 
 def test_outcomes_in_words():
-    assert outcome_words({"outcome": "rejected", "score": 3, "why": None}) == "rejected, score 3"
-    assert outcome_words({"outcome": "undetermined", "score": None, "why": "loops"}) == "undetermined: loops"
-    assert outcome_words({"outcome": None, "score": None, "why": None}) == ""
+    reply = Reply(turns=("Yes.",), outcome=None, why=None, score=None, said=None, cut=False)
+    assert outcome_words(replace(reply, outcome="rejected", score=3.0)) == "rejected, score 3"
+    assert outcome_words(replace(reply, outcome="undetermined", why="loops")) == "undetermined: loops"
+    assert outcome_words(reply) == ""
 
 
 def test_the_replies_of_a_claim_that_was_measured():

@@ -10,10 +10,10 @@ from reports import a_claim, records
 
 from pytest_steer.cli.main import main
 from pytest_steer.core.evidence import error_evidence
+from pytest_steer.core.record import typed
 from pytest_steer.report import build_report, claim_table, write_report
 from pytest_steer.report.formats.markdown_file import to_markdown
-from pytest_steer.report.page.facts import category_of
-from pytest_steer.report.verdict import verdict_of
+from pytest_steer.report.verdict import category_of, verdict_of
 
 PASS = a_claim("a")
 FAIL = a_claim("b") | {"id": "a.steer.yaml::b", "verdict": "fail", "message": "b: FAIL  0.1\n  why"}
@@ -44,7 +44,7 @@ def test_exit_codes(tmp_path: Path, capsys, claims, ended, code) -> None:
     report = build_report(claims, seed=0, profile="ci", started=0.0, **ended)
     write_report(tmp_path / "r.json", report)
     assert main(["verdict", str(tmp_path / "r.json")]) == code
-    assert capsys.readouterr().out.splitlines()[0] == verdict_of(report).headline
+    assert capsys.readouterr().out.splitlines()[0] == verdict_of(typed(report)).headline
     assert main(["verdict", str(tmp_path / "r.json"), "--json"]) == code
     said = json.loads(capsys.readouterr().out)
     assert said["code"] == code
@@ -69,16 +69,16 @@ def test_what_is_printed_of_each_claim_that_does_not_hold(tmp_path: Path, capsys
 
 def test_a_claim_that_passes_against_expectation_has_one_word_everywhere() -> None:
     report = build_report([PASS, STALE, KNOWN], seed=0, profile="ci", started=0.0)
-    assert verdict_of(report).counts == "1 xpass, 1 known to fail, 1 holds"
+    assert verdict_of(typed(report)).counts == "1 xpass, 1 known to fail, 1 holds"
     assert "| **xpass** | " in to_markdown(report)
     assert claim_table(records([STALE])).splitlines()[-1].startswith("  xpass  ")
-    assert category_of(STALE).words == "xpass"
+    assert category_of(STALE["verdict"], STALE["xfail"]).words == "xpass"
 
 
 def test_a_partial_report_is_not_all() -> None:
     report = build_report([PASS], seed=0, profile="ci", started=0.0)
     report["provenance"]["partial"] = True
-    assert verdict_of(report).code == 3
+    assert verdict_of(typed(report)).code == 3
 
 
 @pytest.mark.parametrize(("content", "words"), [("{}", "no report of pytest-steer"), ('{"schema": "pytest', "damaged")])

@@ -6,7 +6,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from pytest_steer.stats import bootstrap, mean_bootstrap
+from pytest_steer.stats import intervals, mean_bootstrap
+from pytest_steer.stats.intervals import BootstrapTails
 
 exactly = settings(
     deadline=None, derandomize=True, database=None, max_examples=40, suppress_health_check=[HealthCheck.too_slow]
@@ -53,41 +54,41 @@ def test_bias_and_acceleration_by_hand():
 
 def test_bounds_by_hand():
     # Ten resampled means 1..10 of eleven gaps: no bias, no acceleration; confidence .7 -> rank floor(.3 * 11) = 3.
-    tails = bootstrap.BootstrapTails(np.arange(1.0, 11), 0.0, 0.0, 0.0, 11.0)
+    tails = BootstrapTails(np.arange(1.0, 11), 0.0, 0.0, 0.0, 11.0)
     assert (tails.low(0.7), tails.high(0.7)) == (3, 8)
     # bias .2: z = Phi^-1(.3) = -.5244; low level Phi(.4 - .5244) = .4505 -> rank 4; high Phi(.4 + .5244) = .8223,
     # that is rank 11 - floor(.1777 * 11) = 10
-    tails = bootstrap.BootstrapTails(np.arange(1.0, 11), 0.2, 0.0, 0.0, 11.0)
+    tails = BootstrapTails(np.arange(1.0, 11), 0.2, 0.0, 0.0, 11.0)
     assert (tails.low(0.7), tails.high(0.7)) == (4, 10)
     # acceleration .3: low -.5244 / (1 + .1573) = -.4531, level .3252, rank 3; at .5244 / (1 - .1573) = .6223, level
     # .7331: rank 11 - floor(.2669 * 11) = 9
-    tails = bootstrap.BootstrapTails(np.arange(1.0, 11), 0.0, 0.3, 0.0, 11.0)
+    tails = BootstrapTails(np.arange(1.0, 11), 0.0, 0.3, 0.0, 11.0)
     assert (tails.low(0.7), tails.high(0.7)) == (3, 9)
     # Beyond the resamples: the smallest and the largest value, the bounds of any number of resamples.
     assert (tails.low(0.999), tails.high(0.999)) == (0, 11)
     # Where the formula itself breaks down (1 - a z <= 0) too.
-    tails = bootstrap.BootstrapTails(np.arange(1.0, 11), 0.0, 0.5, 0.0, 11.0)
+    tails = BootstrapTails(np.arange(1.0, 11), 0.0, 0.5, 0.0, 11.0)
     assert tails.high(0.99) == 11
 
 
 def test_p_values_by_hand():
-    plain = bootstrap.BootstrapTails(np.arange(1.0, 11), 0.0, 0.0, 0.0, 11.0)
+    plain = BootstrapTails(np.arange(1.0, 11), 0.0, 0.0, 0.0, 11.0)
     # low is the third mean for the smallest level of rank 3, which is 3 / 11
     assert plain.p_at_least(3.0) == pytest.approx(3 / 11)
     assert plain.p_at_least(3.5) == pytest.approx(4 / 11)
     assert plain.p_at_most(8.0) == pytest.approx(3 / 11)
     assert plain.p_at_most(7.5) == pytest.approx(4 / 11)
     # w = Phi^-1(3 / 11) - .2 = -.8046, and / (1 - .3 * .8046) = -1.0606; - .2 = -1.2606; Phi of it = .1037
-    shifted = bootstrap.BootstrapTails(np.arange(1.0, 11), 0.2, 0.3, 0.0, 11.0)
+    shifted = BootstrapTails(np.arange(1.0, 11), 0.2, 0.3, 0.0, 11.0)
     assert shifted.p_at_least(3.0) == pytest.approx(0.1037, abs=1e-4)
     # Phi^-1(1 / 11) = -1.335 would give Phi(-1.335 / (1 - .3 * 1.335)) = .013: more than ten resamples can show
-    steep = bootstrap.BootstrapTails(np.arange(1.0, 11), 0.0, 0.3, 0.0, 11.0)
+    steep = BootstrapTails(np.arange(1.0, 11), 0.0, 0.3, 0.0, 11.0)
     assert steep.p_at_least(0.5) == pytest.approx(1 / 11)
     # Where no level leads to the threshold: every bound is above it, or every bound below.
-    right = bootstrap.BootstrapTails(np.arange(1.0, 11), 0.0, 0.8, 0.0, 11.0)
+    right = BootstrapTails(np.arange(1.0, 11), 0.0, 0.8, 0.0, 11.0)
     assert right.low(0.999999) >= 0.5
     assert right.p_at_least(0.5) == pytest.approx(1 / 11)
-    left = bootstrap.BootstrapTails(np.arange(1.0, 11), 0.0, -0.8, 0.0, 11.0)
+    left = BootstrapTails(np.arange(1.0, 11), 0.0, -0.8, 0.0, 11.0)
     assert left.low(1e-6) < 9.5
     assert left.p_at_least(9.5) == 1
 
@@ -119,7 +120,7 @@ def test_chunks_bound_the_memory_and_cover_all_resamples(monkeypatch):
             return self.generator.integers(high, size=size)
 
     monkeypatch.setattr(np.random, "default_rng", Spy)
-    monkeypatch.setattr(bootstrap, "_DRAWN_AT_ONCE", 1000)
+    monkeypatch.setattr(intervals, "_DRAWN_AT_ONCE", 1000)
     inference = mean_bootstrap(skewed, resamples=310)
     assert sum(rows for rows, _ in drawn) == 310
     assert max(rows * columns for rows, columns in drawn) <= 1000

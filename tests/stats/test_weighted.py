@@ -7,7 +7,6 @@ import pytest
 
 from pytest_steer.stats import (
     change_difference,
-    change_difference_of_clusters,
     effective_n,
     items_needed_paired,
     mean_t,
@@ -15,7 +14,7 @@ from pytest_steer.stats import (
     share_difference_of_clusters,
     weighted_share_difference,
 )
-from pytest_steer.stats.weighted import weighted_tails
+from pytest_steer.stats.paired import weighted_tails
 
 CHANGES = np.array([1.0] * 6 + [-1.0] * 2 + [0.0] * 92)
 
@@ -127,15 +126,15 @@ def test_bounds_and_p_values_of_changes_agree():
 
 @pytest.mark.parametrize("differences", [[0, 0, 0, 0, 0, 0], [-2, -1, 0, 1, 0, 0], [2, 2, 1, 1, 0, -1]])
 def test_changes_of_single_units_in_clusters_are_those_of_units(differences):
-    alone, clustered = change_difference(differences), change_difference_of_clusters(differences, range(6))
+    alone, clustered = change_difference(differences), change_difference(differences, clusters=range(6))
     assert (clustered.estimate, clustered.low, clustered.high, clustered.n) == pytest.approx(
         (alone.estimate, alone.low, alone.high, 6)
     )
-    copied = change_difference_of_clusters([*differences, *differences], [*range(6), *range(6)])
+    copied = change_difference([*differences, *differences], clusters=[*range(6), *range(6)])
     assert (copied.low, copied.high, copied.n) == pytest.approx((alone.low, alone.high, 6))
 
 
 def test_changes_in_clusters_are_checked():
     for differences, clusters in (([3, 0], [0, 1]), ([0.5, 0], [0, 1]), ([1, 0], [0, 0])):
         with pytest.raises(ValueError):
-            change_difference_of_clusters(differences, clusters)
+            change_difference(differences, clusters=clusters)

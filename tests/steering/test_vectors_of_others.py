@@ -29,7 +29,7 @@ from pytest_steer.steering import (
     rotate,
     save_intervention,
 )
-from pytest_steer.steering.formats.layers import by_names
+from pytest_steer.steering.formats.kinds import by_names
 
 
 def rand(*shape, seed=0):

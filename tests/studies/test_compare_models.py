@@ -130,8 +130,8 @@ def test_letter_and_position_are_crossed_and_follow_the_shown_item(measured):
     assert list(exchanged.position) == list(given.position) != list(swapped.position) == list(both.position)
     assert list(exchanged.letter) == list(swapped.letter) != list(given.letter) == list(both.letter)
     answers = answers_of(first, first)
-    assert {*answers.shares[0]["quiz"].unique} == {"letter", "position", "context"}
-    assert answers.shares[0]["quiz"].inseparable == ()
+    assert {*answers.variance[0]["quiz"].unique} == {"letter", "position", "context"}
+    assert answers.variance[0]["quiz"].inseparable == ()
 
 
 def test_ranks_are_scipys(measured):
@@ -139,13 +139,13 @@ def test_ranks_are_scipys(measured):
     answers = answers_of(first, second)
     for ranked in answers.items:
         one, other = (own[ranked.name].base.slopes for own in (first, second))
-        assert ranked.found.n == len(one)
-        assert ranked.found.estimate == pytest.approx(stats.spearmanr(one, other).statistic)
+        assert ranked.spearman.n == len(one)
+        assert ranked.spearman.estimate == pytest.approx(stats.spearmanr(one, other).statistic)
     means = [[own[name].base.slopes.mean() for name in own] for own in (first, second)]
-    assert answers.behaviours.found.estimate == pytest.approx(stats.spearmanr(*means).statistic)
+    assert answers.behaviours.spearman.estimate == pytest.approx(stats.spearmanr(*means).statistic)
     shifted = {ranked.name: ranked for ranked in answers.contexts[1]}
     filler = [own.of("filler: 2").slopes.mean() for own in second.values()]
-    assert shifted["filler: 2"].found.estimate == pytest.approx(stats.spearmanr(means[1], filler).statistic)
+    assert shifted["filler: 2"].spearman.estimate == pytest.approx(stats.spearmanr(means[1], filler).statistic)
     assert "mean of all contexts" in shifted
 
 
@@ -155,14 +155,14 @@ def test_items_that_belong_together_are_ranked_once(measured):
     pair = [replace(own["approval"], clusters=tuple(clusters.tolist())) for own in (first, second)]
     (ranked,) = answers_of(*({"approval": own} for own in pair)).items
     means = [[own.base.slopes[clusters == one].mean() for one in range(clusters.max() + 1)] for own in pair]
-    assert ranked.found.n == clusters.max() + 1
-    assert ranked.found.estimate == pytest.approx(stats.spearmanr(*means).statistic)
+    assert ranked.spearman.n == clusters.max() + 1
+    assert ranked.spearman.estimate == pytest.approx(stats.spearmanr(*means).statistic)
 
 
 def test_one_model_is_in_order_with_itself(measured):
     _, models, first, _ = measured
     answers = answers_of(first, first)
-    assert all(ranked.found.estimate == pytest.approx(1) for ranked in [answers.behaviours, *answers.items])
+    assert all(ranked.spearman.estimate == pytest.approx(1) for ranked in [answers.behaviours, *answers.items])
     model = models.load("builtin:tiny")
     assert differences_of(facts_of(model), facts_of(model)) == ["weights: equal to the last bit: this is one checkpoint"]
     assert prompts_that_differ(first, first) == []
@@ -174,7 +174,7 @@ def test_what_cannot_be_paired_is_refused(measured):
     assert unpaired(first["approval"], second["loud"]) == "the two models were asked different items"
     mixed = answers_of({"a": first["approval"]}, {"a": second["loud"]})
     assert mixed.refused == {"a": "the two models were asked different items"}
-    assert mixed.behaviours.found is None
+    assert mixed.behaviours.spearman is None
     assert "at least 3 behaviours" in mixed.behaviours.reason
 
 

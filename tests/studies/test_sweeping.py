@@ -13,11 +13,11 @@ import pytest
 from pytest_steer import Completion, ContrastItem, Items, SteeringVector, load_model
 from pytest_steer.core import registry
 from pytest_steer.core.errors import DataError, SteerError, VectorError
-from pytest_steer.data import Texts
+from pytest_steer.data import Sample, Texts
 from pytest_steer.data.traces import traces
-from pytest_steer.files.make import make_steering
+from pytest_steer.files.inputs import make_steering
 from pytest_steer.files.specs import VectorSpec
-from pytest_steer.studies.split import split_items, split_texts
+from pytest_steer.studies.split import split_sample, split_texts
 from pytest_steer.studies.sweep import (
     Candidate,
     Limits,
@@ -42,6 +42,10 @@ GRID = (-1.0, 0.5, 1.0)
 def parts_of(items, texts=()):
     """Validation data alone."""
     return Parts(None, items, items[:0], Texts(texts))
+
+
+def split_items(items, shares, **given):
+    return [part.units for part in split_sample(Sample(items), shares, **given)]
 
 
 def numbered(count, repeats=1):

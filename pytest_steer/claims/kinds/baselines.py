@@ -16,8 +16,7 @@ from ...data import ItemLike, Items, as_items
 from ...extract import random_direction
 from ...extract.training import holds_items, shuffled
 from ...measures import can_have_controls
-from ...measures.controls import as_the_subject
-from ...measures.subject import Subject
+from ...measures.subject import Subject, as_the_subject
 from ...model import Model
 from ...model.loading import Models, with_adapter
 from ...steering import Intervention, SteeringVector, as_intervention
@@ -287,7 +286,8 @@ def _load(value: Any, file: FromFile) -> Baseline:
             return Baseline.unrelated(_vector(file.made_of(file.read_training(given))))
         if kind == "prompt":
             own = file.training if len(given) > 1 else None
-            return Baseline.prompt(given, chosen_on=None if own is None else own.given)
+            chosen_on = own.data if own is not None and isinstance(own.data, Items) else None
+            return Baseline.prompt(given, chosen_on=chosen_on)
         if kind == "vector":
             return Baseline.vector(file.saved_vector(given))
         place = file.path(given)

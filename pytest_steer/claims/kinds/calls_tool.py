@@ -15,7 +15,7 @@ from ...core.parameters import Param
 from ...core.promises import Promise
 from ...core.registry import did_you_mean, nearest
 from ...data import Dialogue
-from ...data.transcripts import name_of
+from ...data.dialogues import name_of
 from ...measures.ask import Ask
 from ...measures.outcomes import Outcome, Span
 from ...measures.tool_calls import PARSERS, Call, Parser, fault_of_arguments, has_own_parsing, holds, own_calls, parser_of

@@ -26,7 +26,6 @@ from ...stats import (
     Inference,
     between_fillings,
     change_difference,
-    change_difference_of_clusters,
     items_needed_mean,
     items_needed_within,
     mean_t,
@@ -286,12 +285,7 @@ class Drift:
         fillings = self.fillings(values)
         if self.by == "score":
             return mean_t(fillings[0], confidence=confidence, clusters=clusters)
-        least, most = (
-            change_difference(one, confidence=confidence)
-            if clusters is None
-            else change_difference_of_clusters(one, clusters, confidence=confidence)
-            for one in fillings
-        )
+        least, most = (change_difference(one, clusters=clusters, confidence=confidence) for one in fillings)
         further = Direction.AT_LEAST if abs(least.estimate) > abs(most.estimate) else Direction.AT_MOST
         return between_fillings(least, most, further)
 

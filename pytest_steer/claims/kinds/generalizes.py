@@ -29,7 +29,7 @@ from ...stats import (
     Verdict,
     items_needed_ratio,
     judge,
-    least_ratio,
+    least_of,
     mean_t,
     one_per_cluster,
     ratio_of_means,
@@ -142,7 +142,7 @@ class LeastRatio(Ratio):
         self, values: Array, clusters: Clusters = None, *, confidence: float, direction: Direction = Direction.AT_LEAST
     ) -> Inference:
         fewest = min(len(side) for sides in self.sides(values) for side in sides)
-        return replace(least_ratio(self.each(values, confidence)), n=fewest)
+        return replace(least_of(self.each(values, confidence)), n=fewest)
 
     def per_unit(self, values: Array, direction: Direction) -> Array:
         per_unit = super().per_unit
@@ -190,7 +190,7 @@ class Generalizes(OverItems):
     the slope of this vector on another data set, divided by the slope that the data set's own vector has on it. The statistic is the
     least over the settings. Each setting has Fieller's bounds of the ratio: paired by item for contexts and for ``tan_relative``,
     unpaired for the retention on other data. The claim passes if every lower bound is past the threshold, and fails if the upper
-    bound of any setting is below it at a level divided by their number (``stats.least_ratio``). Each cluster counts as one item, with its
+    bound of any setting is below it at a level divided by their number (``stats.least_of``). Each cluster counts as one item, with its
     mean slope.
 
     Raises:

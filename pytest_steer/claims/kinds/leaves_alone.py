@@ -21,7 +21,7 @@ from ...core.numbers import number
 from ...core.parameters import Param
 from ...core.promises import Promise
 from ...data import ItemLike, Items, Sample, safety_items, sample_of
-from ...data.safety import Reading
+from ...data.formats import Reading
 from ...measures import MULTIPLIERS, Array, PropensityCurve, asked_record
 from ...measures.ask import Ask
 from ...measures.compared import bounds_of

@@ -1,28 +1,28 @@
 """Readers of the files in which the field keeps contrast items and texts.
 
 One module per file format registers its reader (``json_file.py``, ``csv_file.py``, ``parquet_file.py``), which takes the file apart.
-``shapes.py`` and ``preferences.py`` make a contrast item of an entry, ``completions.py`` and ``open_assistant.py`` texts;
-``columns.py`` holds the names that a user gives to them.
+``shapes.py`` makes contrast items and texts of entries, by the names that a user gives to them; ``open_assistant.py`` makes texts.
 ``docs/data.md`` has the table of shapes.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 from ...core.errors import DataError
+from ...core.evidence import Json
 from ...core.registry import discover
+from ...core.sources import BUILTIN_FOLDER
 from ..items import Items
-from ..texts import Rule, Texts
+from ..texts import Rule, TextLike, Texts
 from ..texts import leave_out as without
-from .completions import text_of
-from .entries import data_format, entries, file_of, has_entries, text_lines
+from .entries import data_format, each_made, entries, file_of, has_entries, read_again, text_lines
 from .open_assistant import best_replies, is_open_assistant
-from .shapes import TEXT, check_columns, item_of, show
+from .shapes import TEXT, check_columns, item_of, show, text_of
 
 __all__ = ["data_format", "entries", "has_entries", "is_contrast_texts", "read_contrast_texts", "read_items", "read_texts"]
 
@@ -40,20 +40,17 @@ def read_items(path: str | PathLike[str], *, columns: Mapping[str, str] | None =
             has the line (JSON Lines, CSV), the row (Parquet) or the index (JSON) of the entry.
     """
     file, names = file_of(path), check_columns(columns)
-    items = []
-    for number, (where, entry) in enumerate(entries(file)):
-        if is_contrast_texts(entry):
-            raise DataError(
-                f"{file}: expected a list of contrast items, found two lists of texts, which make a vector and test none"
-            )
-        try:
-            items.append(item_of(entry, str(number), names))
-        except DataError as error:
-            raise DataError(f"{file}: {where}: {error}") from None
-    if not items:
-        raise DataError(f"{file}: the file holds no items")
-    given = f", columns={names!r}" if names else ""
-    return Items(items, str(path), f"read_items({str(path)!r}{given})")
+
+    def rows() -> Iterator[tuple[str, Any]]:
+        for where, entry in entries(file):
+            if is_contrast_texts(entry):
+                raise DataError(
+                    f"{file}: expected a list of contrast items, found two lists of texts, which make a vector and test none"
+                )
+            yield where, entry
+
+    items = each_made(rows(), file, lambda entry, number: item_of(entry, number, names), "items")
+    return Items(items, str(path), read_again("read_items", path, names))
 
 
 def read_texts(
@@ -101,7 +98,7 @@ def read_texts(
         raise DataError(f"{file}: {error}") from None
 
 
-def _texts_of(file: Path, names: Mapping[str, str], chosen: Mapping[str, Any]) -> Texts:
+def _texts_of(file: Path, names: Mapping[str, str], chosen: Json) -> Texts:
     own = {name: where for name, where in names.items() if name in (*TEXT, "id")}
     if not has_entries(file):
         if own.keys() - {"id"}:
@@ -130,15 +127,12 @@ def _texts_of(file: Path, names: Mapping[str, str], chosen: Mapping[str, Any]) -
 
 
 def _entries_as_texts(file: Path, rows: Iterable[tuple[str, Any]], names: Mapping[str, str]) -> Texts:
-    texts, ids, key = [], [], names.get("id", "id")
-    for number, (where, entry) in enumerate(rows):
-        try:
-            texts.append(text_of(entry, names))
-        except DataError as error:
-            raise DataError(f"{file}: {where}: {error}") from None
-        identity = entry.get(key) if isinstance(entry, dict) else None
-        ids.append(str(number if identity is None else identity))
-    return Texts(texts, ids)
+    def made(entry: Any, number: str) -> tuple[TextLike, str]:
+        identity = entry.get(names.get("id", "id")) if isinstance(entry, dict) else None
+        return text_of(entry, names), number if identity is None else str(identity)
+
+    found = each_made(rows, file, made)
+    return Texts([text for text, _ in found], [own for _, own in found])
 
 
 def is_contrast_texts(entry: Any) -> bool:
@@ -166,3 +160,34 @@ def read_contrast_texts(path: str | PathLike[str]) -> tuple[list[str], list[str]
                 raise DataError(f"{file}: {side}[{index}]: expected a text, found {show(text)}")
         sides.append(list(texts))
     return sides[0], sides[1]
+
+
+Reading = Literal["open", "lettered"]
+
+SAFETY_SUITE = ("safety_refuses", "safety_answers")
+"""Of the first the matching answer refuses, of the second it helps; see docs/builtin-corpus.md."""
+
+_OPEN = {"question": "request", "matching": "open_matching", "not_matching": "open_not_matching"}
+
+
+def safety_items(reading: Reading = "open") -> dict[str, Items]:
+    """The shipped safety items by the name of their file.
+
+    Args:
+        reading: ``open``: the request alone, and the answers in words. ``lettered``: the request with two options, answered by a
+            letter.
+
+    Raises:
+        DataError: an unknown reading.
+    """
+    if reading not in get_args(Reading):
+        raise DataError(f"safety items are read as {' or '.join(get_args(Reading))}, not {reading!r}")
+    columns = _OPEN if reading == "open" else None
+    return {
+        name: Items(
+            read_items(BUILTIN_FOLDER / f"{name}.json", columns=columns),
+            f"{name} ({reading})",
+            f"safety_items({reading!r})[{name!r}]",
+        )
+        for name in SAFETY_SUITE
+    }

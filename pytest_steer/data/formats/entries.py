@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import Any, TypeVar
@@ -14,6 +14,7 @@ from ...core.registry import did_you_mean
 from ...core.sources import BUILTIN_FOLDER
 from .shapes import show
 
+Made = TypeVar("Made")
 BUILTIN = "builtin:"
 """What the names of shipped data files begin with."""
 
@@ -78,6 +79,33 @@ def entries(file: Path) -> Iterator[tuple[str, Any]]:
                     f"the data format {known.name!r} of {home} has to yield (where it stands, entry), not {show(found)}"
                 )
             yield found
+
+
+def each_made(
+    rows: Iterable[tuple[str, Any]], source: object, make: Callable[[Any, str], Made], what: str = ""
+) -> list[Made]:
+    """What ``make`` gives for each entry and its number.
+
+    Args:
+        source: the file, for messages. what: what it holds, if it has to hold at least one.
+
+    Raises:
+        DataError: that of ``make``, with the file and where the entry stands; the file holds nothing.
+    """
+    found = []
+    for number, (where, entry) in enumerate(rows):
+        try:
+            found.append(make(entry, str(number)))
+        except DataError as error:
+            raise DataError(f"{source}: {where}: {error}") from None
+    if what and not found:
+        raise DataError(f"{source}: the file holds no {what}")
+    return found
+
+
+def read_again(reader: str, path: object, columns: Mapping[str, str]) -> str:
+    """The Python that reads a file again."""
+    return f"{reader}({str(path)!r}{f', columns={columns!r}' if columns else ''})"
 
 
 def text_lines(file: Path) -> list[str]:

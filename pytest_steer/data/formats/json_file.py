@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ...core.errors import DataError
+from ...core.evidence import Json
 from .entries import data_format
 from .shapes import show
 
@@ -30,7 +31,7 @@ def read(file: Path) -> Iterator[tuple[str, Any]]:
     content, where = _parsed(file.read_text(encoding="utf-8-sig")), "item {}"
     if isinstance(content, dict):
         _check_keys(content, "", inside=False)
-        # The entries stand under a key, and what stands beside it describes them.
+        # The entries may be under a key, next to others that describe them.
         wrapper = next((key for key in _WRAPPERS if isinstance(content.get(key), list)), None)
         if wrapper is not None:
             content, where = content[wrapper], wrapper + "[{}]"
@@ -45,11 +46,11 @@ def read(file: Path) -> Iterator[tuple[str, Any]]:
         yield where.format(index), entry
 
 
-class _Repeating(dict[str, Any]):
+class _Repeating(Json):
     """An object of which JSON's reader would keep the last of two values of one key."""
 
 
-def _mapping(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _mapping(pairs: list[tuple[str, Any]]) -> Json:
     found = dict(pairs)
     return found if len(found) == len(pairs) else _Repeating({"": [key for key, _ in pairs]})
 

@@ -12,12 +12,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from ...core.errors import DataError
+from ...core.evidence import Json
 from ...core.registry import did_you_mean
 from ..texts import Completion, Texts
 
 LANGUAGE = "en"
 BEST = 128
-"""Von Rütte et al. (2024, arXiv 2402.14433) measure perplexity on so many replies."""
+"""Von Rütte et al. (2024, arXiv 2402.14433) measure perplexity on 128 replies."""
 _LABEL = "quality"
 
 
@@ -96,7 +97,7 @@ def _messages(entry: Any) -> Iterator[_Message]:
         raise DataError("'prompt' of a tree has to be a message")
 
 
-def _tree(root: Mapping[str, Any]) -> Iterator[_Message]:
+def _tree(root: Json) -> Iterator[_Message]:
     open_nodes: list[tuple[Any, str | None]] = [(root, None)]
     while open_nodes:  # a tree can be deeper than Python calls
         node, parent = open_nodes.pop()
@@ -110,7 +111,7 @@ def _tree(root: Mapping[str, Any]) -> Iterator[_Message]:
         open_nodes += [(reply, message.id) for reply in reversed(replies)]
 
 
-def _message(entry: Mapping[str, Any], parent: Any) -> _Message:
+def _message(entry: Json, parent: Any) -> _Message:
     for key in ("message_id", "text", "role"):
         if not isinstance(entry[key], str):
             raise DataError(f"{key!r} has to be a text, found {entry[key]!r:.60}")

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from ...core.errors import DataError
+from ...core.evidence import Json
 from .entries import data_format
 
 
 @data_format("parquet", suffixes=[".parquet"])
-def read(file: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+def read(file: Path) -> Iterator[tuple[str, Json]]:
     """A table of pyarrow."""
     try:
         import pyarrow.parquet as parquet

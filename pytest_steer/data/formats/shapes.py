@@ -1,4 +1,4 @@
-"""From an entry of a data file to a contrast item, told apart by its keys.
+"""From an entry of a data file to a contrast item or a text, told apart by its keys.
 
 Shapes (see docs/data.md): CAA and model-written-evals (``question``, ``answer_matching_behavior``,
 ``answer_not_matching_behavior``), Tan et al.'s processed form (``positive`` / ``negative`` with ``prompt`` and
@@ -9,12 +9,15 @@ TruthfulQA (``prompt``, ``correct``, ``incorrect``), preferences, arrays of thre
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from ...core.errors import DataError
+from ...core.evidence import Json
 from ...core.registry import nearest
 from ..items import ContrastItem
+from ..likeness import normal_form
+from ..texts import Completion, TextLike
 
 _T = TypeVar("_T")
 _QUESTION_KEYS: dict[str, tuple[str, str, str]] = {
@@ -66,16 +69,24 @@ def item_of(entry: Any, number: str, columns: Mapping[str, str]) -> ContrastItem
     raise DataError(f"unknown keys {sorted(map(str, entry))}; {_SHAPES}")
 
 
-def _keyed(entry: dict[str, Any], keys: tuple[str, str, str], number: str, id_key: str) -> ContrastItem:
+def _keyed(entry: Json, keys: tuple[str, str, str], number: str, id_key: str) -> ContrastItem:
     question = _field(entry, keys[0], _text)
-    matching = _field(entry, keys[1], _answers)
-    not_matching = _field(entry, keys[2], _answers)
-    meta = {str(key): value for key, value in entry.items() if key not in keys}
-    identity = meta.pop(id_key, None)
-    return ContrastItem(question, matching, not_matching, str(identity if identity is not None else number), meta)
+    matching, not_matching = (_field(entry, key, _answers) for key in keys[1:])
+    return ContrastItem(question, matching, not_matching, *_id_and_others(entry, keys, number, id_key))
 
 
-def _tan(entry: dict[str, Any], number: str) -> ContrastItem:
+def _id_and_others(entry: Json, keys: Sequence[str], number: str, id_key: str = "id") -> tuple[str, Json]:
+    others = others_of(entry, keys)
+    identity = others.pop(id_key, None)
+    return str(identity if identity is not None else number), others
+
+
+def others_of(entry: Json, keys: Iterable[str | None]) -> Json:
+    """What an entry holds under other keys than these."""
+    return {str(key): value for key, value in entry.items() if key not in keys}
+
+
+def _tan(entry: Json, number: str) -> ContrastItem:
     sides = {}
     for side in ("positive", "negative"):
         value = entry[side]
@@ -87,11 +98,11 @@ def _tan(entry: dict[str, Any], number: str) -> ContrastItem:
             raise DataError(f"{side}: {error}") from None
     if sides["positive"][0] != sides["negative"][0]:
         raise DataError("the positive and the negative prompt differ, so their answers cannot be compared on one prompt")
-    meta = {str(key): value for key, value in entry.items() if key not in ("positive", "negative")}
+    meta = others_of(entry, ("positive", "negative"))
     return ContrastItem(sides["positive"][0], sides["positive"][1], sides["negative"][1], number, meta)
 
 
-def _field(entry: dict[str, Any], key: str, read: Callable[[Any], _T]) -> _T:
+def _field(entry: Json, key: str, read: Callable[[Any], _T]) -> _T:
     if key not in entry or entry[key] is None:
         known = {name for keys in _QUESTION_KEYS.values() for name in keys}
         meant = nearest(key, sorted({*map(str, entry)} - known))
@@ -169,12 +180,12 @@ def item_columns(columns: Mapping[str, str]) -> tuple[str, str, str] | None:
 _PREFERENCE_KEYS = ("prompt", "chosen", "rejected")
 
 
-def is_preference(entry: dict[str, Any]) -> bool:
+def is_preference(entry: Json) -> bool:
     """Whether an entry has the keys of preference data."""
     return "chosen" in entry and "rejected" in entry
 
 
-def preference(entry: dict[str, Any], number: str) -> ContrastItem:
+def preference(entry: Json, number: str) -> ContrastItem:
     """The contrast item of a preference: the chosen reply matches, the rejected one does not.
 
     Raises:
@@ -195,9 +206,7 @@ def preference(entry: dict[str, Any], number: str) -> ContrastItem:
         raise DataError(
             "'prompt' is missing, and 'chosen' and 'rejected' hold replies alone, so nothing says what they answer"
         )
-    meta = {str(key): value for key, value in entry.items() if key not in _PREFERENCE_KEYS}
-    identity = meta.pop("id", None)
-    return ContrastItem(asked, (replies[0],), (replies[1],), str(identity if identity is not None else number), meta)
+    return ContrastItem(asked, (replies[0],), (replies[1],), *_id_and_others(entry, _PREFERENCE_KEYS, number))
 
 
 def _prompt(value: Any) -> str | None:
@@ -214,11 +223,8 @@ def _reply(value: Any, side: str) -> tuple[str | None, str]:
         return None, value
     if not isinstance(value, list):
         raise DataError(f"'{side}': expected a text or a list of messages, found a {type(value).__name__}")
-    messages = messages_of(value, side)
-    if not messages or messages[-1][0] != "assistant":
-        last = f"the last one is the {messages[-1][0]}'s" if messages else "there is none"
-        raise DataError(f"'{side}': the last message has to be the assistant's, and {last}")
-    return user_turn(messages[:-1], side) if len(messages) > 1 else None, messages[-1][1]
+    before, reply = before_reply(messages_of(value, side), side)
+    return user_turn(before, side) if before else None, reply
 
 
 def messages_of(value: list[Any], where: str) -> list[tuple[str, str]]:
@@ -233,6 +239,18 @@ def messages_of(value: list[Any], where: str) -> list[tuple[str, str]]:
             raise DataError(f"'{where}': message {index} has to be an object with the texts 'role' and 'content'")
         found.append((message["role"], message["content"]))
     return found
+
+
+def before_reply(messages: list[tuple[str, str]], where: str) -> tuple[list[tuple[str, str]], str]:
+    """The messages before the last one, and the text of that, which is the assistant's.
+
+    Raises:
+        DataError: the last one is another's, or there is none.
+    """
+    if not messages or messages[-1][0] != "assistant":
+        last = f"the last one is the {messages[-1][0]}'s" if messages else "there is none"
+        raise DataError(f"'{where}': the last message has to be the assistant's, and {last}")
+    return messages[:-1], messages[-1][1]
 
 
 def user_turn(messages: list[tuple[str, str]], where: str, unit: str = "a contrast item") -> str:
@@ -251,3 +269,113 @@ def user_turn(messages: list[tuple[str, str]], where: str, unit: str = "a contra
             f"'{where}': {unit} has one turn of the user before the reply, and here stand {roles}. Bring the last turn alone{more}"
         )
     return messages[0][1]
+
+
+# --- texts: a plain one, or a prompt and its completion ---
+#
+# Shapes of completions (see docs/data.md): ``{prompt, completion}`` with texts or with messages (TRL), the names that other data sets
+# have for the two, ``{instruction, input, output}`` (Alpaca), a conversation of two messages, and a user's own names.
+
+PROMPTS = ("prompt", "question", "instruction", "query")
+COMPLETIONS = ("completion", "response", "answer", "reply", "output", "target")
+_CONVERSATIONS = ("messages", "conversation")
+_UNIT = "a text with a prompt"
+
+
+def text_of(entry: Any, columns: Mapping[str, str]) -> TextLike:
+    """The text or completion that an entry holds.
+
+    Args:
+        columns: where the user says that things stand: ``text``, or ``prompt`` and ``completion``.
+
+    Raises:
+        DataError: it holds neither, or what stands there is no text.
+    """
+    named = {"prompt", "completion"} & columns.keys()
+    if not isinstance(entry, dict):
+        wanted = next((columns[key] for key in ("text", "prompt", "completion") if key in columns), None)
+        if wanted is not None:
+            raise DataError(f"expected a text or an object with a {wanted!r}, found {show(entry)}")
+        return _plain(entry, "text", entry)
+    if not named:
+        column = columns.get("text", "text")
+        if column in entry:
+            return _plain(entry[column], column, entry)
+        if "text" in columns:
+            raise DataError(f"there is no column {column!r}; it has {_names(entry)}")
+        conversation = next((key for key in _CONVERSATIONS if isinstance(entry.get(key), list)), None)
+        if conversation is not None:
+            return _of_messages(entry[conversation], conversation)
+    prompt = columns.get("prompt") or _only(entry, PROMPTS, "prompt")
+    completion = columns.get("completion") or _only(entry, COMPLETIONS, "completion")
+    if completion is None and "text" in entry and named:
+        completion = "text"
+    for name in (prompt, completion):
+        if name is not None and name not in entry:
+            raise DataError(f"there is no column {name!r}; it has {_names(entry)}")
+    if prompt is None or completion is None:
+        raise DataError(_which(entry, prompt, completion))
+    asked = _side(entry[prompt], prompt, "user")
+    if prompt == "instruction" and isinstance(entry.get("input"), str) and entry["input"].strip():
+        asked = f"{asked}\n\n{entry['input']}"
+    return Completion(asked, _side(entry[completion], completion, "assistant"))
+
+
+def _plain(value: Any, name: str, entry: Any) -> str:
+    if not isinstance(value, str) or not normal_form(value):  # invisible characters are no text
+        raise DataError(f"expected a text or an object with a {name!r}, found {show(entry)}")
+    return value
+
+
+def _only(entry: Mapping[str, object], known: tuple[str, ...], what: str) -> str | None:
+    found = [name for name in known if name in entry]
+    if len(found) > 1:
+        raise DataError(
+            f"{' and '.join(map(repr, found))} can each be the {what}: say which, as `columns: {{{what}: {found[0]}}}` under `data` "
+            f"(in Python read_texts(path, columns={{{what!r}: {found[0]!r}}}))"
+        )
+    return found[0] if found else None
+
+
+def _side(value: Any, name: str, role: str) -> str:
+    """A text, or a list of the one message of that role."""
+    if isinstance(value, list):
+        messages = messages_of(value, name)
+        if role == "user":
+            return user_turn(messages, name, _UNIT)
+        if len(messages) != 1 or messages[0][0] != role:
+            raise DataError(f"{name!r}: expected one message of the {role}, found {show(value)}")
+        value = messages[0][1]
+    if not isinstance(value, str) or not value.strip():
+        raise DataError(f"{name!r}: expected a text, found {show(value)}")
+    return value
+
+
+def _of_messages(value: list[Any], name: str) -> Completion:
+    before, reply = before_reply(messages_of(value, name), name)
+    return Completion(user_turn(before, name, _UNIT), reply)
+
+
+def _names(entry: Mapping[str, object]) -> str:
+    return ", ".join(map(repr, entry))
+
+
+def _which(entry: Mapping[str, object], prompt: str | None, completion: str | None) -> str:
+    """What to say of an entry whose names tell nothing."""
+    if completion is not None:
+        return (
+            f"{completion!r} has no prompt beside it; it has {_names(entry)}. Say where the prompt stands, as `columns: {{prompt: ...}}` "
+            f"under `data`, or read {completion!r} as plain texts: `columns: {{text: {completion}}}`"
+        )
+    if prompt is not None:
+        others = {name: value for name, value in entry.items() if name != prompt}
+        likely = max(others, key=lambda name: len(str(others[name])), default="reply")
+        return (
+            f"has the columns {_names(entry)}: which of them holds the texts? Say it, as `columns: {{prompt: {prompt}, completion: "
+            f"{likely}}}` under `data` (in Python read_texts(path, columns={{'completion': {likely!r}}}))"
+        )
+    likely = max(entry, key=lambda column: len(str(entry[column])), default="body")
+    return (
+        f"has the columns {_names(entry)}: which of them holds the texts? Say it, as `columns: {{text: {likely}}}` under `data` (in Python "
+        f"read_texts(path, column={likely!r}))"
+    )

@@ -7,7 +7,7 @@ import hashlib
 from ...core.errors import DataError
 from ...data import ContrastItem, Items
 from ..kinds import count_axis
-from ..options import find_options, swap_options
+from ..options import can_swap, find_options, swap_options
 
 MOST = 1000
 
@@ -48,7 +48,7 @@ def few_shot(item: ContrastItem, value: int, examples: Items) -> list[ContrastIt
         second = (number % 2 == 1) != turned
         at = next((i for i, other in enumerate(left) if not item.is_lettered and _is_second(other) == second), 0)
         example = left.pop(at)
-        if _can_swap(example) and _is_second(example) != second:
+        if item.is_lettered and can_swap(example) and _is_second(example) != second:
             example = swap_options(example)
         drawn.append(example)
     return drawn
@@ -65,14 +65,6 @@ def _identity(item: ContrastItem) -> tuple[str, frozenset[str]]:
 def _rank(item: ContrastItem) -> str:
     stem, options = _identity(item)
     return hashlib.sha256("\n".join([stem, *sorted(options)]).encode()).hexdigest()
-
-
-def _can_swap(item: ContrastItem) -> bool:
-    if not item.is_lettered:
-        return False
-    labels = {item.matching[0].strip()[1], item.not_matching[0].strip()[1]}
-    options = find_options(item.question)
-    return len(options) == 2 and {option["label"] for option in options} == labels
 
 
 def _is_second(item: ContrastItem) -> bool | None:

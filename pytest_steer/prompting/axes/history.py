@@ -6,7 +6,7 @@ from typing import Any
 
 from ...core.errors import DataError
 from ...data import ContrastItem, Items
-from ..conversation import Turn
+from ..chat import Turn
 from ..kinds import axis
 
 _EXAMPLE = [["Hello.", "Hello! How can I help?"]]

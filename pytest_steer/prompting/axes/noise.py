@@ -11,6 +11,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Annotated, Any
 
 from ...core.errors import DataError
+from ...core.evidence import Json
 from ...core.parameters import Param, properties_of
 from ...data import ContrastItem
 from ..kinds import axis
@@ -21,7 +22,7 @@ _RATES = ("spacing", "case", "punctuation", "typos")
 _PIECE = re.compile(r"\([A-Za-z0-9]{1,3}\)|[^\W_]+|[ \t]+|[^ \t]")
 _PUNCTUATION = ".,;:!?"
 _SHORTEST_WITH_TYPO = 4
-_SHARE: dict[str, Any] = {"at_least": 0, "at_most": 1, "example": 0.1}
+_SHARE: Json = {"at_least": 0, "at_most": 1, "example": 0.1}
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -65,7 +66,7 @@ class Noise:
         """Whether all rates are 0."""
         return not any(getattr(self, name) for name in _RATES)
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> Json:
         """The rates other than 0, and the seed if it is not 0."""
         return {f.name: getattr(self, f.name) for f in fields(self) if getattr(self, f.name) != f.default}
 

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ...core.errors import DataError
+from ...core.evidence import Json
 from ...core.registry import did_you_mean
-from ...data.transcripts import ROLES, check_messages, check_tools
+from ...data.dialogues import ROLES, check_messages, check_tools
 from ..formats import Setting
 from ..kinds import axis
 
@@ -42,8 +43,8 @@ class Transcript:
         DataError: messages or tools of another form, or none at all.
     """
 
-    messages: tuple[dict[str, Any], ...] = field(default=(), hash=False)
-    tools: tuple[dict[str, Any], ...] = field(default=(), hash=False)
+    messages: tuple[Json, ...] = field(default=(), hash=False)
+    tools: tuple[Json, ...] = field(default=(), hash=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "messages", check_messages(self.messages))
@@ -59,7 +60,7 @@ class Transcript:
     def __repr__(self) -> str:
         return repr(self.to_dict())  # which a Context takes
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> Json:
         """As it stands in a claim file."""
         return {name: list(value) for name, value in (("messages", self.messages), ("tools", self.tools)) if value}
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
+from ...core.evidence import Json
 from .kinds import report_format
 
 
 @report_format("html", suffixes=[".html"])
-def to_html(report: dict[str, Any]) -> str:
+def to_html(report: Json) -> str:
     """A page to read and to show: verdicts first, figures, what was measured (docs/page.md)."""
     from ..page import page_of
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from typing import Any
 
+from ...core.evidence import Json
 from .kinds import report_format
 
 
 @report_format("json", suffixes=[".json"])
-def to_json(report: dict[str, Any]) -> str:
+def to_json(report: Json) -> str:
     """All that was measured, as docs/report.md describes it."""
     return json.dumps(report, ensure_ascii=False, indent=1, allow_nan=False) + "\n"

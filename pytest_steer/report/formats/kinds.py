@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from typing import TypeVar
 
+from ...core.evidence import Json
 from ...core.file_formats import format_decorator
 
-Writer = TypeVar("Writer", bound=Callable[[dict[str, Any]], str | bytes])
+Writer = TypeVar("Writer", bound=Callable[[Json], str | bytes])
 
 
 def report_format(name: str, *, suffixes: Sequence[str]) -> Callable[[Writer], Writer]:

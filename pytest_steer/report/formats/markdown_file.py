@@ -5,23 +5,56 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from itertools import groupby
+from typing import Any, TypeVar
 
 from ...core.block import Curve, Intervals, Items, Line, Table, block_of
 from ...core.columns import visible
-from ...core.numbers import number, promised
-from ...core.record import record_of
-from ..replies import SIDES, agreement_words, counts_words, judge_name, outcome_words, pair_name
-from ..verdict import BROKEN, HOLDS, NOT_MEASURED, Claim, ReportVerdict, marks_of, verdict_of, verdict_words
+from ...core.evidence import Json
+from ...core.numbers import bounds, number, promised
+from ...core.record import Against, AgainstClaim, ClaimRecord, Judged, Outcome, Provenance, Replies, ReplyPair, Report, typed
+from ..replies import agreement_words, counted, judge_name, outcome_words, pair_name, sides_of
+from ..verdict import (
+    BROKEN,
+    ERROR,
+    INCONCLUSIVE,
+    KNOWN,
+    UNEXPECTED,
+    ReportVerdict,
+    marks_of,
+    own_name,
+    verdict_of,
+    verdict_words,
+    words_of,
+)  # fmt: skip
 from .kinds import report_format
 
 MARKER = "<!-- pytest-steer: summary -->"
 # GitHub takes 65,536 characters in a comment. Bytes are counted, of which there are at least as many.
 COMMENT = 65_000
-_NAME, _WHY = 160, 400
-_SIGNS = {HOLDS: "✅", BROKEN: "❌", NOT_MEASURED: "⚠️"}
+_SIGNS = {0: "✅", 1: "❌", 3: "⚠️"}
+_NAME, _WHY, _KIND = 160, 400, 80
+"""Characters of a name, of a sentence of somebody's, and of a few words."""
+Thing = TypeVar("Thing")
+
+
+@report_format("markdown", suffixes=[".md"])
+def to_markdown(report: Json) -> str:
+    """The verdict, what is broken and a table of all claims, short enough for a comment on GitHub."""
+    return markdown_of(report, COMMENT)
+
+
+def markdown_of(report: Json, limit: int) -> str:
+    """The summary in at most ``limit`` bytes, 20,000 or more. What there is no room for is named at its end."""
+    whole = typed(report)
+    verdict = verdict_of(whole)
+    for room in _ROOMS:
+        text = _text(whole, verdict, room)
+        if len(text.encode(errors="replace")) <= limit:
+            break
+    return text
 
 
 @dataclass(frozen=True)
@@ -43,246 +76,326 @@ _ROOMS = (
 )  # fmt: skip
 
 
-@report_format("markdown", suffixes=[".md"])
-def to_markdown(report: dict[str, Any]) -> str:
-    """The verdict, what is broken and a table of all claims, short enough for a comment on GitHub."""
-    return markdown_of(report, COMMENT)
-
-
-def markdown_of(report: dict[str, Any], limit: int) -> str:
-    """The summary in at most ``limit`` bytes, 20,000 or more. What there is no room for is named at its end."""
-    verdict = verdict_of(report)
-    for room in _ROOMS:
-        text = _text(report, verdict, room)
-        if len(text.encode(errors="replace")) <= limit:
-            break
-    return text
-
-
-def _text(report: dict[str, Any], verdict: ReportVerdict, room: _Room) -> str:
+def _text(report: Report, verdict: ReportVerdict, room: _Room) -> str:
     left_out: list[str] = []
 
-    def first(things: Sequence[Any], many: int | None, words: str) -> Sequence[Any]:
+    def first(things: Sequence[Thing], many: int | None, words: str) -> Sequence[Thing]:
         if many is None or len(things) <= many:
             return things
         left_out.append(f"{len(things) - many} of {len(things)} {words}")
         return things[:many]
 
-    with_message = first(verdict.broken + verdict.errors + verdict.inconclusive, room.messages, "messages in full")
+    of = verdict.claims
+    with_message = first(of[BROKEN] + of[ERROR] + of[INCONCLUSIVE], room.messages, "messages in full")
     shown = {id(claim) for claim in with_message}
-    sections: list[tuple[str, list[Claim], Callable[[Claim], str]]] = [
-        ("Broken", verdict.broken, _why),
-        ("Could not be measured", verdict.errors, lambda claim: prose(str(claim["error"]).partition("\n")[0], _WHY)),
-        ("Not enough evidence", verdict.inconclusive, _why),
-        ("Hold, although known to fail: delete their `xfail`", verdict.unexpected, _known),
-    ]
-    parts = [MARKER, f"## {_SIGNS[verdict.code]} {verdict.headline}", _subject(report, verdict)]
+    parts = [MARKER, f"## {_SIGNS[verdict.code]} {verdict.headline}", _subject(report.provenance, verdict)]
     if verdict.missing:
         parts.append(f"**Not all was measured:** {'; '.join(verdict.missing)}.")
-    for title, claims, why in sections:
-        if claims:
-            kept = first(claims, room.entries, f"claims under {title!r}")
+    for title, category, why in (
+        ("Broken", BROKEN, _why),
+        ("Could not be measured", ERROR, lambda claim: prose((claim.error or "").partition("\n")[0], _WHY)),
+        ("Not enough evidence", INCONCLUSIVE, _why),
+        ("Hold, although known to fail: delete their `xfail`", UNEXPECTED, _known),
+    ):
+        if of[category]:
+            kept = first(of[category], room.entries, f"claims under {title!r}")
             entries = [
                 f"- {_named(claim)}: {why(claim)}{_pairs(claim, room.pairs)}{_shown(claim) if id(claim) in shown else ''}"
                 for claim in kept
             ]
             parts += [f"### {title}", "\n".join(entries)]
-    if report.get("against"):
-        parts.append(against_baseline(report["against"], lambda rows: first(rows, room.rows, "rows of the baseline")))
-    if report["claims"]:
-        rows = [_row(claim) for claim in first(report["claims"], room.rows, "rows of the table of all claims")]
+    if report.against:
+        parts += _against(report.against, lambda rows: first(rows, room.rows, "rows of the baseline"))
+    if report.claims:
+        rows = [_row(claim) for claim in first(report.claims, room.rows, "rows of the table of all claims")]
         headers = ["verdict", "claim", "statistic", "estimate", "interval", "promised", "n"]
         parts += ["### All claims", table(headers, rows)]
-    replied = [
-        (code(_name(claim), _NAME, in_table=True), claim["replies"]) for claim in report["claims"] if claim.get("replies")
-    ]
+    replied = [(claim, claim.replies) for claim in report.claims if claim.replies]
     if replied:
-        parts += ["### Replies", replies_table(first(replied, room.rows, "rows of the table of replies"))]
-    if verdict.known:
-        known = first(verdict.known, room.entries, "known failures")
-        body = "\n".join(f"- {_named(claim)}: {prose(str(claim['xfail']), _WHY)}" for claim in known)
+        kept_rows = [_replies_row(*one) for one in first(replied, room.rows, "rows of the table of replies")]
+        parts += ["### Replies", table(["claim", "judge", "base", "steered", "agreement with people"], kept_rows)]
+    if of[KNOWN]:
+        known = first(of[KNOWN], room.entries, "known failures")
+        body = "\n".join(f"- {_named(claim)}: {prose(claim.xfail or '', _WHY)}" for claim in known)
         parts.append(folded("Known failures", body))
-    warned = [
-        (claim, f"{one['text']}{': ' if one['cure'] else ''}{one['cure']}")
-        for claim in report["claims"]
-        for one in claim["findings"]
-    ]
+    warned = [(claim, words_of(one)) for claim in report.claims for one in claim.findings]
     if warned and room.warnings != 0:
-        warned = list(first(warned, room.warnings, "warnings"))
-        parts.append(folded("Warnings", "\n".join(f"- {_named(claim)}: {prose(text, _WHY)}" for claim, text in warned)))
+        said = first(warned, room.warnings, "warnings")
+        parts.append(folded("Warnings", "\n".join(f"- {_named(claim)}: {prose(text, _WHY)}" for claim, text in said)))
     elif warned:
         left_out.append(f"{len(warned)} warnings")
-    with_pairs = sum(bool(claim.get("replies")) for claim in verdict.broken + verdict.inconclusive)
+    with_pairs = sum(bool(claim.replies) for claim in of[BROKEN] + of[INCONCLUSIVE])
     if with_pairs and room.pairs < _Room.pairs:
         left_out.append(f"replies of {with_pairs} claims{', of each but the worst' if room.pairs else ''}")
-    parts.append(folded("Provenance", _provenance(report)))
+    parts.append(folded("Provenance", _provenance(report.provenance)))
     if left_out:
         parts.append(f"Left out, because GitHub takes no more: {'; '.join(left_out)}. The JSON report has them.")
     return "\n\n".join(parts) + "\n"
 
 
-def _subject(report: dict[str, Any], verdict: ReportVerdict) -> str:
-    provenance = report["provenance"]
-    models = [f"{code(model['id'], _NAME)} ({prose(model['dtype'], 20)})" for model in provenance.get("models") or []]
+def _subject(run: Provenance, verdict: ReportVerdict) -> str:
+    models = [f"{code(model.id, _NAME)} ({prose(model.dtype, 20)})" for model in run.models]
     more = f" and {len(models) - 3} more" if len(models) > 3 else ""
     on = f"On {', '.join(models[:3])}{more}" if models else "On no model"
     counts = f"{verdict.counts}. " if verdict.counts else ""
-    return f"{counts}{on}, profile {prose(provenance['profile'], 40)}, seed {provenance['seed']}, {_day(report)}."
+    return f"{counts}{on}, profile {prose(run.profile, 40)}, seed {run.seed}, {_day(run)}."
 
 
-def _day(report: dict[str, Any]) -> str:
-    return prose(str(report["provenance"]["started"])[:16].replace("T", " "))
+def _day(run: Provenance) -> str:
+    return prose(run.started[:16].replace("T", " "))
 
 
-def _named(claim: Claim) -> str:
-    kind = f" ({code(claim['check'], 60)})" if claim["check"] not in ("", claim["name"]) else ""
+def _provenance(run: Provenance) -> str:
+    lines = [
+        f"- model {code(model.id, _NAME)}: {model.layers} layers, width {model.width}, {prose(model.dtype)} on {prose(model.device)}, "
+        f"fingerprint {code(model.fingerprint[:16])}, {prose(model.template_name or 'template not known', _KIND)}"
+        for model in run.models[:8]
+    ]
+    if commit := run.commit:
+        lines.append(f"- commit {code(commit.id, 60)}{' with changes that are not committed' if commit.dirty else ''}")
+    lines.append(f"- versions: {prose(', '.join(f'{name} {version}' for name, version in run.versions.items()), _WHY)}")
+    lines.append(f"- started {_day(run)} UTC, took {run.seconds:.0f} s")
+    return "\n".join(lines)
+
+
+# --- a claim ---
+
+
+def _name(claim: ClaimRecord) -> str:
+    return f"{claim.suite}: {own_name(claim)}"
+
+
+def _named(claim: ClaimRecord) -> str:
+    kind = f" ({code(claim.check, 60)})" if claim.check not in ("", claim.name) else ""
     return f"{code(_name(claim), _NAME)}{kind}"
 
 
-def _name(claim: Claim) -> str:
-    # An assertion is known by its test, a claim by its name; both follow the file in the id.
-    return f"{claim['suite']}: {claim['id'].partition('::')[2] or claim['name']}"
-
-
-def _numbers(claim: Claim) -> tuple[str, str, str]:
+def _numbers(claim: ClaimRecord) -> tuple[str, str, str]:
     """Estimate, interval and promise."""
-    if claim["estimate"] is None:
+    if claim.estimate is None:
         return "-", "-", "-"
-    percent = claim.get("percent", False)
-    low, high = claim["interval"]
-    interval = f"[{number(low, percent)}, {number(high, percent)}]" if (low, high) != (None, None) else "-"
-    return number(claim["estimate"], percent), interval, promised(claim["promised"], claim["threshold"], percent)
+    interval = bounds(claim.interval, claim.percent) or "-"
+    return number(claim.estimate, claim.percent), interval, promised(claim.promised, claim.threshold, claim.percent)
 
 
-def _keeping(claim: Claim, keeps: str) -> str:
-    return keeps if claim["threshold"] is None else f"promised {keeps}"
+def _measured(claim: ClaimRecord) -> str:
+    estimate, interval, keeps = _numbers(claim)
+    return f"**{estimate}** {prose(interval)}, {'' if claim.threshold is None else 'promised '}{keeps}"
 
 
-def _why(claim: Claim) -> str:
+def _why(claim: ClaimRecord) -> str:
     """The numbers of a claim that does not hold, and why that is its verdict, on one line."""
-    estimate, interval, keeps = _numbers(claim)
-    reason = claim["reason"]
-    if claim["verdict"] == "inconclusive" and claim.get("items_needed"):
-        reason += f"; about {claim['items_needed']} {claim['unit']} would decide"
-    counterexample = claim.get("counterexample")
-    broken_by = (
-        f" Broken in the context {code(json.dumps(counterexample['context'], ensure_ascii=False), _WHY)}."
-        if counterexample
-        else ""
-    )
-    return (
-        f"{prose(claim.get('statistic', ''), 80)} **{estimate}** {prose(interval)}, {_keeping(claim, keeps)}; "
-        f"{prose(reason, _WHY)}.{broken_by}"
-    )
+    reason, found = claim.reason, claim.counterexample
+    if claim.verdict == "inconclusive" and claim.items_needed:
+        reason += f"; about {claim.items_needed} {claim.unit} would decide"
+    context = found and code(json.dumps(found.context, ensure_ascii=False), _WHY)
+    broken_by = f" Broken in the context {context}." if found else ""
+    return f"{prose(claim.statistic, _KIND)} {_measured(claim)}; {prose(reason, _WHY)}.{broken_by}"
 
 
-def _known(claim: Claim) -> str:
-    estimate, interval, keeps = _numbers(claim)
-    return f"**{estimate}** {prose(interval)}, {_keeping(claim, keeps)}. It was expected to fail: {prose(str(claim['xfail']), _WHY)}"
+def _known(claim: ClaimRecord) -> str:
+    return f"{_measured(claim)}. It was expected to fail: {prose(claim.xfail or '', _WHY)}"
 
 
-def _pairs(claim: Claim, most: int) -> str:
-    """The replies of a claim that does not hold."""
-    shown = worst_pairs(claim.get("replies"), most, "  ") if claim["verdict"] != "pass" else ""
-    return f"\n\n{shown}\n" if shown else ""
+def _row(claim: ClaimRecord) -> list[str]:
+    verdict = verdict_words(claim.verdict, claim.xfail)
+    shown = ", ".join([verdict if verdict == "pass" else f"**{verdict}**", *map(prose, marks_of(claim))])
+    name = code(_name(claim), _NAME, in_table=True)
+    return [shown, name, prose(claim.statistic or claim.check or "-", _KIND), *_numbers(claim), str(claim.n or "-")]
 
 
-def _shown(claim: Claim) -> str:
+def _shown(claim: ClaimRecord) -> str:
     """What else the claim shows, folded; of an error, all that is known."""
-    said = drawn_blocks(claim) if claim["verdict"] != "error" else block(str(claim["error"]))
+    said = drawn_blocks(claim.blocks) if claim.verdict != "error" else block(claim.error or "")
     said = said if len(said) <= 4_000 else f"{said[:4_000].rpartition(chr(10))[0]}\n\n... (cut)"
     indented = "\n".join(f"  {line}" for line in said.split("\n"))
     return f"\n\n{folded('What was measured', indented, '  ')}\n" if said else ""
 
 
-def _row(claim: Claim) -> list[str]:
-    estimate, interval, keeps = _numbers(claim)
-    verdict = verdict_words(claim["verdict"], claim["xfail"])
-    shown = ", ".join([verdict if verdict == "pass" else f"**{verdict}**", *map(prose, marks_of(record_of(claim)))])
-    name = code(_name(claim), _NAME, in_table=True)
-    kind = prose(claim.get("statistic") or claim["check"] or "-", 80)
-    return [shown, name, kind, estimate, interval, keeps, str(claim["n"] or "-")]
+# --- its replies ---
 
-
-def _provenance(report: dict[str, Any]) -> str:
-    provenance = report["provenance"]
-    lines = []
-    for model in provenance.get("models") or []:
-        lines.append(
-            f"- model {code(model['id'], _NAME)}: {model['layers']} layers, width {model['width']}, {prose(model['dtype'])} on "
-            f"{prose(model['device'])}, fingerprint {code(model['fingerprint'][:16])}, {prose(model.get('template_name') or 'template not known', 80)}"
-        )
-        if len(lines) == 8:
-            break
-    commit = provenance.get("commit")
-    if commit:
-        lines.append(
-            f"- commit {code(commit['id'], 60)}{' with changes that are not committed' if commit.get('dirty') else ''}"
-        )
-    versions = ", ".join(f"{name} {version}" for name, version in provenance["versions"].items())
-    lines.append(f"- versions: {prose(versions, _WHY)}")
-    lines.append(f"- started {_day(report)} UTC, took {provenance['seconds']:.0f} s")
-    return "\n".join(lines)
-
-
-_ASKED, _REPLY, _WHY = 160, 300, 160
-"""Characters of a turn of the user, of a reply, and of why it is judged as it is."""
+_ASKED, _REPLY, _OUTCOME = 160, 300, 160
+"""Characters of a turn of the user, of a reply, and of its outcome with the judge's reason."""
 _TURNS = 3
+"""How many turns are shown of a conversation: the last ones."""
 
 
-def worst_pairs(replies: Mapping[str, Any] | None, most: int, indent: str = "") -> str:
-    """The worst pairs side by side, folded; empty where there are none. Of long conversations, the last turns.
+def _replies_row(claim: ClaimRecord, replies: Replies) -> list[str]:
+    """Who judged, the outcomes of the replies, and how far the judge agrees with people."""
+    name = code(_name(claim), _NAME, in_table=True)
+    sides = [", ".join(f"{count} {outcome}" for outcome, count in side.items()) for side in counted(replies).values()]
+    return [name, prose(judge_name(replies), 160) or "-", *sides, prose(agreement_words(replies), 160) or "-"]
 
-    Args:
-        indent: before each line, as of a table in a list.
-    """
-    pairs = [] if replies is None else replies["of"]
-    kept = pairs[:most]
-    if replies is None or not kept:
+
+def _pairs(claim: ClaimRecord, most: int) -> str:
+    """The worst pairs of replies of a claim that does not hold side by side, folded; empty where there are none."""
+    replies = claim.replies
+    if claim.verdict == "pass" or replies is None or not (kept := replies.of[:most]):
         return ""
-    rows = [row for pair in kept for row in _rows(replies, pair)]
-    body = "\n".join(f"{indent}{line}" for line in table(["asked", *SIDES], rows).split("\n"))
-    return folded(f"Replies, the worst first ({len(kept)} of {len(pairs)})", body, indent)
+    rows = [row for pair in kept for row in _pair_rows(replies, pair)]
+    body = "\n".join(f"  {line}" for line in table(["asked", "base", "steered"], rows).split("\n"))
+    return f"\n\n{folded(f'Replies, the worst first ({len(kept)} of {len(replies.of)})', body, '  ')}\n"
 
 
-def _rows(replies: Mapping[str, Any], pair: Mapping[str, Any]) -> list[list[str]]:
+def _pair_rows(replies: Replies, pair: ReplyPair) -> list[list[str]]:
     """How both sides are judged, and of each turn what is asked and both replies."""
-    sides = [pair[side] for side in SIDES]
-    many = max(len(pair["prompt"]), *(len(reply["turns"]) for reply in sides))
+    sides = sides_of(pair).values()
+    outcomes = [prose(outcome_words(reply), _OUTCOME) for reply in sides]
+    many = max(len(pair.prompt), *(len(reply.turns) for reply in sides))
     first = max(0, many - _TURNS)
-    rows = [[f"**{code(pair_name(replies, pair), 80, in_table=True)}**", *(_outcome(reply) for reply in sides)]]
+    name = code(pair_name(replies, pair), 80, in_table=True)
+    rows = [[f"**{name}**", *(said and f"**{said}**" for said in outcomes)]]
     rows += [[f"*{first} earlier turns*", "", ""]] if first else []
     for turn in range(first, many):
-        rows.append([_turn(pair["prompt"], turn, _ASKED), *(_turn(reply["turns"], turn, _REPLY) for reply in sides)])
+        rows.append([_turn(pair.prompt, turn, _ASKED), *(_turn(reply.turns, turn, _REPLY) for reply in sides)])
     return rows
-
-
-def _outcome(reply: Mapping[str, Any]) -> str:
-    said = prose(outcome_words(reply), _WHY)
-    return f"**{said}**" if said else ""
 
 
 def _turn(turns: Sequence[str], turn: int, longest: int) -> str:
     return "" if turn >= len(turns) else cell(turns[turn], longest) or "*(empty)*"
 
 
-def replies_table(claims: Sequence[tuple[str, Mapping[str, Any]]]) -> str:
-    """Of each claim with replies, who judged, what the replies came to, and how far the judge agrees with people.
+# --- what else it shows ---
 
-    Args:
-        claims: the name of each, as Markdown, and its replies.
-    """
+_ITEMS = 3
+_WORDS, _TEXT, _CELL = 400, 200, 120
+"""Characters of a line, of an item's text and of a cell."""
+
+
+def drawn_blocks(blocks: Iterable[Mapping[str, Any]]) -> str:
+    """All that a claim shows next to its numbers and its replies; empty where it shows nothing."""
+    drawn = [block for block in map(block_of, blocks) if type(block) in _DRAWN and not getattr(block, "is_drawing", False)]
+    parts: list[str] = []
+    for is_lines, group in groupby(drawn, key=lambda block: isinstance(block, Line)):
+        said = [_DRAWN[type(block)](block) for block in group]
+        parts += ["\n".join(said)] if is_lines else said
+    return "\n\n".join(parts)
+
+
+def _line(block: Line) -> str:
+    return "\n".join(f"- {prose(one, _WORDS)}" for one in block.words.split("\n"))
+
+
+def _table(block: Table) -> str:
+    width = max([len(block.headers), *map(len, block.rows)])
+    headers = [*block.headers, *[""] * (width - len(block.headers))]
+    return _titled(block.title, block.about) + _cells(headers, block.rows)
+
+
+def _curve(block: Curve) -> str:
+    grid = list(dict.fromkeys(x for series in block.series for x, _ in series.points))
+    rows = []
+    for series in block.series:
+        at = dict(series.points)
+        rows.append([series.name, *(number(at[x], block.percent) if x in at else "" for x in grid)])
+    return _titled(block.title, "") + _cells([block.x, *(f"{x:.4g}" for x in grid)], rows)
+
+
+def _intervals(block: Intervals) -> str:
     rows = [
         [
-            name,
-            prose(judge_name(replies), 160) or "-",
-            *(counts_words(replies, side) for side in SIDES),
-            prose(agreement_words(replies), 160) or "-",
+            one.name, "-" if one.n is None else str(one.n), number(one.estimate, block.percent),
+            bounds(one.interval, block.percent) or "-", one.verdict or "",
         ]
-        for name, replies in claims
-    ]
-    return table(["claim", "judge", *SIDES, "agreement with people"], rows)
+        for one in block.rows
+    ]  # fmt: skip
+    return _titled(block.title, "") + _cells(["", "n", block.x, "interval", ""], rows)
 
+
+def _items(block: Items) -> str:
+    lines = []
+    for one in block.items[:_ITEMS]:
+        texts = "; ".join(f"{prose(part.name)}: {prose(part.text, _CELL)}" for part in one.texts if part.text)
+        said = ". ".join(part for part in (prose(one.text, _TEXT), texts) if part)
+        lines.append(f"- {code(one.id, 80)} {prose(one.words, _CELL)}{f'<br>{said}' if said else ''}")
+    return _titled(block.title, f"{min(_ITEMS, len(block.items))} of {block.of}") + "\n".join(lines)
+
+
+_DRAWN: dict[type, Callable[[Any], str]] = {Line: _line, Table: _table, Curve: _curve, Intervals: _intervals, Items: _items}
+
+
+def _titled(title: str, about: str) -> str:
+    return f"**{prose(title, _CELL)}**{f' ({prose(about, _CELL)})' if about else ''}\n\n" if title else ""
+
+
+def _cells(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    return table([cell(one, _CELL) for one in headers], [[cell(str(one), _CELL) for one in row] for row in rows])
+
+
+# --- against a baseline ---
+
+_FLIPPED = 20
+# The worst first. A claim that is held on the same items has no row.
+_ORDER: dict[Outcome, str] = {
+    "broken": "broken", "worse": "worse", "not_comparable": "not comparable", "gone": "gone", "new": "new",
+    "newly_holding": "newly holding", "better": "better", "unchanged": "not holding, as before", "held": "held",
+}  # fmt: skip
+
+
+def _against(against: Against, first: Callable[[Sequence[AgainstClaim]], Sequence[AgainstClaim]]) -> list[str]:
+    """A heading, which baseline it was, how many claims have which outcome, and a row for each that changed.
+
+    Args:
+        first: keeps the rows that there is room for.
+    """
+    outcomes = Counter(claim.outcome for claim in against.claims)
+    counts = (
+        ", ".join(f"{outcomes[outcome]} {words}" for outcome, words in _ORDER.items() if outcomes[outcome]) or "no claim"
+    )
+    left_out = f", {against.not_run} of the baseline not run" if against.not_run else ""
+    source = ""
+    if baseline := against.baseline:
+        about = [f"sha256 {code(baseline.sha256[:12])}"] if baseline.sha256 else []
+        about += [f"of {prose(baseline.date, 40)}"] if baseline.date else []
+        about += [f"on {code(baseline.model, 160)}"] if baseline.model else []
+        details = f" ({', '.join(about)})" if about else ""
+        source = f" against {code(baseline.path, 160)}{details}"
+    parts = ["### Against the baseline", f"{counts}{left_out}{source}."]
+    parts += [f"- {prose(note, 400)}" for note in against.notes]
+    changed = [claim for claim in against.claims if claim.outcome != "held" or claim.reasons or _changed(claim)]
+    if changed:
+        changed.sort(key=lambda claim: list(_ORDER).index(claim.outcome))
+        headers = ["outcome", "claim", "before", "after", "difference", "paired", "items that flipped", "why"]
+        parts.append(table(headers, [_against_row(claim) for claim in first(changed)]))
+    flipped = [(claim, item) for claim in against.claims for item in claim.flipped]
+    if flipped:
+        lines = [
+            f"- {code(claim.id, 160)}: item {code(item.id, 80)}, {number(item.before)} → {number(item.after)}"
+            f"{f': {prose(item.question, 160)}' if item.question else ''}"
+            for claim, item in flipped[:_FLIPPED]
+        ]
+        parts.append(folded(f"Items that flipped ({len(lines)} of {len(flipped)})", "\n".join(lines)))
+    return parts
+
+
+def _changed(claim: AgainstClaim) -> str:
+    """How many items only one of the two runs has, which no claim may hide, held or not."""
+    return ", ".join(f"{count} {word}" for word, count in asdict(claim.items).items() if count)
+
+
+def _against_row(claim: AgainstClaim) -> list[str]:
+    difference = number(claim.difference, claim.percent)
+    if claim.difference is not None and claim.interval:
+        difference += f" {bounds(claim.interval, claim.percent)}"
+    items = _changed(claim)
+    why = "; ".join([*claim.reasons, *([f"items: {items}"] if items else [])]) or claim.message.partition("\n")[0]
+    return [
+        f"**{_ORDER[claim.outcome]}**",
+        code(claim.id, 160, in_table=True),
+        _side(claim.before, claim.percent),
+        _side(claim.after, claim.percent),
+        difference,
+        str(claim.n or "-"),
+        str(len(claim.flipped) or "-"),
+        prose(why, 400),
+    ]
+
+
+def _side(side: Judged | None, percent: bool) -> str:
+    return "-" if side is None else f"{side.verdict} {number(side.estimate, percent)}"
+
+
+# --- Markdown that shows a text and obeys nothing of it ---
 
 _MARKS = re.compile(r"([\\`*_\[\]|~])")
 _BREAK = "&#8203;"  # a space of no width: what GitHub links, it links only in one piece
@@ -359,172 +472,3 @@ def _one_line(text: str, longest: int | None) -> str:
 
 def _longest_run(text: str) -> int:
     return max(map(len, re.findall("`+", text)), default=0)
-
-
-_ITEMS = 3
-_WORDS, _TEXT, _CELL = 400, 200, 120
-"""Characters of a line, of an item's text and of a cell."""
-
-
-def drawn_blocks(claim: Mapping[str, Any]) -> str:
-    """All that a claim shows beside its numbers and its replies; empty where it shows nothing."""
-    parts: list[str] = []
-    lines: list[str] = []
-
-    def end_list() -> None:
-        if lines:
-            parts.append("\n".join(lines))
-            lines.clear()
-
-    for record in claim["blocks"]:
-        block = block_of(record)
-        if isinstance(block, Line):
-            lines += [f"- {prose(one, _WORDS)}" for one in block.words.split("\n")]
-        elif not getattr(block, "is_drawing", False) and (draw := _DRAWN.get(type(block))):
-            end_list()
-            parts.append(draw(block))
-    end_list()
-    return "\n\n".join(parts)
-
-
-def _table(block: Table) -> str:
-    width = max([len(block.headers), *map(len, block.rows)])
-    headers = [*block.headers, *[""] * (width - len(block.headers))]
-    return _titled(block.title, block.about) + _cells(headers, block.rows)
-
-
-def _curve(block: Curve) -> str:
-    grid = list(dict.fromkeys(x for series in block.series for x, _ in series.points))
-    rows = []
-    for series in block.series:
-        at = dict(series.points)
-        rows.append([series.name, *(number(at[x], block.percent) if x in at else "" for x in grid)])
-    return _titled(block.title, "") + _cells([block.x, *(f"{x:.4g}" for x in grid)], rows)
-
-
-def _intervals(block: Intervals) -> str:
-    rows = []
-    for one in block.rows:
-        low, high = (number(bound, block.percent) for bound in one.interval)
-        bounds = "-" if (low, high) == ("-", "-") else f"[{low}, {high}]"
-        n = "-" if one.n is None else str(one.n)
-        rows.append([one.name, n, number(one.estimate, block.percent), bounds, one.verdict or ""])
-    return _titled(block.title, "") + _cells(["", "n", block.x, "interval", ""], rows)
-
-
-def _items(block: Items) -> str:
-    lines = []
-    for one in block.items[:_ITEMS]:
-        texts = "; ".join(f"{prose(part.name)}: {prose(part.text, _CELL)}" for part in one.texts if part.text)
-        said = ". ".join(part for part in (prose(one.text, _TEXT), texts) if part)
-        lines.append(f"- {code(one.id, 80)} {prose(one.words, _CELL)}{f'<br>{said}' if said else ''}")
-    return _titled(block.title, f"{min(_ITEMS, len(block.items))} of {block.of}") + "\n".join(lines)
-
-
-_DRAWN: dict[type, Callable[[Any], str]] = {Table: _table, Curve: _curve, Intervals: _intervals, Items: _items}
-
-
-def _titled(title: str, about: str) -> str:
-    return f"**{prose(title, _CELL)}**{f' ({prose(about, _CELL)})' if about else ''}\n\n" if title else ""
-
-
-def _cells(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    return table([cell(one, _CELL) for one in headers], [[cell(str(one), _CELL) for one in row] for row in rows])
-
-
-_FLIPPED = 20
-# The worst first. A claim that is held on the same items has no row.
-_ORDER = {
-    "broken": "broken",
-    "worse": "worse",
-    "not_comparable": "not comparable",
-    "gone": "gone",
-    "new": "new",
-    "newly_holding": "newly holding",
-    "better": "better",
-    "unchanged": "not holding, as before",
-    "held": "held",
-}
-
-
-def against_baseline(against: dict[str, Any], first: Callable[[Sequence[Any]], Sequence[Any]]) -> str:
-    """A heading, which baseline it was, how many claims came to what, and a row for each that changed.
-
-    Args:
-        first: keeps the rows that there is room for.
-    """
-    outcomes = Counter(claim["outcome"] for claim in against["claims"])
-    counts = ", ".join(f"{outcomes[outcome]} {words}" for outcome, words in _ORDER.items() if outcomes[outcome])
-    baseline = against["baseline"]
-    if against.get("not_run"):
-        counts += f", {against['not_run']} of the baseline not run"
-    about = [f"sha256 {code(str(baseline['sha256'])[:12])}"] if baseline.get("sha256") else []
-    if baseline.get("date"):
-        about.append(f"of {prose(str(baseline['date']), 40)}")
-    if baseline.get("model"):
-        about.append(f"on {code(_model(baseline['model']), 160)}")
-    about_it = ", ".join(about)
-    parts = [
-        "### Against the baseline",
-        f"{counts or 'no claim'} against {code(str(baseline['path']), 160)}{f' ({about_it})' if about_it else ''}.",
-    ]
-    parts += [f"- {prose(str(note), 400)}" for note in against.get("notes") or ()]
-    order = list(_ORDER)
-    changed = [claim for claim in against["claims"] if claim["outcome"] != "held" or _is_about_other_items(claim)]
-    changed.sort(key=lambda claim: order.index(claim["outcome"]) if claim["outcome"] in order else len(order))
-    if changed:
-        headers = ["outcome", "claim", "before", "after", "difference", "paired", "items that flipped", "why"]
-        parts.append(table(headers, [_table_row(claim) for claim in first(changed)]))
-    flipped = [(claim, item) for claim in against["claims"] for item in claim.get("flipped") or ()]
-    if flipped:
-        kept = flipped[:_FLIPPED]
-        lines = [
-            f"- {code(str(claim['id']), 160)}: item {code(str(item['id']), 80)}, "
-            f"{number(item['before'])} → {number(item['after'])}{_asked(item)}"
-            for claim, item in kept
-        ]
-        parts.append(folded(f"Items that flipped ({len(kept)} of {len(flipped)})", "\n".join(lines)))
-    return "\n\n".join(parts)
-
-
-def _asked(item: dict[str, Any]) -> str:
-    """The question of an item, where the report has it."""
-    return f": {prose(str(item['question']), 160)}" if item.get("question") else ""
-
-
-def _is_about_other_items(claim: dict[str, Any]) -> bool:
-    """Whether more than its numbers changed, which no claim may hide, held or not."""
-    return bool(claim.get("reasons")) or any((claim.get("items") or {}).values())
-
-
-def _table_row(claim: dict[str, Any]) -> list[str]:
-    percent = bool(claim.get("percent"))
-    difference = number(claim["difference"], percent) if claim.get("difference") is not None else "-"
-    if difference != "-" and claim.get("interval"):
-        low, high = claim["interval"]
-        difference += f" [{number(low, percent)}, {number(high, percent)}]"
-    items = ", ".join(f"{count} {word}" for word, count in (claim.get("items") or {}).items() if count)
-    why = (
-        "; ".join([*claim.get("reasons", ()), *([f"items: {items}"] if items else [])])
-        or str(claim.get("message") or "").partition("\n")[0]
-    )
-    return [
-        f"**{_ORDER.get(claim['outcome'], prose(str(claim['outcome']), 40))}**",
-        code(str(claim["id"]), 160, in_table=True),
-        _side(claim.get("before"), percent),
-        _side(claim.get("after"), percent),
-        difference,
-        str(claim.get("n") or "-"),
-        str(len(claim.get("flipped") or ()) or "-"),
-        prose(why, 400),
-    ]
-
-
-def _side(side: dict[str, Any] | None, percent: bool) -> str:
-    if side is None:
-        return "-"
-    return f"{prose(str(side['verdict']), 40)} {number(side.get('estimate'), percent)}"
-
-
-def _model(model: Any) -> str:
-    return str(model.get("id", "")) if isinstance(model, dict) else str(model)

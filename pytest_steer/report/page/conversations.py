@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
-from markupsafe import Markup
-
-from ..replies import NAMING, SIDES, agreement_words, counted, judge_name, outcome_words, pair_name, reasons
+from ...core import record
+from ...core.record import Replies, ReplyPair
+from ..replies import NAMING, agreement_words, counted, judge_name, outcome_words, pair_name, reasons, sides_of
 from .facts import Facts, known
 
 _SHOWN = 420
 """Characters of a reply that are seen before it is unfolded."""
 _NEARLY = 140
 """So few further characters are shown with the rest: a fold for a few words hides more than it saves."""
+_SPANS = {"answer": "the answer, without thought", "thought": "the thought", "both": "thought and answer"}
 
 
 @dataclass(frozen=True)
 class Text:
-    """A text of somebody's.
+    """A text of a user, a model or a judge.
 
     Attributes:
         start: what is seen at once. rest: what is folded; empty where the text is short.
@@ -59,79 +59,51 @@ class Pair:
     turns: list[tuple[Text, list[tuple[str, Text]]]]
 
 
-@dataclass
-class RepliesView:
-    """All of a claim's replies.
-
-    Attributes:
-        counts: a row per outcome: its name, and how many replies of each side came to it.
-        total: pairs in the report. pairs: the worst of them, as many as a page of any size has; ``shown`` of them are on this one.
-    """
-
-    facts: Facts
-    counts: list[list[str]]
-    total: int
-    pairs: list[Pair]
-    rows: list[Markup] = field(default_factory=list)
-    shown: int = 0
-
-
-def replies_view(replies: Mapping[str, Any] | None, most: int) -> RepliesView | None:
-    """What the page says of a claim's replies; None where it has none.
-
-    Args:
-        most: pairs that are made ready.
-    """
-    if replies is None:
-        return None
-    judge = replies["judge"] or {}
-    spans = {"answer": "the answer, without thought", "thought": "the thought", "both": "thought and answer"}
-    facts = known(
-        [
-            ("judged" if judge else "looked at", spans[replies["span"]]),
-            ("agreement with people", agreement_words(replies)),
-            ("judge", judge_name(replies)),
-            *((f"judge: {key.replace('_', ' ')}", value) for key, value in judge.items() if key not in NAMING),
-            (
-                "tokens drawn by",
-                {key.replace("_", " "): value for key, value in replies["drawing"].items() if value is not None},
-            ),
-        ]
-    )
-    counts = [counted(replies, side) for side in SIDES]
-    rows = [[outcome, *(str(own[outcome]) for own in counts)] for outcome in counts[0]]
-    why = [reasons(replies, side) for side in SIDES]
-    return RepliesView(
-        facts,
-        [*rows, *([["why not", *why]] if any(why) else [])],
-        len(replies["of"]),
-        [_pair(replies, pair) for pair in replies["of"][:most]],
+def replies_facts(replies: Replies) -> Facts:
+    """How the replies were drawn and judged."""
+    judge = replies.judge or {}
+    drawing = {key.replace("_", " "): value for key, value in replies.drawing.items() if value is not None}
+    return known(
+        {
+            "judged" if judge else "looked at": _SPANS[replies.span],
+            "agreement with people": agreement_words(replies),
+            "judge": judge_name(replies),
+            **{f"judge: {key.replace('_', ' ')}": value for key, value in judge.items() if key not in NAMING},
+            "tokens drawn by": drawing,
+        }
     )
 
 
-def _pair(replies: Mapping[str, Any], pair: Mapping[str, Any]) -> Pair:
-    most = replies["max_characters"]
-    sides = [(side, pair[side]) for side in SIDES]
-    many = max(1, len(pair["prompt"]), *(len(reply["turns"]) for _, reply in sides))
+def outcome_rows(replies: Replies) -> list[list[str]]:
+    """A row per outcome: its name, and how many replies of each side have it."""
+    base, steered = counted(replies).values()
+    why = reasons(replies)
+    rows = [[outcome, str(count), str(steered[outcome])] for outcome, count in base.items()]
+    return [*rows, *([["why not", *why]] if any(why) else [])]
+
+
+def pair_of(replies: Replies, pair: ReplyPair) -> Pair:
+    """A pair of replies, each text folded after a word."""
+    most, sides = replies.max_characters, sides_of(pair)
+    many = max(1, len(pair.prompt), *(len(reply.turns) for reply in sides.values()))
     return Pair(
         pair_name(replies, pair),
-        [Reply(side, reply["outcome"] or "", outcome_words(reply), _said(reply["said"], most)) for side, reply in sides],
         [
-            (_turn(pair["prompt"], turn, most), [(side, _reply(reply, turn, replies)) for side, reply in sides])
+            Reply(side, one.outcome or "", outcome_words(one), None if one.said is None else _turn([one.said], 0, most))
+            for side, one in sides.items()
+        ],
+        [
+            (_turn(pair.prompt, turn, most), [(side, _reply(reply, turn, replies)) for side, reply in sides.items()])
             for turn in range(many)
         ],
     )
 
 
-def _said(text: str | None, most: int) -> Text | None:
-    return None if text is None else _turn([text], 0, most)
-
-
-def _reply(reply: Mapping[str, Any], turn: int, replies: Mapping[str, Any]) -> Text:
-    found = _turn(reply["turns"], turn, replies["max_characters"])
-    if turn != len(reply["turns"]) - 1 or not reply["cut"]:
+def _reply(reply: record.Reply, turn: int, replies: Replies) -> Text:
+    found = _turn(reply.turns, turn, replies.max_characters)
+    if turn != len(reply.turns) - 1 or not reply.cut:
         return found
-    return replace(found, notes=(*found.notes, f"cut at {replies['drawing']['max_new_tokens']} tokens"))
+    return replace(found, notes=(*found.notes, f"cut at {replies.drawing['max_new_tokens']} tokens"))
 
 
 def _turn(turns: Sequence[str], turn: int, most: int) -> Text:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import asdict, dataclass, field
 
 from ...against.held_against import OUTCOMES
 from ...core.columns import cut
-from ...core.numbers import number
-from .facts import Facts, commit_of, known
+from ...core.numbers import bounds, number
+from ...core.record import UNBOUNDED, Against, AgainstClaim, Bounds, Judged
+from .facts import Facts, commit_words, known
 
 _QUESTION = 160
 """Columns of a question in a table; the whole one is among the claim's items."""
@@ -17,19 +17,16 @@ _QUESTION = 160
 
 @dataclass(frozen=True)
 class Difference:
-    """How one claim is held against its earlier self.
+    """One claim compared with its earlier self.
 
     Attributes:
         flipped: of each item that flipped, the most moved first, its id, its question (shortened), and its value before -> after.
     """
 
-    id: str
-    outcome: str
-    message: str
+    claim: AgainstClaim
     before: str
     after: str
     difference: str
-    reasons: list[str]
     flipped: list[list[str]]
     items: str
 
@@ -48,77 +45,52 @@ class Differences:
 
     @property
     def of_claims(self) -> dict[str, Difference]:
-        return {one.id: one for one in self.claims}
+        return {one.claim.id: one for one in self.claims}
 
     @property
     def flipped(self) -> list[tuple[str, list[str]]]:
         """The items that flipped, each with the id of its claim, in the order of the claims."""
-        return [(one.id, item) for one in self.claims for item in one.flipped]
+        return [(one.claim.id, item) for one in self.claims for item in one.flipped]
 
     @property
     def counts(self) -> list[tuple[str, int]]:
-        found = Counter(one.outcome for one in self.claims)
+        found = Counter(one.claim.outcome for one in self.claims)
         return [(name.replace("_", " "), count) for name, count in found.items()]
 
 
-def differences(against: dict[str, Any] | None) -> Differences:
+def differences(against: Against | None) -> Differences:
     """What the report says under ``against``."""
-    if not against:
+    if against is None:
         return Differences()
-    order = {name: place for place, name in enumerate(OUTCOMES)}
-    claims = sorted(against["claims"], key=lambda one: order.get(one["outcome"], -1))
-    left_out = against.get("not_run") or 0
-    notes = [f"{left_out} claims of the baseline were not run and are left out"] if left_out else []
-    return Differences(
-        [_difference(one) for one in claims],
-        known(
-            (key, commit_of(against["baseline"]) if key == "commit" else value)
-            for key, value in (against["baseline"] or {}).items()
-        ),
-        [*(against.get("notes") or ()), *notes],
-    )
+    notes = [f"{against.not_run} claims of the baseline were not run and are left out"] if against.not_run else []
+    baseline = against.baseline
+    facts = {} if baseline is None else asdict(baseline) | {"commit": commit_words(baseline.commit)}
+    claims = sorted(against.claims, key=lambda one: list(OUTCOMES).index(one.outcome))
+    return Differences([_difference(one) for one in claims], known(facts), [*against.notes, *notes])
 
 
-def _difference(one: dict[str, Any]) -> Difference:
-    percent = bool(one.get("percent"))
-    items = one.get("items") or {}
-    changed = ", ".join(f"{count} {what}" for what, count in items.items() if count)
-    bounds = _bounds(one.get("interval"), percent)
+def _difference(one: AgainstClaim) -> Difference:
+    changed = ", ".join(f"{count} {what}" for what, count in asdict(one.items).items() if count)
     return Difference(
-        id=one["id"],
-        outcome=one["outcome"],
-        message=one.get("message") or "",
-        before=_side(one.get("before"), percent),
-        after=_side(one.get("after"), percent),
-        difference="" if one.get("difference") is None else f"{number(one['difference'], percent)}{bounds}",
-        reasons=list(one.get("reasons") or ()),
+        claim=one,
+        before=_side(one.before, one.percent),
+        after=_side(one.after, one.percent),
+        difference=_words(one.difference, one.interval, one.percent),
         flipped=[
             [
-                str(item["id"]),
-                cut(" ".join(str(item.get("question") or "").split()), _QUESTION),
-                f"{_value(item.get('before'))} → {_value(item.get('after'))}",
+                item.id,
+                cut(" ".join((item.question or "").split()), _QUESTION),
+                f"{number(item.before)} → {number(item.after)}",
             ]
-            for item in one.get("flipped") or ()
+            for item in one.flipped
         ],
         items=f"items: {changed}" if changed else "",
     )
 
 
-def _side(side: dict[str, Any] | None, percent: bool) -> str:
-    if side is None:
-        return "-"
-    estimate = side.get("estimate")
-    shown = "" if estimate is None else f" {number(estimate, percent)}{_bounds(side.get('interval'), percent)}"
-    return f"{side['verdict']}{shown}"
+def _side(side: Judged | None, percent: bool) -> str:
+    return "-" if side is None else f"{side.verdict} {_words(side.estimate, side.interval, percent)}".rstrip()
 
 
-def _bounds(interval: Any, percent: bool) -> str:
-    return (
-        ""
-        if not interval or list(interval) == [None, None]
-        else " [{}, {}]".format(*(number(end, percent) for end in interval))
-    )
-
-
-def _value(value: Any) -> str:
-    return number(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else str(value)
+def _words(value: float | None, interval: Bounds | None, percent: bool) -> str:
+    return "" if value is None else f"{number(value, percent)} {bounds(interval or UNBOUNDED, percent)}".rstrip()

@@ -9,15 +9,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
 
 from ...core import registry
 from ...core.errors import VectorError
 from ...core.file_formats import FileFormat, format_of, reading, suffixes_of
 from ...core.registry import discover
 from ..directions import Directions
-from .kinds import Stored, source, vector_format
-from .layers import Layer, check_rows, numbered, place, wanted_layers
+from .kinds import Layer, Stored, check_rows, numbered, place, source, vector_format, wanted_layers
 from .torch_file import read_folder
 
 __all__ = ["Stored", "read_vector", "source", "vector_format", "write_vector"]
@@ -26,7 +24,7 @@ discover(__name__, __path__)
 
 
 def read_vector(
-    path: Path, layer: Layer, rows: str | None = None, settings: Mapping[str, Any] = MappingProxyType({})
+    path: Path, layer: Layer, rows: str | None = None, settings: Mapping[str, object] = MappingProxyType({})
 ) -> Stored:
     """What a file, or a folder of per-layer ``.pt`` files, holds at the layers that are asked for.
 
@@ -56,7 +54,7 @@ def read_vector(
         return place(numbered(stored, said), wanted)
 
 
-def write_vector(directions: Directions, metadata: Mapping[str, Any], path: Path) -> None:
+def write_vector(directions: Directions, metadata: Mapping[str, object], path: Path) -> None:
     """Write a vector in the format of the path's suffix.
 
     Raises:
@@ -91,14 +89,10 @@ def _format_of(path: Path) -> FileFormat:
             "files. Make such a file of a tensor: SteeringVector({layer: tensor}).save('vector.safetensors')"
         )
     # A format of others may be made of one of ours, such as an archive with a suffix of its own.
-    tells = known is not None and (known.recognises is not None or _is_ours(known))
-    if known is not None and tells and fitting and known not in fitting:
+    is_ours = known is not None and registry.home_of("vector format", known.name).startswith(f"{__name__}.")
+    if known is not None and fitting and known not in fitting and (known.recognises is not None or is_ours):
         right = fitting[0].suffixes[0]
         raise VectorError(
             f"{path}: is not a readable {known.name} file: its content is that of a {right} file. Give it the suffix {right}"
         )
     return known or fitting[0]
-
-
-def _is_ours(known: FileFormat) -> bool:
-    return registry.home_of("vector format", known.name).startswith(f"{__name__}.")

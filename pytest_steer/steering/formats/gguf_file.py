@@ -20,10 +20,10 @@ import numpy as np
 import torch
 
 from ...core.errors import VectorError
+from ...core.evidence import Json
 from ..directions import Directions
 from .kinds import Stored, layer_number, source, vector_format
-from .layers import restored
-from .safetensors_file import checksum, read_record, record_text, verify
+from .safetensors_file import checksum, record_text, stored_by_us
 
 ARCHITECTURES = ("controlvector", "steeringvector")
 LAYERS = "direction.N is added to the output of decoder block N, 0-based (repeng, llama.cpp)"
@@ -31,7 +31,7 @@ _RECORD, _SHA256 = "pytest_steer.steering", "pytest_steer.sha256"
 _FLOATS = ("F32", "F16", "F64", "BF16")
 
 
-def write(directions: Directions, metadata: Mapping[str, Any], file: Path) -> None:
+def write(directions: Directions, metadata: Mapping[str, object], file: Path) -> None:
     """As repeng's ``export_gguf`` does (architecture controlvector, its hint and count, float32), and our record next to it."""
     from gguf import GGUFWriter
 
@@ -87,14 +87,12 @@ def read(file: Path) -> Stored:
     record, given = _text(reader, _RECORD), _text(reader, _SHA256)
     if record is None and given is None:
         hint = _text(reader, f"{architecture}.model_hint")
-        about: dict[str, Any] = {} if hint is None else {"model_hint": hint}
+        about: Json = {} if hint is None else {"model_hint": hint}
         about["highest"] = max(layer for layer in directions if layer is not None)
         return Stored(directions, source(f"GGUF control vector ({architecture})", LAYERS, **about))
     if record is None or given is None:
         raise VectorError(f"is damaged: only one of {_RECORD} and {_SHA256} can be read. Take a good copy")
-    found = Stored(directions, read_record(record))
-    verify(found, record, given)
-    return restored(found)
+    return stored_by_us(directions, record, given)
 
 
 def _text(reader: Any, key: str) -> str | None:
@@ -104,7 +102,7 @@ def _text(reader: Any, key: str) -> str | None:
     return value if isinstance(value, str) else None
 
 
-def _model_hint(metadata: Mapping[str, Any]) -> str:
+def _model_hint(metadata: Mapping[str, object]) -> str:
     """repeng wants one and llama.cpp ignores it."""
     about = metadata.get("source")
     hint = about.get("model_hint") if isinstance(about, dict) else None

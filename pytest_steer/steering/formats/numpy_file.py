@@ -18,8 +18,7 @@ import numpy as np
 import torch
 
 from ...core.errors import VectorError
-from .kinds import Stored, checked_rows, vector_format
-from .layers import by_names, stacked
+from .kinds import Stored, by_names, checked_rows, stacked, vector_format
 
 _MOST_BYTES = 2**30
 """What one array may hold. A stack of all layers of the largest models has some 20 MB; a deflated entry could claim anything."""

@@ -19,16 +19,16 @@ from typing import Any
 import torch
 
 from ...core.errors import VectorError
+from ...core.evidence import Json
 from ...core.file_formats import write_whole
 from ..directions import LAYER_CONVENTION, Directions, checked_directions, hash_of, norms_of
-from .kinds import Stored, checked, layer_number, vector_format
-from .layers import by_names, restored
+from .kinds import Stored, by_names, checked, layer_number, restored, vector_format
 
 FORMAT = "pytest-steer/vector/1"
 _INTERVENTION = "pytest-steer/intervention/"
 
 
-def record_text(directions: Directions, metadata: Mapping[str, Any]) -> str:
+def record_text(directions: Directions, metadata: Mapping[str, object]) -> str:
     """The vector's metadata as JSON, with how layers are counted and the norms for people who read the file.
 
     Raises:
@@ -41,7 +41,7 @@ def record_text(directions: Directions, metadata: Mapping[str, Any]) -> str:
         raise VectorError(f"the vector's metadata cannot be written as JSON: {error}") from None
 
 
-def read_record(text: str) -> dict[str, Any]:
+def read_record(text: str) -> Json:
     """The metadata that ``record_text`` wrote.
 
     Raises:
@@ -65,23 +65,28 @@ def checksum(directions: Directions, record: str) -> str:
     return hashlib.sha256(f"{hash_of(directions)}\n{record}".encode()).hexdigest()
 
 
-def verify(found: Stored, record: str, given: str) -> None:
-    """Holds what was read against the checksum in the file.
+def stored_by_us(directions: Mapping[int | None, torch.Tensor], record: str, given: str | None) -> Stored:
+    """What a file of ours holds.
+
+    Args:
+        given: the checksum in the file; files of older versions have none.
 
     Raises:
-        VectorError: they differ, or the values are unusable.
+        VectorError: the content differs from the checksum, or the values are unusable.
     """
-    if checksum(checked_directions(found.directions), record) != given:
+    found = Stored(directions, read_record(record))
+    if given is not None and checksum(checked_directions(directions), record) != given:
         raise VectorError(
             "is damaged, or was changed by another program: its content does not match its checksum. Take a good copy, "
             "or save the vector again"
         )
+    return restored(found)
 
 
-def write(directions: Directions, metadata: Mapping[str, Any], file: Path) -> None:
+def write(directions: Directions, metadata: Mapping[str, object], file: Path) -> None:
     """The same vector and record give the same bytes."""
     record = record_text(directions, metadata)
-    header: dict[str, Any] = {
+    header: Json = {
         "__metadata__": {"format": FORMAT, "sha256": checksum(directions, record), "steering": record},
     }
     start = 0
@@ -108,11 +113,7 @@ def read(file: Path) -> Stored:
             _layer_of(name): checked(opened.get_tensor(name), f"tensor {name}")
             for name in opened.keys()  # noqa: SIM118
         }
-    record = info.get("steering", "{}")
-    found = Stored(directions, read_record(record))
-    if "sha256" in info:  # files of older versions have none
-        verify(found, record, info["sha256"])
-    return restored(found)
+    return stored_by_us(directions, info.get("steering", "{}"), info.get("sha256"))
 
 
 def _of_others(opened: Any, info: dict[str, str]) -> Stored:

@@ -18,6 +18,7 @@ from typing import Any
 import torch
 
 from ...core.errors import VectorError
+from ...core.evidence import Json
 from .kinds import Stored, checked, layer_number, source, vector_format
 
 LAYERS = (
@@ -59,7 +60,7 @@ def _tensor(values: Any, layer: int) -> torch.Tensor:
         raise VectorError(f"layer {layer} has a number that is too large for a float") from None
 
 
-def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _without_repeats(pairs: list[tuple[str, Any]]) -> Json:
     repeated = [key for key, count in Counter(key for key, _ in pairs).items() if count > 1]
     if repeated:
         raise ValueError(f"the key {repeated[0]!r} stands twice in one object")

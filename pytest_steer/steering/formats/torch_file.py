@@ -15,7 +15,7 @@ from __future__ import annotations
 import pickletools
 import re
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -24,9 +24,8 @@ from typing import Any
 import torch
 
 from ...core.errors import VectorError
-from .kinds import Stored, checked, checked_rows, layer_number, source, vector_format
-from .layers import by_names, check_has, stacked
-from .lm_eval import from_steered, is_steered
+from ..directions import check_layers
+from .kinds import Stored, by_names, check_has, checked, checked_rows, layer_number, source, stacked, vector_format
 from .numpy_file import is_npz
 
 CAA = "the file's name, as the 0-based decoder block whose output is changed (CAA)"
@@ -156,9 +155,7 @@ def from_steering_vectors(vector: Any) -> Stored:
             f"the SteeringVector acts on {kind!r}; a vector here is added to the output of decoder blocks, layer_type "
             "'decoder_block'. Train it again with that"
         )
-    for layer in activations:
-        if isinstance(layer, bool) or not isinstance(layer, int) or layer < 0:
-            raise VectorError(f"a layer is a decoder block's number, from 0 on; not {layer!r}")
+    check_layers(activations)
     return Stored(activations, source("steering-vectors SteeringVector", STEERING_VECTORS))
 
 
@@ -230,3 +227,78 @@ def _names(pickled: bytes) -> Iterator[str]:
             yield str(argument)
         elif opcode.name in _BY_NAME:
             yield f"{opcode.name} {argument or ''}".strip()
+
+
+# --- the file of lm-eval's ``steered`` model: {hookpoint: {steering_vector, steering_coefficient, action, bias}} ---
+#
+# Source, as read: lm_eval/models/hf_steered.py of EleutherAI's lm-evaluation-harness. A hookpoint is the name of a module of
+# ``model.base_model`` (``layers.14``, ``h.14``), and its hook changes that module's output at every position, the first one included.
+
+LAYERS = "hookpoint N is the output of decoder block N, 0-based (lm-eval)"
+LATE_BINDING = (
+    "lm-eval adds the last vector of such a file at every one of its layers (its hooks share one variable, as of the code that was "
+    "read): convert one layer, --layers 14"
+)
+_KEYS = {"steering_vector", "steering_coefficient", "action", "bias"}
+
+
+def write_steered(directions: Mapping[int, torch.Tensor], file: Path, *, multiplier: float, blocks: str) -> None:
+    """Write vectors that are added.
+
+    Args:
+        blocks: the name of the list of decoder blocks below ``model.base_model``: ``layers``, of GPT-2 ``h``.
+
+    Raises:
+        VectorError: another suffix, or the file cannot be written.
+    """
+    if file.suffix.lower() not in (".pt", ".pth"):
+        raise VectorError(f"{file}: lm-eval takes .pt or .pth: give it that suffix")
+    content = {
+        f"{blocks}.{layer}": {
+            "steering_vector": direction.clone(),
+            "steering_coefficient": float(multiplier),
+            "action": "add",
+            "bias": None,
+        }
+        for layer, direction in directions.items()
+    }
+    try:
+        torch.save(content, file)
+    except (OSError, RuntimeError) as error:
+        raise VectorError(f"{file}: cannot be written: {error}") from None
+
+
+def is_steered(content: Any) -> bool:
+    """Whether what a ``.pt`` file holds is such a file."""
+    return (
+        isinstance(content, dict)
+        and bool(content)
+        and all(isinstance(entry, dict) and "steering_vector" in entry for entry in content.values())
+    )
+
+
+def from_steered(content: Mapping[str, Mapping[str, object]]) -> Stored:
+    """The vectors times their coefficients, as lm-eval adds them at multiplier 1.
+
+    Raises:
+        VectorError: an entry does something else than add, or its hookpoint is no decoder block.
+    """
+    vectors = {}
+    for hookpoint, entry in content.items():
+        action = entry.get("action", "add")
+        if action != "add":
+            raise VectorError(f"the hookpoint {hookpoint!r} has the action {action!r}; a vector here is added")
+        unknown = entry.keys() - _KEYS
+        if unknown or isinstance(entry.get("head_index"), int):
+            raise VectorError(f"the hookpoint {hookpoint!r} has {', '.join(sorted(map(repr, unknown)))}, which is not known")
+        coefficient = entry.get("steering_coefficient", 1.0)
+        if isinstance(coefficient, bool) or not isinstance(coefficient, (int, float)):
+            raise VectorError(f"the steering_coefficient of {hookpoint!r} is {coefficient!r}, no number")
+        if not isinstance(entry["steering_vector"], torch.Tensor):
+            raise VectorError(f"the steering_vector of {hookpoint!r} is no tensor")
+        vectors[str(hookpoint)] = entry["steering_vector"] * float(coefficient)
+    found = by_names(vectors, "lm-eval", "hookpoint")
+    if None in found.directions:
+        raise VectorError(f"the hookpoint {next(iter(vectors))!r} names no decoder block, such as layers.14")
+    about = source("lm-eval steered", LAYERS, norm="times its steering_coefficient")
+    return Stored(found.directions, about)

@@ -36,7 +36,7 @@ def add(vector: SteeringVector, *, site: Site = "block") -> Intervention:
         width=vector.width,
         vector=vector,
         metadata=vector.metadata,
-        recipe=Recipe("add", {"site": site}, by_layer("direction", vector.directions)),
+        recipe=Recipe("add", {"site": site}, by_layer(direction=vector.directions)),
     )
 
 
@@ -53,10 +53,7 @@ def add_keeping_norm(vector: Directions, *, site: Site = "block") -> Interventio
 
     def transform(hidden: torch.Tensor, strength: torch.Tensor, layer: int) -> torch.Tensor:
         h = wide(hidden)
-        moved = h + strength.to(h.dtype) * placed.at(layer, h)
-        size = moved.norm(dim=-1, keepdim=True)
-        # Where the dose cancels h to the last bit there is no direction left: h stays.
-        return torch.where(size > 0, moved * (h.norm(dim=-1, keepdim=True) / size.clamp(min=torch.finfo(h.dtype).tiny)), h)
+        return _at_norm_of(h, h.norm(dim=-1, keepdim=True), h + strength.to(h.dtype) * placed.at(layer, h))
 
     return _keeping_norm("add_keeping_norm", clean, transform, site)
 
@@ -76,23 +73,20 @@ def add_at_unit_norm(vector: Directions, *, site: Site = "block") -> Interventio
         h = wide(hidden)
         size, w = h.norm(dim=-1, keepdim=True), placed.at(layer, h)
         unit = h / size.clamp(min=torch.finfo(h.dtype).tiny)
-        moved = unit + strength.to(h.dtype) * (1 + (-(unit * w).sum(-1, keepdim=True)).clamp(min=0)) * w
-        length = moved.norm(dim=-1, keepdim=True)
-        return torch.where(length > 0, moved * (size / length.clamp(min=torch.finfo(h.dtype).tiny)), h)
+        return _at_norm_of(h, size, unit + strength.to(h.dtype) * (1 + (-(unit * w).sum(-1, keepdim=True)).clamp(min=0)) * w)
 
     return _keeping_norm("add_at_unit_norm", clean, transform, site)
 
 
+def _at_norm_of(h: torch.Tensor, size: torch.Tensor, moved: torch.Tensor) -> torch.Tensor:
+    # Where the dose cancels h to the last bit there is no direction left: h stays.
+    length = moved.norm(dim=-1, keepdim=True)
+    return torch.where(length > 0, moved * (size / length.clamp(min=torch.finfo(h.dtype).tiny)), h)
+
+
 def _keeping_norm(kind: str, vector: SteeringVector, transform: Transform, site: Site) -> Intervention:
-    return from_recipe(
-        Recipe(kind, {"site": site}, by_layer("direction", vector.directions)),
-        transform,
-        layers=vector.layers,
-        strength="linear",
-        width=vector.width,
-        vector=vector,
-        metadata=vector.metadata,
-    )
+    recipe = Recipe(kind, {"site": site}, by_layer(direction=vector.directions))
+    return from_recipe(recipe, transform, "linear", vector=vector, metadata=vector.metadata)
 
 
 def as_intervention(steering: SteeringVector | Intervention) -> Intervention:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import torch
 
@@ -18,7 +17,7 @@ def affine(
     bias: Mapping[int, torch.Tensor],
     *,
     site: Site = "block",
-    metadata: Mapping[str, Any] | None = None,
+    metadata: Mapping[str, object] | None = None,
 ) -> Intervention:
     """h -> W h + b (Singh et al. 2024, arXiv 2402.09631). The strength is interpolated: h + m (W h + b - h).
 
@@ -44,17 +43,11 @@ def affine(
         h = wide(hidden)
         return h + strength.to(h.dtype) * (h @ changes.at(layer, h).T + offsets.at(layer, h))
 
-    return from_recipe(
-        Recipe("affine", {"site": site}, by_layer("weight", weights) | by_layer("bias", biases)),
-        transform,
-        layers=weights,
-        strength="interpolated",
-        width=width,
-        metadata=metadata,
-    )
+    recipe = Recipe("affine", {"site": site}, by_layer(weight=weights, bias=biases))
+    return from_recipe(recipe, transform, "interpolated", metadata=metadata)
 
 
 @restores("affine", does="mapped affinely")
-def restore(recipe: Recipe, metadata: Mapping[str, Any]) -> Intervention:
+def restore(recipe: Recipe, metadata: Mapping[str, object]) -> Intervention:
     """An affine map of its weights and biases."""
     return affine(recipe.per_layer("weight"), recipe.per_layer("bias"), site=recipe.options["site"], metadata=metadata)

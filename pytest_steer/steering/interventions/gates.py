@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 
@@ -63,7 +63,7 @@ def gated_by_condition(
     placed = Placed(vector.directions)
     option, tensors = _recipe_of(inner).as_option("inner")
     options = {"inner": option, "threshold": float(threshold), "fires": fires, "include_first": include_first}
-    recipe = Recipe("gated_by_condition", options, tensors | by_layer("condition", vector.directions))
+    recipe = Recipe("gated_by_condition", options, tensors | by_layer(condition=vector.directions))
 
     def decide(hidden: torch.Tensor, prompt: torch.Tensor) -> torch.Tensor:
         h = wide(hidden)
@@ -90,14 +90,12 @@ def gated_by_condition(
         return inner.apply(hidden, strength[..., 0], on.expand(hidden.shape[:2]), layer, rows)
 
     layers, reads = (at, *inner.layers), tuple(sorted({at, *inner.reads} - set(inner.changes)))
-    made = from_recipe(
-        recipe, transform, layers=layers, strength=inner.strength, width=vector.width, metadata=inner.metadata
-    )
+    made = from_recipe(recipe, transform, inner.strength, layers=layers, metadata=inner.metadata)
     return replace(made, looks="row", reads=reads, rests=True, durable=inner.durable)
 
 
 @restores("gated_by_condition", does="where a condition is met")
-def restore_condition(recipe: Recipe, metadata: Mapping[str, Any]) -> Intervention:
+def restore_condition(recipe: Recipe, metadata: Mapping[str, object]) -> Intervention:
     """Another intervention, where the prompt meets a condition."""
     options = {key: value for key, value in recipe.options.items() if key != "inner"}
     return gated_by_condition(restored(recipe.inside("inner"), metadata), recipe.per_layer("condition"), **options)
@@ -135,13 +133,13 @@ def gated_by_probe(
         on = h @ placed.at(layer, h) + placed_bias.at(layer, h) > 0
         return inner.apply(hidden, strength[..., 0], on, layer, rows)
 
-    recipe = Recipe("gated_by_probe", {"inner": option}, tensors | by_layer("weight", weights) | by_layer("bias", biases))
-    made = from_recipe(recipe, transform, layers=inner.layers, strength=inner.strength, width=width, metadata=inner.metadata)
+    recipe = Recipe("gated_by_probe", {"inner": option}, tensors | by_layer(weight=weights, bias=biases))
+    made = from_recipe(recipe, transform, inner.strength, layers=inner.layers, metadata=inner.metadata)
     return replace(made, site=inner.site, looks=inner.looks, reads=inner.reads, rests=True, durable=inner.durable)
 
 
 @restores("gated_by_probe", does="where a probe says so")
-def restore_probe(recipe: Recipe, metadata: Mapping[str, Any]) -> Intervention:
+def restore_probe(recipe: Recipe, metadata: Mapping[str, object]) -> Intervention:
     """Another intervention, where a linear probe says yes."""
     biases = {layer: float(bias) for layer, bias in recipe.per_layer("bias").items()}
     return gated_by_probe(restored(recipe.inside("inner"), metadata), recipe.per_layer("weight"), biases)

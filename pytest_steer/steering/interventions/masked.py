@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated
 
 import torch
 
@@ -46,7 +46,7 @@ def masked(
     return with_masks(masks, site, vector.metadata)
 
 
-def with_masks(masks: Mapping[int, torch.Tensor], site: Site, metadata: Mapping[str, Any] | None = None) -> Intervention:
+def with_masks(masks: Mapping[int, torch.Tensor], site: Site, metadata: Mapping[str, object] | None = None) -> Intervention:
     """h -> h + m (h * M) with the masks themselves, {layer: tensor of shape [width]}.
 
     Raises:
@@ -59,17 +59,11 @@ def with_masks(masks: Mapping[int, torch.Tensor], site: Site, metadata: Mapping[
         h = wide(hidden)
         return h + strength.to(h.dtype) * h * placed.at(layer, h)
 
-    return from_recipe(
-        Recipe("masked", {"site": site}, by_layer("mask", vector.directions)),
-        transform,
-        layers=vector.layers,
-        strength="linear",
-        width=vector.width,
-        metadata=metadata,
-    )
+    recipe = Recipe("masked", {"site": site}, by_layer(mask=vector.directions))
+    return from_recipe(recipe, transform, "linear", metadata=metadata)
 
 
 @restores("masked", does="elements scaled")
-def restore(recipe: Recipe, metadata: Mapping[str, Any]) -> Intervention:
+def restore(recipe: Recipe, metadata: Mapping[str, object]) -> Intervention:
     """Scaled elements, of the masks themselves."""
     return with_masks(recipe.per_layer("mask"), recipe.options["site"], metadata)

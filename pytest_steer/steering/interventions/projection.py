@@ -60,14 +60,8 @@ def ablate(
             out = out * dose[..., 0].to(h.dtype)
         return h - out[..., None] * r
 
-    return from_recipe(
-        Recipe("ablate", {"strength": strength, "site": site}, by_layer("direction", own)),
-        transform,
-        layers=own,
-        strength=strength,
-        width=vector.width,
-        metadata=vector.metadata,
-    )
+    recipe = Recipe("ablate", {"strength": strength, "site": site}, by_layer(direction=own))
+    return from_recipe(recipe, transform, strength, metadata=vector.metadata)
 
 
 @intervention("clamp", does="component set")
@@ -110,11 +104,5 @@ def clamp(
         u = placed.at(layer, h)
         return h + strength.to(h.dtype) * (placed_targets.at(layer, h) - h @ u)[..., None] * u
 
-    return from_recipe(
-        Recipe("clamp", {"site": site}, by_layer("direction", along) | by_layer("value", targets)),
-        transform,
-        layers=vector.layers,
-        strength="interpolated",
-        width=vector.width,
-        metadata=vector.metadata,
-    )
+    recipe = Recipe("clamp", {"site": site}, by_layer(direction=along, value=targets))
+    return from_recipe(recipe, transform, "interpolated", metadata=vector.metadata)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated
 
 import torch
 
@@ -49,13 +49,8 @@ def rotate(
         moved = torch.stack([less * first - sine * second, sine * first + less * second], dim=-1)
         return h + moved @ basis
 
-    return from_recipe(
-        Recipe("rotate", {"angle": float(angle), "site": site}, by_layer("plane", bases)),
-        transform,
-        layers=bases,
-        strength="angle",
-        width=width,
-    )
+    recipe = Recipe("rotate", {"angle": float(angle), "site": site}, by_layer(plane=bases))
+    return from_recipe(recipe, transform, "angle")
 
 
 @intervention("rotate", does="rotated")
@@ -82,7 +77,7 @@ def rotate_toward(
 
 
 @restores("rotate", does="rotated")
-def restore(recipe: Recipe, metadata: Mapping[str, Any]) -> Intervention:
+def restore(recipe: Recipe, metadata: Mapping[str, object]) -> Intervention:
     """A rotation of its planes."""
     return rotate(recipe.per_layer("plane"), **recipe.options)
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from ....core.block import Bound, Curve
-from ....core.numbers import number
-from .style import DASHES, INK, MUTED, OTHERS, Drawn, data, label, marks, svg_of
+from ....core.block import Curve
+from ....core.numbers import bounds, number
+from .style import INK, MUTED, OTHERS, Drawn, data, label, line_looks, marks, rule, svg_of
 
 
 def draw_curves(figure: Curve) -> Drawn:
@@ -23,11 +23,7 @@ def draw_curves(figure: Curve) -> Drawn:
     axis = alt.Axis(format="%") if figure.percent else alt.Axis()
     x = alt.X("x:Q", title=label(figure.x, 60), scale=alt.Scale(nice=False, padding=8), axis=alt.Axis(grid=False))
     y = alt.Y("y:Q", title=label(figure.y, 60), scale=alt.Scale(zero=False), axis=axis)
-    legend = alt.Legend(symbolType="stroke", symbolSize=260) if len(lines) > 1 else None
-    color = alt.Color("line:N", scale=alt.Scale(domain=names, range=list(OTHERS[: len(names)])), legend=legend)
-    dash = alt.StrokeDash(
-        "line:N", scale=alt.Scale(domain=names, range=[list(one) for one in DASHES[: len(names)]]), legend=legend
-    )
+    color, dash = line_looks("line:N", names)
     base = alt.Chart(data(points)).encode(x=x, color=color)
     layers: list[Any] = []
     if any(one["low"] is not None for one in points):
@@ -38,8 +34,7 @@ def draw_curves(figure: Curve) -> Drawn:
                 x=x, y=alt.Y("low:Q", title=label(figure.y, 60), scale=alt.Scale(zero=False), axis=axis), y2=alt.Y2("high")
             )
         )  # fmt: skip
-    for level in figure.promised:
-        layers.append(_rule([{"y": level}], color=INK, strokeDash=[4, 3]).encode(y=alt.Y("y:Q")))
+    layers += [rule({"y": level}, color=INK, strokeDash=[4, 3]) for level in figure.promised]
     layers += marks(figure.marked, [*(x for line in lines for x, _ in line.points), *(at for at, _ in figure.marked)], MUTED)
     layers += [
         base.mark_line(strokeWidth=2).encode(y=y, strokeDash=dash),
@@ -47,9 +42,9 @@ def draw_curves(figure: Curve) -> Drawn:
     ]
     several = len(lines) > 1
     rows = [
-        [*([name] if several else []), f"{x:g}", number(y, figure.percent), *_bounds(bounds, figure.percent)]
+        [*([name] if several else []), f"{x:g}", number(y, figure.percent), *filter(None, [bounds(band, figure.percent)])]
         for name, line in zip(names, lines, strict=True)
-        for (x, y), bounds in zip(line.points, line.band or [(None, None)] * len(line.points), strict=True)
+        for (x, y), band in zip(line.points, line.band or [(None, None)] * len(line.points), strict=True)
     ]
     head = [*(["line"] if several else []), figure.x, figure.y, *(["bounds"] if any(line.band for line in lines) else [])]
     said = "; ".join(
@@ -58,13 +53,3 @@ def draw_curves(figure: Curve) -> Drawn:
         for name, line in zip(names, lines, strict=True)
     )
     return Drawn(figure.title, figure.about, svg_of(alt.layer(*layers)), said, head, rows)
-
-
-def _rule(rows: list[dict[str, Any]], **look: Any) -> Any:
-    import altair as alt
-
-    return alt.Chart(data(rows)).mark_rule(**look)
-
-
-def _bounds(bounds: tuple[Bound, Bound], percent: bool) -> list[str]:
-    return [] if bounds == (None, None) else [f"[{number(bounds[0], percent)}, {number(bounds[1], percent)}]"]

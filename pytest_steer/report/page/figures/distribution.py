@@ -9,7 +9,7 @@ from typing import Any
 
 from ....core.block import Distribution
 from ....core.numbers import number
-from .style import ACCENT, BAD, INK, Drawn, data, label, marks, svg_of
+from .style import ACCENT, BAD, INK, Drawn, data, label, marks, rule, svg_of
 
 _BINS = 24
 
@@ -18,9 +18,7 @@ def draw_distribution(figure: Distribution) -> Drawn:
     """Bars of equal width, of which one edge is 0, so that no bar stands on both sides of it."""
     import altair as alt
 
-    bins = binned(figure.values, zero_below=figure.wrong == "below")
-    for one in bins:
-        one["side"] = _side(one, figure.wrong)
+    bins = [one | {"side": _side(one, figure.wrong)} for one in binned(figure.values, zero_below=figure.wrong == "below")]
     axis = alt.Axis(format="%", grid=False) if figure.percent else alt.Axis(grid=False)
     wrong = figure.wrong is not None and any(one["side"] == "wrong" and one["n"] for one in bins)
     scale = alt.Scale(domain=["right", "wrong"], range=[ACCENT, BAD])
@@ -38,7 +36,7 @@ def draw_distribution(figure: Distribution) -> Drawn:
     )
     layers: list[Any] = [bars]
     if bins[0]["low"] <= 0 <= bins[-1]["high"]:
-        layers.append(alt.Chart(data([{"x": 0}])).mark_rule(color=INK, strokeWidth=1).encode(x=alt.X("x:Q")))
+        layers.append(rule({"x": 0}, color=INK, strokeWidth=1))
     layers += marks(figure.marked, [bins[0]["low"], bins[-1]["high"], *(value for value, _ in figure.marked)], INK)
     said = f"{len(figure.values)} {figure.unit} from {number(min(figure.values), figure.percent)} to {number(max(figure.values), figure.percent)}"
     if wrong:
@@ -50,16 +48,10 @@ def draw_distribution(figure: Distribution) -> Drawn:
         for one in bins
         if one["n"]
     ]
-    about = (
-        f"{figure.about} Red and left of the line: {figure.wrong_name}."
-        if wrong and figure.wrong == "below"
-        else figure.about
-    )
-    if wrong and figure.wrong == "above":
-        about = f"{figure.about} Red and right of the line: {figure.wrong_name}."
-    return Drawn(
-        figure.title, about, svg_of(alt.layer(*layers)), said, [figure.x, figure.unit, *(["side"] if wrong else [])], table
-    )
+    side = "left" if figure.wrong == "below" else "right"
+    about = f"{figure.about} Red and {side} of the line: {figure.wrong_name}." if wrong else figure.about
+    head = [figure.x, figure.unit, *(["side"] if wrong else [])]
+    return Drawn(figure.title, about, svg_of(alt.layer(*layers)), said, head, table)
 
 
 def binned(values: Sequence[float], *, zero_below: bool) -> list[dict[str, Any]]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from ....core.block import EffectAgainstCost
-from ....core.numbers import number
-from .style import DASHES, INK, MUTED, OTHERS, RULE, Drawn, data, label, svg_of
+from ....core.numbers import bounds, number
+from .style import INK, MUTED, OTHERS, RULE, Drawn, data, label, line_looks, rule, svg_of
 
 
 def draw_effect_cost(figure: EffectAgainstCost) -> Drawn:
@@ -28,21 +28,17 @@ def draw_effect_cost(figure: EffectAgainstCost) -> Drawn:
         if label(one.name) in names
     ]
     several = len(names) > 1
-    legend = alt.Legend(symbolType="stroke", symbolSize=260) if several else None
     x = alt.X(
         "cost:Q", title="cost: rise of perplexity", axis=alt.Axis(format="+.3~%"), scale=alt.Scale(nice=False, padding=14)
     )
     y = alt.Y("effect:Q", title="mean effect", scale=alt.Scale(padding=14))
-    color = alt.Color("name:N", scale=alt.Scale(domain=names, range=list(OTHERS[: len(names)])), legend=legend)
-    dash = alt.StrokeDash(
-        "name:N", scale=alt.Scale(domain=names, range=[list(one) for one in DASHES[: len(names)]]), legend=legend
-    )
+    color, dash = line_looks("name:N", names)
     base = alt.Chart(data(rows)).encode(x=x, color=color)
     bounded = alt.Chart(data([row for row in rows if row["low"] is not None and row["high"] is not None])).encode(
         x=x, color=color
     )
     layers: list[Any] = [
-        alt.Chart(data([{"y": 0}])).mark_rule(color=RULE).encode(y=alt.Y("y:Q")),
+        rule({"y": 0}, color=RULE),
         bounded.mark_rule(strokeWidth=2, opacity=0.4).encode(y=alt.Y("low:Q", title="mean effect"), y2=alt.Y2("high")),
         base.mark_line(strokeWidth=2).encode(y=y, order=alt.Order("multiplier:Q"), strokeDash=dash),
         base.mark_point(filled=True, size=40, opacity=1).encode(y=y),
@@ -51,13 +47,13 @@ def draw_effect_cost(figure: EffectAgainstCost) -> Drawn:
         ),
     ]
     if figure.budget is not None:
-        layers.append(alt.Chart(data([{"x": figure.budget}])).mark_rule(color=INK, strokeDash=[4, 3]).encode(x=alt.X("x:Q")))
+        layers.append(rule({"x": figure.budget}, color=INK, strokeDash=[4, 3]))
     table = [
         [
             *([label(one.name, 60)] if several else []),
             number(one.multiplier),
             number(one.effect),
-            "" if one.interval == (None, None) else "[{}, {}]".format(*map(number, one.interval)),
+            bounds(one.interval),
             number(one.cost, percent=True),
         ]
         for one in figure.points

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
-from ....core.block import Intervals
-from ....core.numbers import number, promise
-from .style import ACCENT, INK, MUTED, Drawn, data, label, svg_of
+from ....core.block import Estimate, Intervals
+from ....core.numbers import bounds, number, promise
+from .style import ACCENT, INK, MUTED, Drawn, data, label, rule, svg_of
 
 _LINE, _AXIS = 24, 44
 _SHOWN = 40
@@ -18,16 +20,11 @@ def draw_intervals(figure: Intervals) -> Drawn:
 
     shown = figure.rows[:_SHOWN]
     names = _distinct([label(row.name) for row in shown])
-    known = [
-        value for row in shown for value in (row.estimate, *row.interval) if value is not None
-    ] + list(figure.promised)  # fmt: skip
-    low, high = min(known), max(known)
+    known = [value for row in shown for value in (row.estimate, *row.interval) if value is not None]
+    low, high = min([*known, *figure.promised]), max([*known, *figure.promised])
     room = 0.06 * (high - low) or 0.5
     edges = low - room, high + room
-    rows = [
-        {"name": name, "estimate": row.estimate} | _ends(row.interval, edges)
-        for name, row in zip(names, shown, strict=True)
-    ]  # fmt: skip
+    rows = [{"name": name, "estimate": one.estimate} | _ends(one, edges) for name, one in zip(names, shown, strict=True)]
     axis = alt.Axis(format="+%" if figure.percent else "", grid=True)
     scale = alt.Scale(domain=list(edges), nice=False, zero=False)
     x = alt.X("estimate:Q", title=label(figure.x, 60), axis=axis, scale=scale)
@@ -40,11 +37,8 @@ def draw_intervals(figure: Intervals) -> Drawn:
         base.mark_point(filled=True, size=46, opacity=1, color=ACCENT).encode(x=x),
     ]
     if edges[0] < 0 < edges[1]:
-        layers.insert(0, alt.Chart(data([{"x": 0}])).mark_rule(color=MUTED).encode(x=alt.X("x:Q")))
-    layers += [
-        alt.Chart(data([{"x": level}])).mark_rule(color=INK, strokeDash=[4, 3]).encode(x=alt.X("x:Q"))
-        for level in figure.promised
-    ]
+        layers.insert(0, rule({"x": 0}, color=MUTED))
+    layers += [rule({"x": level}, color=INK, strokeDash=[4, 3]) for level in figure.promised]
     svg = svg_of(alt.layer(*layers), height=len(rows) * _LINE + _AXIS)
     about = figure.about + ("" if len(figure.rows) <= _SHOWN else f" The first {_SHOWN} of {len(figure.rows)} are drawn.")
     if figure.promised:
@@ -53,9 +47,7 @@ def draw_intervals(figure: Intervals) -> Drawn:
         [
             label(row.name, 60),
             number(row.estimate, figure.percent),
-            ""
-            if row.interval == (None, None)
-            else "[{}, {}]".format(*(number(end, figure.percent) for end in row.interval)),
+            bounds(row.interval, figure.percent),
             "" if row.n is None else str(row.n),
             row.verdict or "",
         ]
@@ -65,17 +57,19 @@ def draw_intervals(figure: Intervals) -> Drawn:
     return Drawn(figure.title, about.strip(), svg, said, ["name", figure.x, "bounds", "n", "verdict"], table)
 
 
-def _ends(interval: tuple[float | None, float | None], edges: tuple[float, float]) -> dict[str, float | None]:
-    if interval == (None, None):
-        return {"low": None, "high": None}
-    low, high = interval
-    return {"low": edges[0] if low is None else low, "high": edges[1] if high is None else high}
+def _ends(row: Estimate, edges: tuple[float, float]) -> dict[str, float | None]:
+    low, high = (None, None) if row.interval == (None, None) else edges
+    return {
+        "low": low if row.interval[0] is None else row.interval[0],
+        "high": high if row.interval[1] is None else row.interval[1],
+    }
 
 
-def _distinct(names: list[str]) -> list[str]:
+def _distinct(names: Sequence[str]) -> list[str]:
     """The names, numbered where two are the same, since rows of one name would be drawn on each other."""
-    found: list[str] = []
+    seen = Counter[str]()
+    found = []
     for name in names:
-        number_of = sum(name == other for other in names[: len(found)]) + 1
-        found.append(name if number_of == 1 else f"{name} ({number_of})")
+        seen[name] += 1
+        found.append(name if seen[name] == 1 else f"{name} ({seen[name]})")
     return found

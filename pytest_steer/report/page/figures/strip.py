@@ -5,34 +5,34 @@ from __future__ import annotations
 from typing import Any
 
 from ....core.numbers import promise
+from ....core.record import ClaimRecord
 from .style import ACCENT, GOOD, INK, MUTED, at_height, data, svg_of
 
 _WIDTH, _HEIGHT = 250, 14
 
 
-def strip(record: dict[str, Any]) -> str:
+def strip(claim: ClaimRecord) -> str:
     """The SVG; empty where nothing was measured or promised."""
     import altair as alt
 
-    estimate, threshold = record.get("estimate"), record.get("threshold")
+    estimate, threshold = claim.estimate, claim.threshold
     if estimate is None or threshold is None:
         return ""
-    low, high = record["interval"]
+    low, high = claim.interval
     known = [one for one in (estimate, threshold, low, high) if one is not None]
     room = 0.18 * (max(known) - min(known)) or abs(threshold) or 1.0
     edges = min(known) - room, max(known) + room
-    side = record["promised"]
+    side = claim.promised
     at_least = side != "at most"
     promised = {"from": threshold, "to": edges[1]} if at_least else {"from": edges[0], "to": threshold}
     sign = {"at least": "\u2265", "at most": "\u2264", "more than": ">"}[side]
-    percent = bool(record.get("percent"))
-    axis = alt.Axis(format="+%" if percent else "", grid=False, tickCount=4, tickSize=3, labelColor=MUTED)
+    axis = alt.Axis(format="+%" if claim.percent else "", grid=False, tickCount=4, tickSize=3, labelColor=MUTED)
     scale = alt.Scale(domain=list(edges), nice=False, zero=False)
     x = alt.X("x:Q", title=None, axis=axis, scale=scale)
     layers: list[Any] = [
         alt.Chart(data([promised])).mark_rect(color=GOOD, opacity=0.14).encode(x=alt.X("from:Q", title=None, scale=scale), x2=alt.X2("to")),
         alt.Chart(data([{"x": threshold}])).mark_rule(color=GOOD, strokeWidth=2).encode(x=x),
-        alt.Chart(data([{"x": threshold, "said": f"{sign} {promise(threshold, percent)}"}]))
+        alt.Chart(data([{"x": threshold, "said": f"{sign} {promise(threshold, claim.percent)}"}]))
         .mark_text(color=GOOD, fontSize=11, baseline="bottom", dy=-2)
         .encode(x=x, y=at_height(0), text=alt.Text("said:N")),
         alt.Chart(data([{"x": estimate}])).mark_point(filled=True, size=60, opacity=1, color=INK).encode(x=x, y=at_height(_HEIGHT / 2)),

@@ -1,9 +1,9 @@
-"""How all figures look, and how Altair's charts become SVG that follows the page's colours."""
+"""The look of all figures, and Altair's charts as SVG that follows the page's colours."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -26,7 +26,7 @@ class Drawn:
     """A figure as the page has it.
 
     Attributes:
-        svg: safe to stand in HTML. said: the figure in words, for who does not see it.
+        svg: safe to stand in HTML. said: the figure in words, for readers who do not see it.
         head / rows: its numbers as a table.
     """
 
@@ -38,37 +38,20 @@ class Drawn:
     rows: Sequence[Sequence[str]]
 
 
-_LOOK: dict[str, Any] = {
+_LOOK = {
     "aria": False,  # the page says the figure in words
     "background": "transparent",
     "font": "sans-serif",
     "view": {"stroke": None},
     "axis": {
-        "labelColor": MUTED,
-        "titleColor": MUTED,
-        "gridColor": RULE,
-        "domainColor": RULE,
-        "tickColor": RULE,
-        "labelFontSize": 11,
-        "titleFontSize": 11,
-        "titleFontWeight": "normal",
-        "titlePadding": 6,
-        "labelLimit": 120,
-        "titleLimit": 290,
-        "tickCount": 5,
+        "labelColor": MUTED, "titleColor": MUTED, "gridColor": RULE, "domainColor": RULE, "tickColor": RULE, "labelFontSize": 11,
+        "titleFontSize": 11, "titleFontWeight": "normal", "titlePadding": 6, "labelLimit": 120, "titleLimit": 290, "tickCount": 5,
     },
     "legend": {
-        "orient": "top",
-        "title": None,
-        "labelColor": INK,
-        "labelFontSize": 11,
-        "labelLimit": 280,
-        "symbolOpacity": 1,
-        "symbolStrokeWidth": 2,
-        "columns": 1,
-        "offset": 4,
+        "orient": "top", "title": None, "labelColor": INK, "labelFontSize": 11, "labelLimit": 280, "symbolOpacity": 1,
+        "symbolStrokeWidth": 2, "columns": 1, "offset": 4,
     },
-}
+}  # fmt: skip
 
 
 def svg_of(chart: Any, *, width: int = WIDTH, height: int = HEIGHT, grows: bool = False) -> str:
@@ -78,7 +61,7 @@ def svg_of(chart: Any, *, width: int = WIDTH, height: int = HEIGHT, grows: bool 
         chart: of Altair. All texts in it go through :func:`label` first.
         grows: the size is that of the inside, and the axes are added to it.
     """
-    # Put beside the chart's own entries: each of Altair's configure_... copies the whole chart, data and all.
+    # Put next to the chart's own entries: each of Altair's configure_... copies the whole chart, data and all.
     spec = chart.to_dict(validate=False)
     spec["config"] = _LOOK
     spec |= {"width": width, "height": height, "padding": 5}
@@ -94,7 +77,7 @@ def _drawn(spec: str) -> str:
     svg: str = vl_convert.vegalite_to_svg(json.loads(spec))
     start, _, rest = svg.partition(">")
     sizes = start[start.index(' width="') :]
-    # Hidden from screen readers, which read the words beside it.
+    # Hidden from screen readers, which read the words next to it.
     return f'<svg aria-hidden="true" focusable="false"{sizes}>{rest}'
 
 
@@ -103,6 +86,26 @@ def label(text: str, longest: int = 28) -> str:
     flat = " ".join(visible(str(text)).split())
     half = (longest - 1) // 2
     return flat if len(flat) <= longest else f"{flat[:half]}\u2026{flat[-half:]}"
+
+
+def line_looks(field: str, names: Sequence[str]) -> tuple[Any, Any]:
+    """Colour and dashes of each line, with a legend where there are several lines."""
+    import altair as alt
+
+    legend = alt.Legend(symbolType="stroke", symbolSize=260) if len(names) > 1 else None
+    colors, dashes = list(OTHERS[: len(names)]), [list(one) for one in DASHES[: len(names)]]
+    return (
+        alt.Color(field, scale=alt.Scale(domain=names, range=colors), legend=legend),
+        alt.StrokeDash(field, scale=alt.Scale(domain=names, range=dashes), legend=legend),
+    )
+
+
+def rule(place: dict[str, float], **look: Any) -> Any:
+    """A line across the figure, at ``x`` or at ``y``."""
+    import altair as alt
+
+    (axis,) = place
+    return alt.Chart(data([place])).mark_rule(**look).encode(**{axis: alt.X("x:Q") if axis == "x" else alt.Y("y:Q")})
 
 
 def marks(marked: Sequence[tuple[float, str]], seen: Sequence[float], color: str) -> list[Any]:
@@ -125,13 +128,13 @@ def marks(marked: Sequence[tuple[float, str]], seen: Sequence[float], color: str
 
 
 def at_height(pixels: float) -> Any:
-    """A place so far below the figure's top."""
+    """A place ``pixels`` below the figure's top."""
     import altair as alt
 
     return alt.YValue(pixels)  # type: ignore[no-untyped-call]
 
 
-def data(rows: Sequence[dict[str, Any]]) -> Any:
+def data(rows: Sequence[Mapping[str, object]]) -> Any:
     """Rows for a chart, which stand in it."""
     import altair as alt
 
