@@ -16,7 +16,7 @@ import torch
 
 from ..core.block import Block
 from ..core.errors import DataError, SteerError
-from ..core.evidence import Direction, Evidence, Json
+from ..core.evidence import Direction, Evidence, Json, plain
 from ..core.finding import Finding
 from ..core.promises import Promised
 from ..core.record import Agreement
@@ -539,3 +539,12 @@ def _what_steers(claim: Steering) -> SteeringVector | Intervention:
 
 def _unknown(hidden: torch.Tensor, _strength: torch.Tensor, _layer: int) -> torch.Tensor:
     return hidden
+
+
+def concluded(claim: AnyClaim, verdict: Verdict, own: Any, **fields: Any) -> Evidence:
+    """The evidence of a claim that counts no units.
+
+    Args:
+        own: its details, in a class of the kind's own.
+    """
+    return Evidence(claim.kind.name, claim.name, verdict, details=plain(own, claim.name), own=own, **fields)

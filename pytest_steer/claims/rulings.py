@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Literal
 
 import numpy as np
 
-from ..core.block import Block, Line
+from ..core.block import Block, Conversation, Estimate, Intervals, Line
 from ..core.evidence import Direction, Evidence, Json
 from ..core.numbers import number
 from ..core.record import Agreement, CountsBySide, Replies, Reply, ReplyCounts, ReplyPair
 from ..measures import Array
 from ..measures.judges import Exchange, Judge, Judgement, Rated, judged
 from ..measures.outcomes import split
+from ..measures.subject import Moves
 from ..model import Model, engine_of
 from ..model.rehearsal import Rehearsal
 from ..stats import Inference, between_fillings
 from ..stats.estimators import Clusters, Estimator, Filled, PairedShare, Share
+from . import show
 from .over_replies import Side, Written
 
 MAX_CHARACTERS = 2000
@@ -195,13 +197,41 @@ def _gains(values: Array, fill: int) -> Array:
     return gains
 
 
-def shares_by_side(sides: Sequence[Sequence[Ruling]], clusters: Clusters, confidence: float) -> Json:
-    """The evidence's ``details.shares`` record: the share of accepted replies of each side with its bounds."""
+@dataclass(frozen=True)
+class AsDeployed:
+    """The deployed multiplier, and what the deployed model is meant to do with the behaviour."""
+
+    multiplier: float
+    direction: Moves
+
+
+@dataclass(frozen=True)
+class AcceptedShare:
+    """The share of accepted replies of one side, with its bounds."""
+
+    share: float
+    interval: tuple[float, float]
+    n: int
+
+
+def shares_by_side(
+    sides: Sequence[Sequence[Ruling]], clusters: Clusters, confidence: float
+) -> dict[SideName, AcceptedShare]:
+    """The evidence's ``details.shares``."""
     found = {
         name: ShareAccepted().infer(accepted(own), clusters, confidence=confidence, direction=Direction.AT_LEAST)
         for name, own in zip(SIDES, sides, strict=True)
     }
-    return {name: {"share": one.estimate, "interval": [one.low, one.high], "n": one.n} for name, one in found.items()}
+    return {name: AcceptedShare(one.estimate, (one.low, one.high), one.n) for name, one in found.items()}
+
+
+def share_blocks(
+    evidence: Evidence, shares: Mapping[SideName, AcceptedShare], *more: Estimate, title: str, about: str
+) -> list[Block]:
+    """The shares of both sides, and the replies."""
+    rows = [Estimate(name, one.share, one.interval, one.n) for name, one in shares.items()]
+    promised = show.promised_in(evidence)
+    return [Intervals([*rows, *more], evidence.statistic, promised=promised, title=title, about=about), Conversation()]
 
 
 # --- the record of replies ---

@@ -174,13 +174,13 @@ def _controls(evidence: Evidence) -> list[str]:
     grid = ", ".join(f"{one:g}" for one in found["multipliers"])
     return [
         f"controls{found.get('where', '')} at multipliers {grid}: {found['count']} random directions of equal norm, on {found['n']} items, have "
-        f"steerability {number(min(each))} to {number(max(each))}; the vector's, {number(found['steerability'])}, is {rank_of(found)}"
+        f"steerability {number(min(each))} to {number(max(each))}; the vector's, {number(found['steerability'])}, is {rank_of(found['p'], found['count'])}"
     ]
 
 
-def rank_of(found: Json) -> str:
+def rank_of(p: float, count: int) -> str:
     """The rank of a vector among its ``count`` controls, by its p-value."""
-    return f"number {round(found['p'] * (found['count'] + 1))} of {found['count'] + 1} (p = {found['p']:.3g})"
+    return f"number {round(p * (count + 1))} of {count + 1} (p = {p:.3g})"
 
 
 def controls_wanted(evidence: Evidence) -> list[Block]:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import field
+from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar, Literal
 
-from ...core.block import Block, Conversation, Estimate, Intervals, Line
+from ...core.block import Block, Line
 from ...core.errors import DataError, SteerError
 from ...core.evidence import Evidence
 from ...core.parameters import Param
@@ -20,14 +20,22 @@ from ...measures.ask import Ask
 from ...measures.outcomes import Outcome, Span
 from ...measures.tool_calls import PARSERS, Call, Parser, fault_of_arguments, has_own_parsing, holds, own_calls, parser_of
 from ...model import Model
-from ...model.replies import Reply
-from .. import show
 from ..asserting import assertion
 from ..base import OverReplies
 from ..kind import claim
 from ..measurement import Measurement
 from ..over_replies import Side, Written
-from ..rulings import SIDES, Ruling, ShareAccepted, accepted, shares_by_side
+from ..rulings import (
+    SIDES,
+    AcceptedShare,
+    AsDeployed,
+    Ruling,
+    ShareAccepted,
+    SideName,
+    accepted,
+    share_blocks,
+    shares_by_side,
+)
 
 CALLED, MALFORMED, NO_CALL, OTHER_TOOL, OTHER_ARGUMENTS = (
     "calls the tool",
@@ -37,8 +45,20 @@ CALLED, MALFORMED, NO_CALL, OTHER_TOOL, OTHER_ARGUMENTS = (
     "other arguments than promised",
 )
 CUT = "cut inside a call"
+Tool = dict[str, Any]
+"""A tool as a chat template takes it: JSON with its name and the JSON Schema of its arguments."""
 UNNAMED = "calls_tool"
 """The name of a claim that is given none."""
+
+
+@dataclass(frozen=True)
+class Details:
+    """The tool, and how many replies of each side came to what."""
+
+    tool: str
+    outcomes: dict[SideName, dict[str, int]]
+    shares: dict[SideName, AcceptedShare]
+    deployed: AsDeployed
 
 
 @claim("calls_tool", title="Steered, the model calls a tool", main="share", any_of=("tool", "name"), directed=False)
@@ -60,14 +80,7 @@ class CallsTool(OverReplies):
     span: ClassVar[Span] = "answer"  # type: ignore[misc]  # outside of which no call counts
     share: Annotated[
         Promise,
-        Param(
-            "The least share of replies that call the tool.",
-            title="Share of replies",
-            example=0.9,
-            above=0,
-            below=1,
-            schema={"type": "number"},
-        ),
+        Param("The least share of replies that call the tool.", title="Share of replies", example=0.9, above=0, below=1),
     ]
     tool: Annotated[
         str | None,
@@ -127,6 +140,7 @@ class CallsTool(OverReplies):
         written = self.write(ask, [0.0, self.subject.multiplier])
         base, steered = ruled = [[*self._rulings(ask.model, parser, written, side, tools)] for side in written.sides]
         order = {"rejected": 0, "undetermined": 1, "accepted": 2}
+        how = {"parser": self.parser, "pattern": self.pattern}
         return self.over_replies(
             ask,
             written,
@@ -137,23 +151,17 @@ class CallsTool(OverReplies):
             worst_first=sorted(
                 range(len(steered)), key=lambda at: (order[str(steered[at].outcome)], -order[str(base[at].outcome)])
             ),
-            judge=self._record,
+            judge={"judge": "calls_tool", "tool": self.promised_tool, "arguments": dict(self.arguments), **how},
             how={"tool": self.promised_tool},
-            details={
-                "tool": self.promised_tool,
-                "outcomes": {name: _counted(own) for name, own in zip(SIDES, ruled, strict=True)},
-                "shares": shares_by_side(ruled, written.clusters, self.confidence),
-                "deployed": {"multiplier": float(self.subject.multiplier), "direction": self.subject.direction},
-            },
+            details=Details(
+                self.promised_tool,
+                {name: _counted(own) for name, own in zip(SIDES, ruled, strict=True)},
+                shares_by_side(ruled, written.clusters, self.confidence),
+                AsDeployed(float(self.multiplier), self.subject.direction),
+            ),
         )
 
-    @property
-    def _record(self) -> dict[str, Any]:
-        """What a reply is read by."""
-        how = {"parser": self.parser, "pattern": self.pattern}
-        return {"judge": "calls_tool", "tool": self.promised_tool, "arguments": dict(self.arguments), **how}
-
-    def _tool_of(self, dialogue: Dialogue) -> dict[str, Any]:
+    def _tool_of(self, dialogue: Dialogue) -> Tool:
         tool = dialogue.tool(self.promised_tool)
         if tool is not None:
             return tool
@@ -178,7 +186,7 @@ class CallsTool(OverReplies):
         return None
 
     def _rulings(
-        self, model: Model, parser: Parser | None, written: Written, side: Side, tools: Sequence[dict[str, Any]]
+        self, model: Model, parser: Parser | None, written: Written, side: Side, tools: Sequence[Tool]
     ) -> Iterable[Ruling]:
         for (prompt, _), turns, outcome in zip(written.ids, side.turns, side.outcomes, strict=True):
             dialogue, reply = written.sample.units[prompt], turns[-1]
@@ -187,11 +195,11 @@ class CallsTool(OverReplies):
                 continue
             if parser is None:
                 calls = own_calls(model, reply.raw, reply.prompt, [*dialogue.tools])
-            else:
-                calls = parser(_said(reply, outcome))
+            else:  # in the answer, or, where there is none to judge, in the whole reply
+                calls = parser(outcome.text or ("" if outcome.is_undetermined else reply.text))
             yield self._ruling(calls, tools[prompt], outcome)
 
-    def _ruling(self, calls: Sequence[Call], tool: Mapping[str, Any], outcome: Outcome) -> Ruling:
+    def _ruling(self, calls: Sequence[Call], tool: Tool, outcome: Outcome) -> Ruling:
         """What became of a reply: that of the call that comes nearest to the promise."""
         # One without any words may be a call of special tokens alone.
         if outcome.is_undetermined and (not calls or not outcome.is_empty):
@@ -199,56 +207,48 @@ class CallsTool(OverReplies):
         if not calls:
             return Ruling("rejected", NO_CALL)
         found = [self._call(call, tool) for call in calls]
-        best = min(found, key=lambda one: _ORDER.index(str(one.why or CALLED).partition(":")[0]))
+        best = min(found, key=lambda one: _ORDER.index(_kind_of(one)))
         if outcome.cut and str(best.why).startswith(MALFORMED):
             return Ruling("undetermined", f"{CUT}: raise max_new_tokens", said=best.said)
         return best
 
-    def _call(self, call: Call, tool: Mapping[str, Any]) -> Ruling:
+    def _call(self, call: Call, tool: Tool) -> Ruling:
         said = call.name if call.fault else f"{call.name}({json.dumps(call.arguments, ensure_ascii=False, default=repr)})"
         if call.fault is not None:
-            return Ruling("rejected", f"{MALFORMED}: {call.fault}", said=said)
-        if call.name != self.promised_tool:
-            return Ruling("rejected", f"{OTHER_TOOL}: {call.name}", said=said)
-        fault = fault_of_arguments(tool, call.arguments)
-        if fault is not None:
-            return Ruling("rejected", f"{MALFORMED}: {fault}", said=said)
-        if not holds(call.arguments, self.arguments):
-            return Ruling("rejected", f"{OTHER_ARGUMENTS}: {said}", said=said)
-        return Ruling("accepted", said=said)
+            why = f"{MALFORMED}: {call.fault}"
+        elif call.name != self.promised_tool:
+            why = f"{OTHER_TOOL}: {call.name}"
+        elif (fault := fault_of_arguments(tool, call.arguments)) is not None:
+            why = f"{MALFORMED}: {fault}"
+        elif not holds(call.arguments, self.arguments):
+            why = f"{OTHER_ARGUMENTS}: {said}"
+        else:
+            return Ruling("accepted", said=said)
+        return Ruling("rejected", why, said=said)
 
     @staticmethod
     def always(evidence: Evidence) -> Iterator[Block]:
-        for name, counts in evidence.details["outcomes"].items():
+        own: Details = evidence.own
+        for name, counts in own.outcomes.items():
             yield Line(f"{name + ':':9}{', '.join(f'{count} {what}' for what, count in counts.items() if count)}")
 
     @staticmethod
-    def why(evidence: Evidence) -> Iterator[Block]:
-        shares = evidence.details["shares"]
-        yield Intervals(
-            [Estimate(name, one["share"], tuple(one["interval"]), one["n"]) for name, one in shares.items()],
-            evidence.statistic,
-            promised=show.promised_in(evidence),
-            title=f"Calls of {evidence.details['tool']}",
-            about="Share of the replies that call the tool as promised. Undetermined replies count as not calling it where the lower end is judged.",
-        )
-        yield Conversation()
+    def why(evidence: Evidence) -> list[Block]:
+        own: Details = evidence.own
+        about = "Share of the replies that call the tool as promised. Undetermined replies count as not calling it where the lower end is judged."
+        return share_blocks(evidence, own.shares, title=f"Calls of {own.tool}", about=about)
 
 
 _ORDER = (CALLED, OTHER_ARGUMENTS, MALFORMED, OTHER_TOOL)
 
 
-def _said(reply: Reply, outcome: Outcome) -> str:
-    """What calls are looked for in: the answer, or, where there is none to judge, the whole reply."""
-    return outcome.text or ("" if outcome.is_undetermined else reply.text)
+def _kind_of(ruling: Ruling) -> str:
+    return "undetermined" if ruling.outcome == "undetermined" else str(ruling.why or CALLED).partition(":")[0]
 
 
 def _counted(rulings: Sequence[Ruling]) -> dict[str, int]:
-    kinds = [CALLED, OTHER_ARGUMENTS, MALFORMED, OTHER_TOOL, NO_CALL, "undetermined"]
-    found = Counter(
-        "undetermined" if one.outcome == "undetermined" else str(one.why or CALLED).partition(":")[0] for one in rulings
-    )
-    return {kind: found[kind] for kind in kinds}
+    found = Counter(map(_kind_of, rulings))
+    return {kind: found[kind] for kind in (*_ORDER, NO_CALL, "undetermined")}
 
 
 assert_calls_tool = assertion(CallsTool)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 import string
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import field, replace
-from typing import Annotated, Any
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Annotated
 
 import numpy as np
 
@@ -16,7 +16,7 @@ from ...core.evidence import Direction, Evidence, Verdict
 from ...core.numbers import number
 from ...core.parameters import Param
 from ...core.promises import Promise
-from ...core.record import Compared, Strength
+from ...core.record import LEFT_OUT, Bounds, Compared, Strength
 from ...data import OWN_QUESTIONS, Questions, as_questions, read_questions, sample_of
 from ...data.likeness import normal_form
 from ...measures import Capability, NoiseFloor, PromptForm, ScoredBy, asked_as_text
@@ -32,6 +32,77 @@ from ..from_file import QUESTIONS
 from ..judging import Judgement, Reason, nothing_to_lose, withhold
 from ..kind import claim
 from ..measurement import Measurement
+
+
+@dataclass(frozen=True)
+class Guessing:
+    """The share that guessing would get right, and the p-value of being no better; ``p_of_limit``: of being better by no more than the limit."""
+
+    share: float
+    p: float
+    above: bool
+    p_of_limit: float | None = field(default=None, metadata=LEFT_OUT)
+
+
+@dataclass(frozen=True)
+class Probability:
+    """The mean probability of the right option, and its mean change with t bounds."""
+
+    unsteered: float
+    steered: float
+    change: float
+    interval: Bounds
+
+
+@dataclass(frozen=True)
+class OfSubject:
+    """The accuracies on the ``n`` questions of a subject."""
+
+    subject: str
+    n: int
+    unsteered: float
+    steered: float
+    lost: int
+    gained: int
+    chance: Guessing
+
+
+@dataclass(frozen=True)
+class Answered:
+    """A question and the answers, unsteered and steered: the option, whether it is right, the right one's probability and its margin."""
+
+    id: str
+    subject: str
+    question: str
+    choices: list[str]
+    answer: int
+    weight: float
+    chosen: list[int]
+    right: list[bool]
+    probability: list[float]
+    margin: list[float]
+
+    @property
+    def change(self) -> float:
+        """Of the right option's probability."""
+        base, steered = self.probability
+        return steered - base
+
+
+@dataclass(frozen=True, kw_only=True)
+class Details:
+    """What the evidence says beside its verdict; means and shares are weighted where the questions have weights."""
+
+    by: ScoredBy
+    prompt_form: PromptForm
+    accuracy: dict[str, float]
+    lost: int
+    gained: int
+    chance: Guessing
+    probability: Probability
+    weights: dict[str, float] | None
+    subjects: list[OfSubject]
+    questions: list[Answered]
 
 
 @claim("capability_delta_below", title="Steering costs little of what the model knows", main="limit")
@@ -60,7 +131,6 @@ class CapabilityDeltaBelow(Claim):
             below=1,
             weak_from=0.2,
             weak="lets every fifth question be lost; 3 % is written 0.03",
-            schema={"type": "number"},
         ),
     ]
     questions: Annotated[
@@ -112,21 +182,21 @@ class CapabilityDeltaBelow(Claim):
             direction=Direction.AT_MOST,
             percent=True,
             probes=found.probes,
-            moved=lambda floor: float(_open(found, floor, self.by).mean()),
+            moved=lambda floor: _left_open(found, floor, self.by),
             asked=replace(asked_as_text(ask.model, found.probes[0]), template=template),
-            details={
+            details=Details(
                 # Options that are labels are compared by letter whatever is asked for.
-                "by": "letters" if all(question.is_lettered for question in questions) else self.by,
-                "prompt_form": self.prompt,
-                "accuracy": {"unsteered": float(found.accuracy[0]), "steered": float(found.accuracy[1])},
-                "lost": int((losses == 1).sum()),
-                "gained": int((losses == -1).sum()),
-                "chance": _chance_of(found, self.confidence, limit=self.threshold),
-                "probability": _probability(found, self.confidence),
-                "weights": {"effective_n": effective_n(found.weights)} if questions.is_weighted else None,
-                "subjects": _subjects(found, self.confidence),
-                "questions": _records(found),
-            },
+                by="letters" if all(question.is_lettered for question in questions) else self.by,
+                prompt_form=self.prompt,
+                accuracy=dict(zip(("unsteered", "steered"), found.accuracy.tolist(), strict=True)),
+                lost=int((losses == 1).sum()),
+                gained=int((losses == -1).sum()),
+                chance=_guessing(found, self.confidence, range(len(questions)), self.threshold),
+                probability=_probability(found, self.confidence),
+                weights={"effective_n": effective_n(found.weights)} if questions.is_weighted else None,
+                subjects=_subjects(found, self.confidence),
+                questions=_answered(found),
+            ),
             compared=Compared(
                 deployed=Strength(
                     float(ask.subject.multiplier), accuracy_lost=lost.estimate, accuracy_lost_interval=bounds_of(lost)
@@ -136,22 +206,22 @@ class CapabilityDeltaBelow(Claim):
 
     def doubt(self, ask: Ask, measured: Measurement, judgement: Judgement) -> Judgement:
         """Withhold what a model with nothing to lose would get."""
-        details = measured.details
-        chance, accuracy = details["chance"], details["accuracy"]["unsteered"]
-        one_answer = _one_answer(measured.sample.units, [one["chosen"][0] for one in details["questions"]], self.by)
-        if not chance["above"]:
+        own: Details = measured.details
+        chance, accuracy = own.chance, own.accuracy["unsteered"]
+        one_answer = _one_answer(measured.sample.units, [one.chosen[0] for one in own.questions], self.by)
+        if not chance.above:
             text = (
-                f"unsteered accuracy {accuracy:.1%} is not proven above guessing, {chance['share']:.1%} (p = {chance['p']:.2g}), so there is "
+                f"unsteered accuracy {accuracy:.1%} is not proven above guessing, {chance.share:.1%} (p = {chance.p:.2g}), so there is "
                 "nothing to lose"
             )
             cure = "ask easier questions (`questions: FILE`), or more of them; or score another way (`by`, `prompt`)"
         elif one_answer is not None:
             text = f"unsteered, the model gives {one_answer} and not questions, so there is nothing to lose"
             cure = "score the texts of options that differ between questions, `by: sum`, and list them in no prompt"
-        elif judgement.verdict is Verdict.PASS and chance["p_of_limit"] > 1 - self.confidence:
+        elif judgement.verdict is Verdict.PASS and (chance.p_of_limit or 0) > 1 - self.confidence:
             text = (
-                f"it is not proven that unsteered accuracy, {accuracy:.1%}, exceeds guessing, {chance['share']:.1%}, by more than the limit "
-                f"(p = {chance['p_of_limit']:.2g}): losing all of it could be a pass"
+                f"it is not proven that unsteered accuracy, {accuracy:.1%}, exceeds guessing, {chance.share:.1%}, by more than the limit "
+                f"(p = {chance.p_of_limit:.2g}): losing all of it could be a pass"
             )
             cure = "promise a smaller limit, ask more questions, or such as the model can answer (`questions: FILE`)"
         else:
@@ -160,37 +230,35 @@ class CapabilityDeltaBelow(Claim):
 
     @staticmethod
     def always(evidence: Evidence) -> Iterator[Block]:
-        details = evidence.details
-        accuracy, probability, chance = details["accuracy"], details["probability"], details["chance"]
-        low, high = (number(bound) for bound in probability["interval"])
+        own: Details = evidence.own
         yield Line(
-            f"accuracy {accuracy['unsteered']:.1%} unsteered, {accuracy['steered']:.1%} steered ({details['lost']} lost, {details['gained']} "
-            f"gained); guessing {chance['share']:.1%}"
+            f"accuracy {own.accuracy['unsteered']:.1%} unsteered, {own.accuracy['steered']:.1%} steered ({own.lost} lost, {own.gained} "
+            f"gained); guessing {own.chance.share:.1%}"
         )
         yield Line(
-            f"probability of the right answer {probability['unsteered']:.3f} -> {probability['steered']:.3f}: mean change "
-            f"{number(probability['change'])} [{low}, {high}]"
+            f"probability of the right answer {own.probability.unsteered:.3f} -> {own.probability.steered:.3f}: mean change "
+            f"{number(own.probability.change)} {show.bounds(own.probability.interval)}"
         )
-        if weights := details["weights"]:
-            yield Line(f"questions have weights: they say as much as {weights['effective_n']:.0f} of equal weight")
+        if own.weights:
+            yield Line(f"questions have weights: they say as much as {own.weights['effective_n']:.0f} of equal weight")
 
     @staticmethod
     def why(evidence: Evidence) -> Iterator[Block]:
-        details = evidence.details
-        questions = details["questions"]
+        own: Details = evidence.own
         asked = evidence.asked.template if evidence.asked else ""
-        yield Line(f"asked: {asked}; options scored by {_SCORED[details['by']]}")
-        yield from _table(details["subjects"])
+        yield Line(f"asked: {asked}; options scored by {_SCORED[own.by]}")
+        if len(own.subjects) > 1:
+            yield _table(own.subjects)
         yield Distribution(
-            [_change(one) for one in questions],
+            [one.change for one in own.questions],
             "change of the right option's probability",
             "questions",
             title="What each question loses or gains",
-            about=f"{details['lost']} right answers lost, {details['gained']} gained, of {len(questions)} questions.",
+            about=f"{own.lost} right answers lost, {own.gained} gained, of {len(own.questions)} questions.",
         )
-        lost = [one for one in questions if one["right"][0] and not one["right"][1]]
+        lost = [one for one in own.questions if one.right[0] and not one.right[1]]
         yield from show.items_block(
-            map(_item, sorted(lost, key=_change)),
+            map(_entry, sorted(lost, key=lambda one: one.change)),
             title=f"worst of the {len(lost)} lost questions (probability of the right answer)",
             value="change",
         )
@@ -204,29 +272,21 @@ _SCORED = {
     "letters": "the logits of their letters",
 }
 _ONE_ANSWER = 0.9  # a model that gives one answer this often does not read the questions
+_SUBJECTS = 9
 
 
-def _chance_of(
-    found: Capability, confidence: float, of: Sequence[int] | None = None, *, limit: float | None = None
-) -> dict[str, Any]:
-    """What guessing would get right, and whether the unsteered model is proven to be better; weighted where the questions have weights.
-
-    Args:
-        of: indices of the questions; all of them by default.
-        limit: ask too whether it is proven to be better by more than that.
-    """
-    chosen = [*range(len(found.questions))] if of is None else of
-    options = [len(found.questions[index].choices) for index in chosen]
-    right, weights = found.right[chosen, 0], found.weights[chosen]
+def _guessing(found: Capability, confidence: float, of: Sequence[int], limit: float | None = None) -> Guessing:
+    """Whether the unsteered model is proven to be better than guessing, at the questions with these indices; weighted where these have weights."""
+    options = [len(found.questions[index].choices) for index in of]
+    right, weights = found.right[of, 0], found.weights[of].tolist()
 
     def p_of(more: float) -> float:
         if found.questions.is_weighted:
-            return p_of_weighted_guessing(right.tolist(), options, weights.tolist(), more=more)
+            return p_of_weighted_guessing(right.tolist(), options, weights, more=more)
         return p_of_guessing(int(right.sum()), options, more=more)
 
     p = p_of(0.0)
-    record = {"share": guessing_share(options, weights.tolist()), "p": p, "above": p <= 1 - confidence}
-    return record if limit is None else record | {"p_of_limit": p_of(limit)}
+    return Guessing(guessing_share(options, weights), p, p <= 1 - confidence, None if limit is None else p_of(limit))
 
 
 def _one_answer(questions: Questions, given: Sequence[int], by: ScoredBy) -> str | None:
@@ -247,99 +307,67 @@ def _one_answer(questions: Questions, given: Sequence[int], by: ScoredBy) -> str
     return f"{said.format(answer)} in {count} of {chosen.total()} questions: it reads {reads}"
 
 
-def _probability(found: Capability, confidence: float) -> dict[str, Any]:
-    """The mean probability of the right option, and its mean change with t bounds, over weighted questions where they have weights."""
+def _probability(found: Capability, confidence: float) -> Probability:
     shares, changes = found.weights * len(found.weights), found.probabilities[:, 1] - found.probabilities[:, 0]
     change = mean_t(changes * shares, confidence=confidence)
-    base, steered = (float(mean) for mean in found.weights @ found.probabilities)
-    return {"unsteered": base, "steered": steered, "change": change.estimate, "interval": list(bounds_of(change))}
+    base, steered = (found.weights @ found.probabilities).tolist()
+    return Probability(base, steered, change.estimate, bounds_of(change))
 
 
-def _subjects(found: Capability, confidence: float) -> list[dict[str, Any]]:
-    """Per subject: questions, accuracy unsteered and steered, and whether the first is proven to be above chance."""
-    names = np.array([question.subject for question in found.questions])
-    records = []
+def _subjects(found: Capability, confidence: float) -> list[OfSubject]:
+    names, records = np.array([question.subject for question in found.questions]), []
     for name in dict.fromkeys(names.tolist()):
         own = np.flatnonzero(names == name).tolist()
-        weights = found.weights[own] / found.weights[own].sum()
-        base, steered = (float(share) for share in weights @ found.right[own])
-        changes = found.right[own, 0].astype(int) - found.right[own, 1]
-        records.append(
-            {
-                "subject": name,
-                "n": len(own),
-                "unsteered": base,
-                "steered": steered,
-                "lost": int((changes == 1).sum()),
-                "gained": int((changes == -1).sum()),
-                "chance": _chance_of(found, confidence, own),
-            }
-        )
+        right, weights = found.right[own], found.weights[own]
+        base, steered = (weights / weights.sum() @ right).tolist()
+        lost, gained = int((right[:, 0] & ~right[:, 1]).sum()), int((right[:, 1] & ~right[:, 0]).sum())
+        records.append(OfSubject(name, len(own), base, steered, lost, gained, _guessing(found, confidence, own)))
     return records
 
 
-def _records(found: Capability) -> list[dict[str, Any]]:
+def _answered(found: Capability) -> list[Answered]:
+    of_each = (found.chosen, found.right, found.probabilities, found.margins)
     return [
-        {
-            "id": question.id,
-            "subject": question.subject,
-            "question": question.question,
-            "choices": list(question.choices),
-            "answer": question.answer,
-            "weight": float(question.weight),
-            "chosen": found.chosen[index].tolist(),
-            "right": found.right[index].tolist(),
-            "probability": found.probabilities[index].tolist(),
-            "margin": found.margins[index].tolist(),
-        }
-        for index, question in enumerate(found.questions)
+        Answered(
+            one.id,
+            one.subject,
+            one.question,
+            [*one.choices],
+            one.answer,
+            float(one.weight),
+            *(own[at].tolist() for own in of_each),
+        )
+        for at, one in enumerate(found.questions)
     ]
 
 
-def _open(found: Capability, floor: NoiseFloor, by: ScoredBy) -> Any:
-    """[n_questions] whether rounding alone could turn the answer to a question, unsteered or steered."""
+def _left_open(found: Capability, floor: NoiseFloor, by: ScoredBy) -> float:
+    """The share of questions whose answer rounding alone could turn, unsteered or steered."""
     # A margin is the difference of two scores; a sum of tokens has the roundings of all of them.
     lengths = np.array([max(one.lengths) if len(one.probes) > 1 else 1 for one in found.asked], dtype=float)
     room = math.sqrt(2) * floor.score * (lengths**-0.5 if by == "mean" else lengths**0.5)
-    return (abs(found.margins) < room[:, None]).any(axis=1)
+    return float((abs(found.margins) < room[:, None]).any(axis=1).mean())
 
 
-_SUBJECTS = 9
-
-
-def _table(subjects: list[dict[str, Any]]) -> Iterator[Block]:
-    if len(subjects) < 2:
-        return
+def _table(subjects: Sequence[OfSubject]) -> Table:
     rows = [
         [
-            one["subject"] or "(none)",
-            str(one["n"]),
-            f"{one['unsteered']:.0%}",
-            f"{one['steered']:.0%}",
-            str(one["lost"]),
-            str(one["gained"]),
-            "" if one["chance"]["above"] else "not above guessing",
+            one.subject or "(none)",
+            str(one.n),
+            f"{one.unsteered:.0%}",
+            f"{one.steered:.0%}",
+            str(one.lost),
+            str(one.gained),
+            "" if one.chance.above else "not above guessing",
         ]
-        for one in sorted(subjects, key=lambda one: float(one["steered"] - one["unsteered"]))
+        for one in sorted(subjects, key=lambda one: one.steered - one.unsteered)
     ]
     more = f"and {len(rows) - _SUBJECTS} with smaller losses" if len(rows) > _SUBJECTS else ""
     headers = ["", "n", "unsteered", "steered", "lost", "gained", ""]
-    yield Table(rows[:_SUBJECTS], headers, title="accuracy by subject", about=more)
+    return Table(rows[:_SUBJECTS], headers, title="accuracy by subject", about=more)
 
 
-def _change(question: Mapping[str, Any]) -> float:
-    """Of the right option's probability."""
-    base, steered = question["probability"]
-    return float(steered - base)
-
-
-def _item(question: Mapping[str, Any]) -> Entry:
-    base, steered = question["probability"]
-    options = (("right", question["answer"]), ("chosen", question["chosen"][1]))
-    return Entry(
-        question["id"],
-        _change(question),
-        f"{base:.2f} -> {steered:.2f}",
-        question["question"],
-        [Excerpt(name, question["choices"][at]) for name, at in options],
-    )
+def _entry(one: Answered) -> Entry:
+    base, steered = one.probability
+    options = [Excerpt(name, one.choices[at]) for name, at in (("right", one.answer), ("chosen", one.chosen[1]))]
+    return Entry(one.id, one.change, f"{base:.2f} -> {steered:.2f}", one.question, options)

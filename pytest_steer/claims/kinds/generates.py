@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from ...core.block import Block, Conversation, Estimate, Intervals, Line
+from ...core.block import Block, Estimate, Line
 from ...core.errors import SteerError
 from ...core.evidence import Direction, Evidence
 from ...core.finding import Finding, Weight, code
@@ -17,7 +18,6 @@ from ...measures.ask import Ask
 from ...measures.judges import Agreement, Judge, agreement, make_judge, read_labels
 from ...measures.subject import Moves
 from ...stats.estimators import Estimator
-from .. import show
 from ..asserting import assertion
 from ..base import OverReplies
 from ..findings import weak_promise
@@ -25,14 +25,18 @@ from ..from_file import FILE, JUDGE
 from ..kind import claim
 from ..measurement import Measurement
 from ..rulings import (
+    AcceptedShare,
+    AsDeployed,
     Rulings,
     ShareAccepted,
     ShareGained,
+    SideName,
     accepted,
     agreement_words,
     counts_lines,
     gained,
     rule_on,
+    share_blocks,
     shares_by_side,
 )
 
@@ -43,6 +47,15 @@ doubtful_judge = code(
     cure="Look at the replies on which they differ, and take another judge or other labels.",
     weight=Weight.DOUBTFUL,
 )
+
+
+@dataclass(frozen=True)
+class Details:
+    """The shares of accepted replies; ``against_base``: their difference is judged."""
+
+    against_base: bool
+    deployed: AsDeployed
+    shares: dict[SideName, AcceptedShare]
 
 
 @claim("generates", title="Steered, the model writes what a judge accepts", main="share")
@@ -69,18 +82,11 @@ class Generates(OverReplies):
             example=0.6,
             above=-1,
             below=1,
-            schema={"type": "number"},
         ),
     ]
     accepts: Annotated[
         Judge,
-        Param(
-            "Who decides whether a reply is accepted.",
-            title="Judge",
-            called="judge",
-            reads=make_judge,
-            loads=JUDGE,
-        ),
+        Param("Who decides whether a reply is accepted.", title="Judge", called="judge", reads=make_judge, loads=JUDGE),
     ]
     against_base: Annotated[
         bool,
@@ -111,13 +117,13 @@ class Generates(OverReplies):
             )
 
     def measure(self, ask: Ask) -> Measurement:
-        labels = None if self.labels is None else read_labels(self.labels)
+        labels = None if self.labels is None else (read_labels(self.labels), shown(self.labels))
         written = self.write(ask, [0.0, self.subject.multiplier])
         ruled = rule_on(ask.model, self.accepts, written, seed=self.seed)
         base, steered = ruled.sides
         agreed = None
-        if labels is not None and self.labels is not None:
-            agreed = agreement(labels, ruled.rated, source=shown(self.labels), confidence=self.confidence)
+        if labels is not None:
+            agreed = agreement(labels[0], ruled.rated, source=labels[1], confidence=self.confidence)
         estimator: Estimator = ShareAccepted()
         values, statistic = accepted(steered), "share of accepted replies"
         if self.against_base:
@@ -137,16 +143,16 @@ class Generates(OverReplies):
             agreement=None if agreed is None else agreed.record(),
             rulings=ruled.sides,
             findings=[*self._findings(agreed)],
-            details={
-                "against_base": self.against_base,
-                "deployed": {"multiplier": float(self.subject.multiplier), "direction": self.subject.direction},
-                "shares": shares_by_side(ruled.sides, written.clusters, self.confidence),
-            },
+            details=Details(
+                self.against_base,
+                AsDeployed(float(self.multiplier), self.direction),
+                shares_by_side(ruled.sides, written.clusters, self.confidence),
+            ),
         )
 
     @property
     def _lowers(self) -> bool:
-        return self.subject.direction == "lowers"
+        return self.direction == "lowers"
 
     @property
     def _direction(self) -> Direction:
@@ -192,19 +198,13 @@ class Generates(OverReplies):
 
     @staticmethod
     def why(evidence: Evidence) -> Iterator[Block]:
-        shares = evidence.details["shares"]
-        rows = [Estimate(name, one["share"], tuple(one["interval"]), one["n"]) for name, one in shares.items()]
-        if evidence.details["against_base"]:
+        own: Details = evidence.own
+        more = []
+        if own.against_base:
             assert evidence.estimate is not None
-            rows.append(Estimate("difference", evidence.estimate, evidence.interval, evidence.n, evidence.verdict.value))
-        yield Intervals(
-            rows,
-            evidence.statistic,
-            promised=show.promised_in(evidence),
-            title="Accepted replies",
-            about="Share of the replies that the judge accepts. Replies without a ruling count as rejected where the lower end is judged.",
-        )
-        yield Conversation()
+            more = [Estimate("difference", evidence.estimate, evidence.interval, evidence.n, evidence.verdict.value)]
+        about = "Share of the replies that the judge accepts. Replies without a ruling count as rejected where the lower end is judged."
+        yield from share_blocks(evidence, own.shares, *more, title="Accepted replies", about=about)
 
 
 assert_generates = assertion(Generates)

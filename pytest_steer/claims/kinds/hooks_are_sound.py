@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import field
+from dataclasses import dataclass, field
 from typing import Annotated
 
 import torch
@@ -12,7 +12,7 @@ import torch
 from ...core.block import Block, Line
 from ...core.errors import SteerError
 from ...core.evidence import Direction, Evidence, Verdict
-from ...core.finding import Weight, code
+from ...core.finding import Finding, Weight, code
 from ...core.parameters import Param
 from ...core.record import Data, Soundness
 from ...measures import steering_receipt
@@ -25,7 +25,7 @@ from ...soundness.examples import HookExample, lines_of
 from ...steering import SteeringVector
 from .. import show
 from ..asserting import assertion
-from ..base import Steering, Vector
+from ..base import Steering, Vector, concluded
 from ..kind import claim
 
 MAX_BATCHES = 20
@@ -43,6 +43,14 @@ dose_not_declared = code(
     cure="Declare it with `directions`, a vector or an intervention.",
     weight=Weight.DOUBTFUL,
 )
+
+
+@dataclass(frozen=True)
+class Details:
+    """Properties that were left out, or that the model does not let one ask about; those of them that a verdict needs."""
+
+    not_looked_at: list[str]
+    relied_on: list[str]
 
 
 @claim("hooks_are_sound", title="The hooks do what they say", main="max_batches")
@@ -92,8 +100,7 @@ class HooksAreSound(Steering):
         ),
     ] = ()
     own_texts: Annotated[
-        Sequence[str],
-        Param("Your own prompts, drawn as often as made-up ones.", called="prompts", in_files=False),
+        Sequence[str], Param("Your own prompts, drawn as often as made-up ones.", called="prompts", in_files=False)
     ] = ()
 
     def __post_init__(self) -> None:
@@ -104,9 +111,10 @@ class HooksAreSound(Steering):
             raise SteerError("hooks_are_sound: leave_out leaves no property of steering to look at: name fewer")
 
     def conclude(self, model: Model) -> Evidence:
+        subject = self.subject
         with measuring(model):
             # Whether model and template fit is a property; layers and width have to.
-            check_fits(model, self.subject.intervention, ("model", "template"))
+            check_fits(model, subject.intervention, ("model", "template"))
             found = examine(
                 model,
                 lambda layer: self._target(model, layer),
@@ -116,7 +124,33 @@ class HooksAreSound(Steering):
                 seed=self.seed,
                 leave_out=self.leave_out,
             )
-            return self._evidence(model, found)
+            target, example = self._target(model, None), HookExample(_PROMPTS, subject.multiplier)
+            probes = [Probe(line.prompt, target.start(line)) for line in lines_of(model, example)]
+            receipt = steering_receipt(model, probes, subject.intervention, subject.multiplier)
+            of_model = describe_model(model)
+        details = Details(self._not_looked_at(found), self._relied_on(found))
+        drawn = repr((self.seed, self.max_batches, tuple(self.own_texts))).encode()
+        judged = concluded(
+            self,
+            Verdict.FAIL if found.broken else Verdict.INCONCLUSIVE if details.relied_on else Verdict.PASS,
+            details,
+            statistic="broken properties",
+            estimate=float(len(found.broken)),
+            threshold=0.0,
+            direction=Direction.AT_MOST,
+            n=found.examples,
+            unit="batches",
+            soundness=found,
+            unpaired="exact properties have no values",
+        )
+        return judged.but(
+            multiplier=subject.multiplier,
+            model=of_model,
+            vector=subject.describe(receipt),
+            data=Data(hash=hashlib.sha256(drawn).hexdigest(), n=found.examples, source="drawn batches"),
+            receipt=receipt,
+            findings=tuple(self._findings(details)),
+        )
 
     def _target(self, model: Model, layer: int | None) -> Target:
         if self.subject.intervention.applied is None:
@@ -130,69 +164,43 @@ class HooksAreSound(Steering):
             return [None]
         return [None, *(layer for layer in range(model.n_layers) if layer not in vector.layers)]
 
-    def _evidence(self, model: Model, found: Soundness) -> Evidence:
-        subject, target = self.subject, self._target(model, None)
-        example = HookExample(("What is it?", "How did that come about?"), subject.multiplier)
-        probes = [Probe(line.prompt, target.start(line)) for line in lines_of(model, example)]
-        receipt = steering_receipt(model, probes, subject.intervention, subject.multiplier)
-        left_out, unseen, findings = self._not_looked_at(found), self._unseen(found), []
-        if left_out:  # next to the verdict in the table too, which shows no headline
-            findings.append(not_looked_at(f"not looked at: {', '.join(left_out).replace('_', ' ')}"))
-        if subject.intervention.applied is not None and not subject.intervention.applied.is_declared:
-            findings.append(
-                dose_not_declared(
-                    "it is not declared what is done to the hidden states (directions=), so the size of the dose was not checked"
-                )
-            )
-        drawn = repr((self.seed, self.max_batches, tuple(self.own_texts))).encode()
-        return Evidence(
-            self.kind.name,
-            self.name,
-            Verdict.FAIL if found.broken else Verdict.INCONCLUSIVE if unseen else Verdict.PASS,
-            statistic="broken properties",
-            estimate=float(len(found.broken)),
-            threshold=0.0,
-            direction=Direction.AT_MOST,
-            n=found.examples,
-            unit="batches",
-            multiplier=subject.multiplier,
-            model=describe_model(model),
-            vector=subject.describe(receipt),
-            data=Data(hash=hashlib.sha256(drawn).hexdigest(), n=found.examples, source="drawn batches"),
-            receipt=receipt,
-            soundness=found,
-            unpaired="exact properties have no values",
-            details={"not_looked_at": left_out, "relied_on": unseen},
-            findings=tuple(findings),
-        )
-
     def _not_looked_at(self, found: Soundness) -> list[str]:
         """The properties that were left out, or that the model does not let one ask; not those that have no meaning here."""
         return [name for name in found.skipped if name in (*check_names(self.leave_out), "moves", *show.OF_THE_MODEL)]
 
-    def _unseen(self, found: Soundness) -> list[str]:
+    def _relied_on(self, found: Soundness) -> list[str]:
         """The properties that the claim relies on and that were not looked at."""
         relied = ["moves", "output_type", "dose"]
         if self.subject.positions != "all":
             relied.append("first_position")  # with the dose: the prompt is left as it is
-        unseen = {*check_names(self.leave_out), *(["moves"] if "moves" in found.skipped else [])}
         if not {"batch_size", "padding_side"} <= {*found.holds}:
             # Padding that is steered changes no result if a row gives the same alone, and with its padding on either side.
-            relied += [name for name in ("padding", "batch_size", "padding_side") if name in unseen]
+            relied += ["padding", "batch_size", "padding_side"]
+        unseen = {*check_names(self.leave_out), *(["moves"] if "moves" in found.skipped else [])}
         return [name for name in relied if name in unseen]
+
+    def _findings(self, own: Details) -> Iterator[Finding]:
+        if own.not_looked_at:  # next to the verdict in the table too, which shows no headline
+            yield not_looked_at(f"not looked at: {_listed(own.not_looked_at)}")
+        applied = self.subject.intervention.applied
+        if applied is not None and not applied.is_declared:
+            yield dose_not_declared(
+                "it is not declared what is done to the hidden states (directions=), so the size of the dose was not checked"
+            )
 
     @staticmethod
     def headline(evidence: Evidence) -> str:
         """How many properties held."""
         assert evidence.soundness is not None
-        broken, held = len(evidence.soundness.broken), len(evidence.soundness.holds)
-        names = ", ".join(entry.property for entry in evidence.soundness.broken)
-        what = f"{broken} of {broken + held} properties broken: {names}" if broken else f"sound: all {held} properties hold"
-        unseen, relied = (
-            ", ".join(evidence.details.get(key, ())).replace("_", " ") for key in ("not_looked_at", "relied_on")
-        )
-        what += f"; not looked at: {unseen}" if unseen else ""
-        return f"{what.removeprefix('sound: ')}; a verdict needs {relied}" if relied and not broken else what
+        own: Details = evidence.own
+        broken, held = evidence.soundness.broken, len(evidence.soundness.holds)
+        names = ", ".join(entry.property for entry in broken)
+        unseen = f"; not looked at: {_listed(own.not_looked_at)}" if own.not_looked_at else ""
+        if broken:
+            return f"{len(broken)} of {len(broken) + held} properties broken: {names}{unseen}"
+        if own.relied_on:
+            return f"all {held} properties hold{unseen}; a verdict needs {_listed(own.relied_on)}"
+        return f"sound: all {held} properties hold{unseen}"
 
     @staticmethod
     def reason(evidence: Evidence) -> str:
@@ -230,3 +238,9 @@ class HooksAreSound(Steering):
 
 
 assert_hooks_are_sound = assertion(HooksAreSound)
+
+_PROMPTS = ("What is it?", "How did that come about?")
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names).replace("_", " ")

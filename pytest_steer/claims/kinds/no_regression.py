@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
 from ...against import Loss, compared, is_part, loss_of, pair_units
@@ -21,12 +21,9 @@ from ...measures.compared import bounds_of
 from ...model import Model
 from ...stats import Inference, items_needed_mean, judge, least_of
 from .. import show
-from ..base import AnyClaim
+from ..base import AnyClaim, concluded
 from ..from_file import OtherClaim
 from ..kind import claim
-
-Pair = tuple[ClaimRecord | None, ClaimRecord | None, AgainstClaim]
-
 
 no_baseline = code(
     "no-baseline",
@@ -55,6 +52,50 @@ other_units = code(
 )
 
 
+@dataclass(frozen=True)
+class Held:
+    """A claim that both runs have; ``loss`` is None where its values cannot be paired."""
+
+    old: ClaimRecord
+    new: ClaimRecord
+    entry: AgainstClaim
+    loss: Loss | None
+
+    @property
+    def gain(self) -> float:
+        """How far it moved towards its promise."""
+        if self.loss is not None:
+            return self.loss.gain.estimate
+        if self.old.estimate is None or self.new.estimate is None:
+            return 0.0
+        rise = self.new.estimate - self.old.estimate
+        return rise if self.new.direction == "at_least" else -rise
+
+
+@dataclass(frozen=True)
+class NotYet:
+    """Why nothing was judged, and whether the run makes a baseline."""
+
+    not_yet: str
+    makes_baseline: bool
+
+
+@dataclass(frozen=True)
+class Details:
+    """The claims that were compared.
+
+    Attributes:
+        of: which lost most. fallen: whose verdict fell, of those whose values cannot be paired.
+        gone: which only the baseline has. unknown: which could not be measured in the baseline.
+    """
+
+    of: str
+    fallen: list[str]
+    gone: list[str]
+    unknown: list[str]
+    claims: list[AgainstClaim]
+
+
 @claim("no_regression", title="Nothing got worse since the baseline", main="tolerance")
 class NoRegression(AnyClaim):
     """A claim of the file, or each of them, lost at most `tolerance` since the report that ``--steer-baseline`` names.
@@ -77,7 +118,6 @@ class NoRegression(AnyClaim):
             at_least=0,
             weak_from=2,
             weak="lets more be lost than a share or a doubled perplexity can lose; 5 % is written 0.05",
-            schema={"type": "number"},
         ),
     ]
     of: Annotated[
@@ -115,11 +155,20 @@ class NoRegression(AnyClaim):
             scoring=(run.baseline.provenance.scoring, SCORING),
             part=is_part(run.baseline, run.effort.name),
         )
-        self._check(pairs)
-        both = [(old, now, entry) for old, now, entry in pairs if old is not None and now is not None]
+        entries = [entry for *_, entry in pairs]
+        if blocked := [entry.message for entry in entries if entry.outcome == "not_comparable"]:
+            raise SteerError(
+                f"what does not compare with the baseline cannot be judged: {'; '.join(blocked)}. Measure as before, or make a new baseline "
+                "(--steer-update-baseline)"
+            )
+        both = [
+            Held(old, now, entry, self._loss(old, now, entry))
+            for old, now, entry in pairs
+            if old is not None and now is not None
+        ]
         if not both:
             return self._not_yet("the baseline has none of these claims", makes=False)
-        return self._judged(both, pairs, measured, self.threshold)
+        return self._judged(both, entries, measured, self.threshold)
 
     def _chosen(self) -> list[OtherClaim]:
         if self.of is None:
@@ -134,10 +183,8 @@ class NoRegression(AnyClaim):
 
     def _known(self, baseline: Report, file: str, new: Sequence[ClaimRecord]) -> list[ClaimRecord]:
         """The claims of the baseline that are held against these."""
-        own = [one for one in baseline.claims if one.id.partition("::")[0] == file]
-        if not own:
-            suites = {one.suite for one in new}
-            own = [one for one in baseline.claims if one.suite in suites]
+        of_file = [one for one in baseline.claims if one.id.partition("::")[0] == file]
+        own = of_file or [one for one in baseline.claims if one.suite == new[0].suite]
         names = {one.name for one in new}
         choice = {one.name.partition("[")[2] for one in self.others}
         return [
@@ -146,135 +193,111 @@ class NoRegression(AnyClaim):
             if not one.is_comparison and (one.name in names if self.of is not None else one.name.partition("[")[2] in choice)
         ]
 
-    def _check(self, pairs: Sequence[Pair]) -> None:
-        blocked = [entry for *_, entry in pairs if entry.outcome == "not_comparable"]
-        if blocked:
-            said = "; ".join(entry.message for entry in blocked)
-            raise SteerError(
-                f"what does not compare with the baseline cannot be judged: {said}. Measure as before, or make a new baseline "
-                "(--steer-update-baseline)"
-            )
+    def _loss(self, old: ClaimRecord, new: ClaimRecord, entry: AgainstClaim) -> Loss | None:
+        if entry.difference is None:
+            return None
+        if entry.n < (self.min_n or 0):
+            raise SteerError(f"{entry.name}: {entry.n} units are the same, and min_n is {self.min_n}")
+        return loss_of(old, new, pair_units(old, new), confidence=self.confidence)
 
     def _judged(
-        self, both: Sequence[Pair], pairs: Sequence[Pair], measured: Mapping[str, Evidence], tolerance: float
+        self, both: Sequence[Held], entries: Sequence[AgainstClaim], measured: Mapping[str, Evidence], tolerance: float
     ) -> Evidence:
-        losses = {entry.name: self._loss(old, new, entry) for old, new, entry in both}
-        paired = [loss.gain for loss in losses.values() if loss is not None]
-        fallen = [e.name for *_, e in both if losses[e.name] is None and e.outcome in ("broken", "worse")]
-        gone = [entry.name for *_, entry in pairs if entry.outcome == "gone"]
-        worst = min(both, key=lambda pair: _gain_of(pair, losses[pair[2].name]))[2].name
-        about, loss = measured[worst], losses[worst]
-        few = [e.name for old, now, e in both if losses[e.name] is None and _has_units(old) and _has_units(now)]
-        unknown = [entry.name for *_, entry in both if entry.before and entry.before.verdict == "error"]
-        least = least_of(paired) if paired else None
-        verdict = Verdict.PASS if least is None else judge(least, -tolerance, Direction.AT_LEAST)
-        estimate = 0.0 - _gain_of(next(pair for pair in both if pair[2].name == worst), loss)  # which is never -0
-        if fallen:
+        gains = [one.loss.gain for one in both if one.loss is not None]
+        unpaired = [one for one in both if one.loss is None]
+        worst = min(both, key=lambda one: one.gain)
+        about, estimate = measured[worst.entry.name], 0.0 - worst.gain  # which is never -0
+        own = Details(
+            of=worst.entry.name,
+            fallen=[one.entry.name for one in unpaired if one.entry.outcome in ("broken", "worse")],
+            gone=[entry.name for entry in entries if entry.outcome == "gone"],
+            unknown=[one.entry.name for one in both if one.entry.before and one.entry.before.verdict == "error"],
+            claims=[*entries],
+        )
+        has_few = any(one.old.units is not None and one.new.units is not None for one in unpaired)
+        bounds = self._bounds(gains, tolerance) if gains else {}
+        verdict = bounds.pop("verdict", Verdict.PASS)
+        if own.fallen:
             verdict = Verdict.FAIL
-        elif verdict is Verdict.PASS and (gone or few or unknown or estimate > tolerance):
+        elif verdict is Verdict.PASS and (own.gone or has_few or own.unknown or estimate > tolerance):
             verdict = Verdict.INCONCLUSIVE  # nothing may pass that was not looked at
-        low, high = (None, None) if least is None else bounds_of(least)
-        ids = "".join(sorted(new.data.hash for _, new, _ in both if new is not None and new.data))
-        is_open = verdict is Verdict.INCONCLUSIVE and least is not None
-        return Evidence(
-            self.kind.name,
-            self.name,
+        ids = "".join(sorted(one.new.data.hash for one in both if one.new.data))
+        data = Data(hash=hashlib.sha256(ids.encode()).hexdigest(), n=sum(one.entry.n for one in both), source="baseline")
+        judged = self._evidence(
             verdict,
-            statistic=f"loss of {worst}" if len(both) == 1 else f"largest loss of {len(both)} claims",
+            own,
+            statistic=f"loss of {own.of}" if len(both) == 1 else f"largest loss of {len(both)} claims",
             estimate=estimate,
-            interval=(None if high is None else 0.0 - high, None if low is None else 0.0 - low),
-            interval_method="" if least is None else f"paired: {least.method}",
-            confidence=self.confidence,
-            threshold=tolerance,
-            direction=Direction.AT_MOST,
-            n=about.n if loss is None else loss.n,
+            n=about.n if worst.loss is None else worst.loss.n,
             unit="units that both runs have",
             min_n=self.min_n,
             percent=about.percent and len({one.percent for one in measured.values()}) == 1,
-            multiplier=about.multiplier,
-            model=about.model,
-            vector=about.vector,
-            data=Data(hash=hashlib.sha256(ids.encode()).hexdigest(), n=sum(e.n for *_, e in both), source="baseline"),
-            receipt=about.receipt,
-            p_pass=None if least is None else least.p_at_least(-tolerance),
-            p_fail=None if least is None else least.p_at_most(-tolerance),
-            items_needed=_needed(paired, -tolerance, self.confidence) if is_open else None,
-            unpaired="it is itself a comparison",
-            details={
-                "of": worst,
-                "fallen": fallen,
-                "gone": gone,
-                "unknown": unknown,
-                "claims": [plain(entry) for *_, entry in pairs],
-            },
-            findings=tuple(_findings([entry for *_, entry in pairs])),
+            items_needed=_needed(gains, -tolerance, self.confidence) if verdict is Verdict.INCONCLUSIVE else None,
+            findings=tuple(_findings(entries)),
+            **bounds,
+        )
+        return judged.but(
+            multiplier=about.multiplier, model=about.model, vector=about.vector, receipt=about.receipt, data=data
         )
 
-    def _loss(self, old: ClaimRecord | None, new: ClaimRecord | None, entry: AgainstClaim) -> Loss | None:
-        if entry.difference is None or old is None or new is None:
-            return None
-        least = self.min_n or 0
-        if entry.n < least:
-            raise SteerError(f"{entry.name}: {entry.n} units are the same, and min_n is {least}")
-        return loss_of(old, new, pair_units(old, new), confidence=self.confidence)
+    def _bounds(self, gains: Sequence[Inference], tolerance: float) -> dict[str, Any]:
+        """The verdict on the least of the gains, and the fields of the evidence that say how it was reached."""
+        least = least_of(gains)
+        low, high = bounds_of(least)
+        return {
+            "verdict": judge(least, -tolerance, Direction.AT_LEAST),
+            "interval": (None if high is None else 0.0 - high, None if low is None else 0.0 - low),
+            "interval_method": f"paired: {least.method}",
+            "p_pass": least.p_at_least(-tolerance),
+            "p_fail": least.p_at_most(-tolerance),
+        }
 
     def _not_yet(self, why: str, *, makes: bool) -> Evidence:
         cure = "" if why == _NO_BASELINE else "make a new one with --steer-update-baseline"
-        return Evidence(
-            self.kind.name,
-            self.name,
-            Verdict.INCONCLUSIVE,
-            statistic="loss since the baseline",
-            threshold=self.threshold,
-            direction=Direction.AT_MOST,
-            confidence=self.confidence,
-            unpaired="it is itself a comparison",
-            details={"not_yet": why, "makes_baseline": makes},
-            findings=(no_baseline(why, cure),),
-        )
+        own, findings = NotYet(why, makes), (no_baseline(why, cure),)
+        return self._evidence(Verdict.INCONCLUSIVE, own, statistic="loss since the baseline", findings=findings)
+
+    def _evidence(self, verdict: Verdict, own: Details | NotYet, **fields: Any) -> Evidence:
+        promise = {"threshold": self.threshold, "direction": Direction.AT_MOST, "confidence": self.confidence}
+        return concluded(self, verdict, own, unpaired="it is itself a comparison", **promise, **fields)
 
     @staticmethod
-    def extra(evidence: Evidence) -> dict[str, Any]:
+    def extra(evidence: Evidence) -> dict[str, bool]:
         return {"is_comparison": True}
 
     @staticmethod
     def headline(evidence: Evidence) -> str | None:
-        return "no baseline yet" if "not_yet" in evidence.details else None
+        return "no baseline yet" if isinstance(evidence.own, NotYet) else None
 
     @staticmethod
     def reason(evidence: Evidence) -> str | None:
-        details = evidence.details
-        if "not_yet" in details:
+        own: Details | NotYet = evidence.own
+        if isinstance(own, NotYet):
             return None
-        if details["fallen"]:
-            return f"the verdict of {', '.join(details['fallen'])} fell"
-        if evidence.verdict is Verdict.INCONCLUSIVE and details["gone"]:
-            return f"gone since the baseline: {', '.join(details['gone'])}"
-        if evidence.verdict is Verdict.INCONCLUSIVE and details["unknown"]:
-            return f"could not be measured in the baseline: {', '.join(details['unknown'])}"
+        if own.fallen:
+            return f"the verdict of {', '.join(own.fallen)} fell"
+        if evidence.verdict is Verdict.INCONCLUSIVE and own.gone:
+            return f"gone since the baseline: {', '.join(own.gone)}"
+        if evidence.verdict is Verdict.INCONCLUSIVE and own.unknown:
+            return f"could not be measured in the baseline: {', '.join(own.unknown)}"
         is_unbounded = evidence.interval == (None, None)
         return "no interval of the loss is possible: the verdict may not fall" if is_unbounded else None
 
     @staticmethod
     def cure(evidence: Evidence) -> str | None:
-        return "" if any(evidence.details.get(key) for key in ("not_yet", "gone", "fallen", "unknown")) else None
+        own: Details | NotYet = evidence.own
+        return "" if isinstance(own, NotYet) or own.gone or own.fallen or own.unknown else None
 
     @staticmethod
-    def always(evidence: Evidence) -> Iterator[Block]:
-        for entry in evidence.details.get("claims", ()):
-            yield Line(entry["message"])
+    def always(evidence: Evidence) -> Iterable[Block]:
+        return [Line(entry.message) for entry in _entries(evidence)]
 
     @staticmethod
-    def why(evidence: Evidence) -> list[Block]:
-        flipped = [one for entry in evidence.details.get("claims", ()) for one in entry["flipped"]]
+    def why(evidence: Evidence) -> Iterable[Block]:
+        flipped = [one for entry in _entries(evidence) for one in entry.flipped]
         return show.items_block(
             (
-                Entry(
-                    one["id"],
-                    one["after"] - one["before"],
-                    f"{one['before']:.3g} -> {one['after']:.3g}",
-                    one["question"] or "",
-                )
+                Entry(one.id, one.after - one.before, f"{one.before:.3g} -> {one.after:.3g}", one.question or "")
                 for one in flipped
             ),
             title="flipped, the most moved first",
@@ -288,21 +311,8 @@ _NO_BASELINE = (
 )
 
 
-def _gain_of(pair: Pair, loss: Loss | None) -> float:
-    """How far a claim moved towards its promise."""
-    if loss is not None:
-        return loss.gain.estimate
-    old, new, _ = pair
-    assert old is not None
-    assert new is not None
-    if old.estimate is None or new.estimate is None:
-        return 0.0
-    rise = new.estimate - old.estimate
-    return rise if new.direction == "at_least" else -rise
-
-
-def _has_units(claim: ClaimRecord | None) -> bool:
-    return claim is not None and claim.units is not None
+def _entries(evidence: Evidence) -> list[AgainstClaim]:
+    return [] if isinstance(evidence.own, NotYet) else evidence.own.claims
 
 
 def _findings(entries: Sequence[AgainstClaim]) -> Iterator[Finding]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import field, replace
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -15,7 +15,7 @@ from ...core.errors import DataError
 from ...core.evidence import Evidence, Verdict
 from ...core.parameters import Param
 from ...core.promises import Promise
-from ...core.record import Compared, ComparedTask
+from ...core.record import LEFT_OUT, Compared, ComparedTask
 from ...data import TaskItem, Tasks, as_tasks, sample_of
 from ...measures import TaskAccuracy, asked_as_text, can_have_controls, check_shots
 from ...measures.ask import Ask
@@ -48,6 +48,55 @@ _SHUFFLED_NEEDS_SHOTS = {
 }
 
 
+@dataclass(frozen=True)
+class Accuracy:
+    """A line of the table of accuracies; ``note`` says why a setting was left out."""
+
+    setting: str
+    n_shots: int
+    shuffled: bool
+    steered: bool
+    n: int
+    first_token: float | None
+    exact: float | None
+    note: str | None
+
+
+@dataclass(frozen=True)
+class Task:
+    """A pair and the logit margins of its right output, unsteered and steered (``measures.TaskAccuracy``)."""
+
+    id: str
+    input: str
+    output: str
+    right_unsteered: bool
+    right_steered: bool
+    margins_unsteered: list[float]
+    margins_steered: list[float]
+
+
+@dataclass(frozen=True)
+class Controls:
+    """The accuracy of random directions on ``n`` tasks, that of the vector there, and its p-value among them."""
+
+    count: int
+    seed: int
+    n: int
+    accuracy: float
+    accuracies: list[float]
+    p: float
+
+
+@dataclass(frozen=True)
+class Details:
+    """Accuracies of the model, unsteered under several prompts and steered, and each pair."""
+
+    by: Literal["first_token", "exact"]
+    accuracies: list[Accuracy]
+    tasks: list[Task]
+    controls: Controls | None = field(default=None, metadata=LEFT_OUT)
+
+
 @claim("performs_task", title="Steered, the model does a task in context", main="accuracy", schema=_SHUFFLED_NEEDS_SHOTS)
 class PerformsTask(Claim):
     """The share of right answers to the pairs of `data.test` at `multiplier` is at least `accuracy`.
@@ -76,7 +125,6 @@ class PerformsTask(Claim):
             example=0.5,
             above=0,
             below=1,
-            schema={"type": "number"},
         ),
     ]
     by: Annotated[
@@ -129,23 +177,16 @@ class PerformsTask(Claim):
         asked = {"unsteered": (None, 0.0), "steered": (ask.subject.intervention, ask.subject.multiplier)}
         found = ask.tasks(sample.units, asked, source=self.source, **self._shown(self.n_shots, self.shuffled))
         bare, steered = found["unsteered"], found["steered"]
-        before, right = self._right(bare), self._right(steered)
+        before, right = self._right(bare).tolist(), self._right(steered)
         accuracies = [
             *self._baselines(ask, sample.units, bare),
-            _record(self.n_shots, self.shuffled, steered, is_steered=True),
+            _accuracy(self.n_shots, self.shuffled, steered, is_steered=True),
         ]
         decisive = np.array([own[0] if self.by == "first_token" else own.min() for own in steered.margins])
-        records = [
-            {
-                "id": str(index),
-                "input": task.input,
-                "output": task.output,
-                "right_unsteered": bool(before[index]),
-                "right_steered": bool(right[index]),
-                "margins_unsteered": bare.margins[index].tolist(),
-                "margins_steered": steered.margins[index].tolist(),
-            }
-            for index, task in enumerate(sample.units)
+        margins = ([own.tolist() for own in side.margins] for side in (bare, steered))
+        tasks = [
+            Task(str(index), task.input, task.output, *own)
+            for index, (task, *own) in enumerate(zip(sample.units, before, right.tolist(), *margins, strict=True))
         ]
         return Measurement(
             sample=sample,
@@ -155,8 +196,8 @@ class PerformsTask(Claim):
             probes=steered.probes,
             moved=lambda floor: float((abs(decisive) < math.sqrt(2) * floor.score).mean()),
             asked=asked_as_text(ask.model, steered.probes[0]),
-            details={"by": self.by, "accuracies": accuracies, "tasks": records},
-            compared=Compared(tasks=convert(accuracies, tuple[ComparedTask, ...])),
+            details=Details(self.by, accuracies, tasks),
+            compared=Compared(tasks=convert(accuracies, tuple[ComparedTask, ...], from_attributes=True)),
         )
 
     def judge(self, ask: Ask, measured: Measurement) -> Judgement:
@@ -164,31 +205,22 @@ class PerformsTask(Claim):
         is_planned = measured.entries.clusters is None  # a share has no plan for units in clusters
         return judgement if is_planned else replace(judgement, items_needed=None)
 
-    def after(self, ask: Ask, measured: Measurement, judgement: Judgement) -> dict[str, Any]:
+    def after(self, ask: Ask, measured: Measurement, judgement: Judgement) -> dict[str, Controls]:
         """Random directions of equal norm on at most 32 tasks, where the claim did not pass and accuracy is not proven to move."""
-        before, right = (
-            np.array([one[key] for one in measured.details["tasks"]]) for key in ("right_unsteered", "right_steered")
-        )
-        lost, gained = int((before & ~right).sum()), int((right & ~before).sum())
-        moved = paired_share_difference(lost, gained, len(right), confidence=self.confidence)
+        records: list[Task] = measured.details.tasks
+        lost = sum(one.right_unsteered and not one.right_steered for one in records)
+        gained = sum(one.right_steered and not one.right_unsteered for one in records)
+        moved = paired_share_difference(lost, gained, len(records), confidence=self.confidence)
         if judgement.verdict is Verdict.PASS or not moved.low <= 0 <= moved.high or not can_have_controls(ask.subject):
             return {}
-        tasks, stride = measured.sample.units, stride_of(len(right))
-        drawn = directions_like(ask.subject, CONTROLS, self.seed)
-        asked = {str(number): (direction, ask.subject.multiplier) for number, direction in drawn.items()}
-        how = self._shown(self.n_shots, self.shuffled) | {"demonstrations": self.demonstrations or tasks}
-        shares = [float(self._right(one).mean()) for one in ask.tasks(tasks[::stride], asked, **how).values()]
-        own = float(right[::stride].mean())
-        return {
-            "controls": {
-                "count": len(shares),
-                "seed": self.seed,
-                "n": len(tasks[::stride]),
-                "accuracy": own,
-                "accuracies": shares,
-                "p": (1 + sum(share >= own for share in shares)) / (1 + len(shares)),
-            }
-        }
+        every, stride = measured.sample.units, stride_of(len(records))
+        tasks, drawn = every[::stride], directions_like(ask.subject, CONTROLS, self.seed)
+        asked = {number: (direction, ask.subject.multiplier) for number, direction in drawn.items()}
+        how = self._shown(self.n_shots, self.shuffled) | {"demonstrations": self.demonstrations or every}
+        shares = [float(self._right(one).mean()) for one in ask.tasks(tasks, asked, **how).values()]
+        own = float(measured.values[::stride].mean())
+        p = (1 + sum(share >= own for share in shares)) / (1 + len(shares))
+        return {"controls": Controls(len(shares), self.seed, len(tasks), own, shares, p)}
 
     def _right(self, found: TaskAccuracy) -> Flags:
         return found.first_token if self.by == "first_token" else found.exact
@@ -196,93 +228,83 @@ class PerformsTask(Claim):
     def _shown(self, n_shots: int, shuffled: bool) -> dict[str, Any]:
         return {"n_shots": n_shots, "shuffled": shuffled, "demonstrations": self.demonstrations, "seed": self.seed}
 
-    def _baselines(self, ask: Ask, tasks: Tasks, bare: TaskAccuracy) -> list[dict[str, Any]]:
-        """The unsteered model's records: zero-shot, few-shot with right and with shuffled outputs, and in the claim's own setting."""
-        own = (self.n_shots, self.shuffled)
-        records = []
+    def _baselines(self, ask: Ask, tasks: Tasks, bare: TaskAccuracy) -> list[Accuracy]:
+        """The unsteered model zero-shot, few-shot with right and with shuffled outputs, and in the claim's own setting."""
+        own, records = (self.n_shots, self.shuffled), []
         for setting in dict.fromkeys([(0, False), (self.baseline_n_shots, False), (self.baseline_n_shots, True), own]):
-            found: TaskAccuracy | None = bare
-            note = None
-            if setting != own:
-                try:
-                    found = ask.tasks(tasks, {"unsteered": (None, 0.0)}, **self._shown(*setting))["unsteered"]
-                except DataError as error:  # too few pairs, or too long a prompt: the claim itself does not need it
-                    found, note = None, f"left out: {error}"
-            records.append(_record(*setting, found, note=note))
+            try:
+                found = bare if setting == own else ask.tasks(tasks, {0: (None, 0.0)}, **self._shown(*setting))[0]
+                records.append(_accuracy(*setting, found))
+            except DataError as error:  # too few pairs, or too long a prompt: the claim itself does not need it
+                records.append(_accuracy(*setting, None, note=f"left out: {error}"))
         return records
 
     @staticmethod
     def always(evidence: Evidence) -> Iterator[Block]:
-        if found := evidence.details.get("controls"):
-            shares = found["accuracies"]
+        own: Details = evidence.own
+        if found := own.controls:
             yield Line(
-                f"controls: {found['count']} random directions of equal norm, on {found['n']} tasks, have accuracy {min(shares):.2f} to "
-                f"{max(shares):.2f}; the vector's, {found['accuracy']:.2f}, is {show.rank_of(found)}"
+                f"controls: {found.count} random directions of equal norm, on {found.n} tasks, have accuracy {min(found.accuracies):.2f} to "
+                f"{max(found.accuracies):.2f}; the vector's, {found.accuracy:.2f}, is {show.rank_of(found.p, found.count)}"
             )
 
     @staticmethod
     def why(evidence: Evidence) -> Iterator[Block]:
-        details = evidence.details
-        by, accuracies = details["by"], details["accuracies"]
-        rows = [
+        own: Details = evidence.own
+        by_first = own.by == "first_token"
+        yield Table(
             [
-                one["setting"],
-                str(one["n"] or "-"),
-                *("-" if one[key] is None else f"{one[key]:.2f}" for key in ("first_token", "exact")),
-                one["note"] or "",
-            ]
-            for one in accuracies
-        ]
-        yield Table(rows, ["", "n", "first token", "exact", ""], title="accuracy")
+                [one.setting, str(one.n or "-"), _two_digits(one.first_token), _two_digits(one.exact), one.note or ""]
+                for one in own.accuracies
+            ],
+            ["", "n", "first token", "exact", ""],
+            title="accuracy",
+        )
         assert evidence.estimate is not None
-        judged = Estimate("steered, judged", evidence.estimate, evidence.interval, evidence.n, evidence.verdict.value)
+        rows = [Estimate("steered, judged", evidence.estimate, evidence.interval, evidence.n, evidence.verdict.value)]
+        for one in own.accuracies:
+            share = one.first_token if by_first else one.exact
+            rows += [] if share is None else [Estimate(one.setting, share, n=one.n)]
         yield Intervals(
-            [judged, *(Estimate(one["setting"], one[by], n=one["n"]) for one in accuracies if one[by] is not None)],
+            rows,
             evidence.statistic,
             promised=show.promised_in(evidence),
             title="Accuracy",
             is_drawing=True,
-            about=f"Share of right answers by the {'first token' if by == 'first_token' else 'whole answer'}.",
+            about=f"Share of right answers by the {'first token' if by_first else 'whole answer'}.",
         )
-        yield from _wrong_answers(details["tasks"], by == "first_token")
+        wrong = [one for one in own.tasks if not one.right_steered]
+        yield from show.items_block(
+            sorted((_wrong_answer(one, by_first) for one in wrong), key=lambda entry: entry.value or 0.0),
+            title=f"worst of the {len(wrong)} wrong answers",
+            value="margin",
+        )
 
 
 assert_performs_task = assertion(PerformsTask)
 
 
-def _record(
+def _accuracy(
     n_shots: int, shuffled: bool, found: TaskAccuracy | None, *, is_steered: bool = False, note: str | None = None
-) -> dict[str, Any]:
-    """One line of the table of accuracies."""
+) -> Accuracy:
     prompts = f"{n_shots}-shot" if n_shots else "zero-shot"
-    return {
-        "setting": f"{'steered' if is_steered else 'unsteered'}, {prompts}{', shuffled' if shuffled else ''}",
-        "n_shots": n_shots,
-        "shuffled": shuffled,
-        "steered": is_steered,
-        "n": len(found.tasks) if found is not None else 0,
-        "first_token": found.first_token_accuracy if found is not None else None,
-        "exact": found.exact_accuracy if found is not None else None,
-        "note": note,
-    }
+    setting = f"{'steered' if is_steered else 'unsteered'}, {prompts}{', shuffled' if shuffled else ''}"
+    if found is None:
+        return Accuracy(setting, n_shots, shuffled, is_steered, 0, None, None, note)
+    shares = found.first_token_accuracy, found.exact_accuracy
+    return Accuracy(setting, n_shots, shuffled, is_steered, len(found.tasks), *shares, note)
 
 
-def _wrong_answers(tasks: list[dict[str, Any]], by_first: bool) -> list[Block]:
-    """The wrong answers that are furthest from right: which token is not the likeliest, and by how much."""
-    wrong = [task for task in tasks if not task["right_steered"]]
+def _two_digits(share: float | None) -> str:
+    return "-" if share is None else f"{share:.2f}"
 
-    def distance(task: dict[str, Any]) -> float:
-        margins: list[float] = task["margins_steered"]
-        return margins[0] if by_first else min(margins)
 
-    def item(task: dict[str, Any]) -> Entry:
-        margins = task["margins_steered"]
-        at = 0 if by_first else next(at for at, margin in enumerate(margins) if not margin > 0)
-        what = "its end" if at == len(margins) - 1 else f"token {at + 1} of {len(margins) - 1}"
-        unsteered = "right" if task["right_unsteered"] else "wrong"
-        words = f"{what} is {-margins[at]:.2f} logits below the likeliest token; {unsteered} unsteered"
-        return Entry(task["id"], distance(task), words, task["input"], [Excerpt("right", task["output"])])
-
-    return show.items_block(
-        map(item, sorted(wrong, key=distance)), title=f"worst of the {len(wrong)} wrong answers", value="margin"
-    )
+def _wrong_answer(task: Task, by_first: bool) -> Entry:
+    """Which token of a wrong answer is not the likeliest, and by how much; the value is the margin by which it is wrong."""
+    margins = task.margins_steered
+    at = 0 if by_first else next(at for at, margin in enumerate(margins) if not margin > 0)
+    what = "its end" if at == len(margins) - 1 else f"token {at + 1} of {len(margins) - 1}"
+    unsteered = "right" if task.right_unsteered else "wrong"
+    words = f"{what} is {-margins[at]:.2f} logits below the likeliest token; {unsteered} unsteered"
+    value = margins[0] if by_first else min(margins)
+    return Entry(task.id, value, words, task.input, [Excerpt("right", task.output)])

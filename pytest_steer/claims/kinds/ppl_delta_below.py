@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import Annotated, Any, Literal
+from dataclasses import dataclass, field
+from typing import Annotated, Literal
 
 import numpy as np
 
@@ -13,8 +14,8 @@ from ...core.errors import MeasurementError
 from ...core.evidence import Direction, Evidence
 from ...core.parameters import Param
 from ...core.promises import Promise
-from ...core.record import Compared, Strength
-from ...data import Completion, Texts
+from ...core.record import LEFT_OUT, Compared, Strength
+from ...data import Completion
 from ...data.texts import content_of
 from ...measures import Array, Perplexity, as_share, asked_texts, reading_of_texts, relative_rise
 from ...measures.ask import Ask
@@ -28,6 +29,33 @@ from ..kind import Starter, claim
 from ..measurement import Measurement, Read, Scale
 
 Aggregate = Literal["geometric", "arithmetic"]
+
+
+@dataclass(frozen=True)
+class Text:
+    """A text, with its negative log-likelihood per token in nats; ``prompt`` of a completion alone."""
+
+    id: str
+    prompt: str | None = field(metadata=LEFT_OUT)
+    text: str
+    nll_base: float
+    nll_steered: float
+    tokens: int
+
+    @property
+    def rise(self) -> float:
+        return self.nll_steered - self.nll_base
+
+
+@dataclass(frozen=True)
+class Details:
+    """Perplexities, unsteered and steered: the promised mean of the texts', and that over all their tokens."""
+
+    aggregate: Aggregate
+    perplexity_base: float
+    perplexity_steered: float
+    perplexity_over_tokens: dict[str, float]
+    texts: list[Text]
 
 
 @claim(
@@ -55,7 +83,6 @@ class PplDeltaBelow(OverTexts):
             above=0,
             weak_from=1,
             weak="lets perplexity double and more; 5 % is written 0.05",
-            schema={"type": "number"},
         ),
     ]
     aggregate: Annotated[
@@ -89,6 +116,7 @@ class PplDeltaBelow(OverTexts):
             scale, means = _RISE_OF_A_RATIO, (base.mean_of_texts, steered.mean_of_texts)
             cost = finite(relative_rise(steered, base))  # costs are compared by the geometric mean, whichever is promised
         asked = [one.probes for one in steered.asked]
+        of_each = base.per_text.tolist(), steered.per_text.tolist(), map(int, base.tokens)
         return Measurement(
             sample=sample,
             values=values,
@@ -102,41 +130,33 @@ class PplDeltaBelow(OverTexts):
             asked=asked_texts(ask.model, steered.asked),
             reads=[Read(reading_of_texts(ask.model, base.per_text), sample.clusters, texts=sample.units, asked=asked)],
             compared=Compared(deployed=Strength(float(at), cost=cost)),
-            details={
-                "aggregate": self.aggregate,
-                "perplexity_base": means[0],
-                "perplexity_steered": means[1],
-                "perplexity_over_tokens": {"base": base.value, "steered": steered.value},
-                "texts": _text_records(sample.units, base, steered),
-            },
+            details=Details(
+                self.aggregate,
+                *means,
+                {"base": base.value, "steered": steered.value},
+                [
+                    Text(name, text.prompt if isinstance(text, Completion) else None, content_of(text), *numbers)
+                    for name, text, *numbers in zip(sample.units.ids, sample.units, *of_each, strict=True)
+                ],
+            ),
         )
 
     @staticmethod
     def why(evidence: Evidence) -> Iterator[Block]:
-        details = evidence.details
-        texts = details["texts"]
+        own: Details = evidence.own
         yield Line(
-            f"perplexity ({details['aggregate']} mean of the texts): {details['perplexity_base']:.2f} unsteered, "
-            f"{details['perplexity_steered']:.2f} steered"
+            f"perplexity ({own.aggregate} mean of the texts): {own.perplexity_base:.2f} unsteered, {own.perplexity_steered:.2f} steered"
         )
         yield Distribution(
-            [text["nll_steered"] - text["nll_base"] for text in texts],
+            [text.rise for text in own.texts],
             "loss of log-likelihood, nats per token",
             "texts",
             title="What each text loses",
-            about=f"{len(texts)} texts. Above 0 the steered model finds a text less likely.",
+            about=f"{len(own.texts)} texts. Above 0 the steered model finds a text less likely.",
         )
-        worst = sorted(texts, key=lambda text: float(text["nll_base"] - text["nll_steered"]))
+        worst = sorted(own.texts, key=lambda text: -text.rise)
         yield from show.items_block(
-            (
-                Entry(
-                    text["id"],
-                    text["nll_steered"] - text["nll_base"],
-                    f"{text['nll_base']:.2f} -> {text['nll_steered']:.2f}",
-                    text["text"],
-                )
-                for text in worst
-            ),
+            (Entry(one.id, one.rise, f"{one.nll_base:.2f} -> {one.nll_steered:.2f}", one.text) for one in worst),
             title="worst texts (nats per token, unsteered and steered)",
             value="rise",
         )
@@ -182,17 +202,3 @@ def _perplexities(found: Perplexity) -> Array:
             "Claim the geometric mean (aggregate: geometric)"
         )
     return values
-
-
-def _text_records(texts: Texts, base: Perplexity, steered: Perplexity) -> list[dict[str, Any]]:
-    return [
-        {
-            "id": own,
-            **({"prompt": text.prompt} if isinstance(text, Completion) else {}),
-            "text": content_of(text),
-            "nll_base": float(b),
-            "nll_steered": float(s),
-            "tokens": int(count),
-        }
-        for own, text, b, s, count in zip(texts.ids, texts, base.per_text, steered.per_text, base.tokens, strict=True)
-    ]

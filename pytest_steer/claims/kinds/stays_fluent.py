@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
@@ -31,16 +31,9 @@ from ..findings import weak_promise
 from ..kind import claim
 from ..measurement import Measurement, Scale
 from ..over_replies import Side, reply_probes
-from ..rulings import counts_lines, unjudged
+from ..rulings import SIDES, SideName, counts_lines, unjudged
 
 FluencyMeasure = Literal["repetition", "distinct_2", "entropy", "base_perplexity"]
-
-LOWER_IS_WORSE: tuple[FluencyMeasure, ...] = ("distinct_2", "entropy")
-"""Measures whose promise is a least value; that of the others is a largest one."""
-FEWEST: dict[FluencyMeasure, int] = {"repetition": 1, "distinct_2": 2, "entropy": 4, "base_perplexity": 1}
-"""Tokens below which a reply has no such number."""
-COLLAPSED: dict[FluencyMeasure, float] = {"repetition": 1.0, "distinct_2": 0.0, "entropy": 0.0}
-"""The worst value of each."""
 
 
 def repetition(tokens: Sequence[int], n: int = 4) -> float:
@@ -100,30 +93,50 @@ def _grams(tokens: Sequence[int], n: int, fewest: int) -> Counter[tuple[int, ...
     return Counter(tuple(tokens[start : start + n]) for start in range(len(tokens) - n + 1))
 
 
-NAMES: dict[FluencyMeasure, str] = {
-    "repetition": "repetition of 4-grams",
-    "distinct_2": "distinct-2",
-    "entropy": "n-gram entropy",
-    "base_perplexity": "perplexity of the replies under the unsteered model",
-}
-_TOO_LITTLE: dict[FluencyMeasure, str] = {
-    measure: "no text" if measure == "base_perplexity" else f"fewer than {FEWEST[measure]} tokens" for measure in NAMES
+@dataclass(frozen=True)
+class Fluency:
+    """A measure of fluency.
+
+    Attributes:
+        of: the number of a reply, from its tokens; None for perplexity, which the model gives.
+        fewest: tokens below which a reply has no such number. worst: the number of an empty reply.
+        between: every number is between these. weak: a limit from which on the promise can hardly fail, and what it lets happen.
+    """
+
+    called: str
+    of: Callable[[Sequence[int]], float] | None
+    fewest: int
+    worst: float
+    between: tuple[float, float]
+    weak: tuple[float, str]
+
+    @property
+    def is_least(self) -> bool:
+        """Whether a least mean is promised, else a largest one."""
+        return self.worst == 0
+
+    @property
+    def too_little(self) -> str:
+        return "no text" if self.of is None else f"fewer than {self.fewest} tokens"
+
+
+MEASURES: dict[FluencyMeasure, Fluency] = {
+    "repetition": Fluency("repetition of 4-grams", repetition, 1, 1.0, (0, 1), (0.5, "lets half of the 4-grams repeat")),
+    "distinct_2": Fluency("distinct-2", distinct, 2, 0.0, (0, 1), (0.1, "lets nine of ten bigrams repeat")),
+    "entropy": Fluency(
+        "n-gram entropy", ngram_entropy, 4, 0.0, (0, math.inf), (1.0, "is kept by a reply of a few n-grams, over and over")
+    ),
+    "base_perplexity": Fluency(
+        "perplexity of the replies under the unsteered model",
+        None,
+        1,
+        math.inf,
+        between=(1, math.inf),
+        weak=(1000.0, "is that of words in no order"),
+    ),
 }
 # The largest part of the replies that may have no number. Short ones may be answers, empty ones are none.
-_MOST_LEFT_OUT: dict[FluencyMeasure, float] = {measure: 0.05 if measure == "base_perplexity" else 0.5 for measure in NAMES}
-# A limit from which on the promise can hardly fail, and what it lets happen.
-_WEAK: dict[FluencyMeasure, tuple[float, str]] = {
-    "repetition": (0.5, "lets half of the 4-grams repeat"),
-    "distinct_2": (0.1, "lets nine of ten bigrams repeat"),
-    "entropy": (1.0, "is kept by a reply of a few n-grams, over and over"),
-    "base_perplexity": (1000.0, "is that of words in no order"),
-}
-_RANGES: dict[FluencyMeasure, tuple[float, float]] = {
-    "repetition": (0.0, 1.0),
-    "distinct_2": (0.0, 1.0),
-    "entropy": (0.0, math.inf),
-    "base_perplexity": (1.0, math.inf),
-}
+_MOST_EMPTY, _MOST_SHORT = 0.05, 0.5
 
 too_short = code(
     "replies-too-short",
@@ -132,6 +145,15 @@ too_short = code(
     cure="Raise `max_new_tokens`, or ask for longer replies.",
     weight=Weight.DOUBTFUL,
 )
+
+
+@dataclass(frozen=True)
+class Details:
+    """The measure, its mean over the unsteered replies, and its values; None for a reply that has no finite one."""
+
+    measure: FluencyMeasure
+    base: float | None
+    values: dict[SideName, list[float | None]]
 
 
 @claim("stays_fluent", title="Steered, replies stay fluent", directed=False)
@@ -163,84 +185,85 @@ class StaysFluent(OverReplies):
             example=0.2,
             above=0,
             promise=True,
-            schema={"type": "number"},
         ),
     ]
     interval: Interval = "t"
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        (least, most), limit = _RANGES[self.quantity], self.threshold
+        (least, most), limit = self._fluency.between, self.threshold
         if limit is not None and not least < limit < most:
             raise SteerError(
-                f"stays_fluent: limit {limit:g} cannot fail or cannot hold: {NAMES[self.quantity]} is between {least:g} and {most:g}"
+                f"stays_fluent: limit {limit:g} cannot fail or cannot hold: {self._fluency.called} is between {least:g} and {most:g}"
             )
 
+    @property
+    def _fluency(self) -> Fluency:
+        return MEASURES[self.quantity]
+
     def measure(self, ask: Ask) -> Measurement:
-        quantity, is_log = self.quantity, self.quantity == "base_perplexity"
+        fluency, is_log = self._fluency, self.quantity == "base_perplexity"
         written = self.write(ask, [0.0, self.subject.multiplier])
-        sides = base, steered = [values_of(ask.model, side, quantity) for side in written.sides]
+        sides = base, steered = [values_of(ask.model, side, self.quantity) for side in written.sides]
         kept, known = np.flatnonzero(~steered.short), np.flatnonzero(~steered.short & ~steered.collapsed)
-        counted = []
-        for some in (known, kept):
-            clusters = written.clusters_of(some.tolist())
-            counted.append(len(some) if clusters is None else len(set(clusters)))
-        self._check_enough(steered, len(known), min(counted))
+        clusters = [written.clusters_of(some.tolist()) for some in (known, kept)]
+        independent = min(
+            len(some) if own is None else len(set(own)) for some, own in zip((known, kept), clusters, strict=True)
+        )
+        self._check_enough(steered, len(known), independent)
         shown = [[_shown(float(value), is_log) for value in side.values] for side in sides]
+        bad = np.nan_to_num(-steered.values if fluency.is_least else steered.values, nan=-np.inf)
         return self.over_replies(
             ask,
             written,
             [unjudged(side, own) for side, own in zip(written.sides, shown, strict=True)],
             np.where(steered.collapsed, np.nan, steered.values)[kept],
-            MeanOrWorst(Mean(self.interval, self.seed), *(2 * [COLLAPSED.get(quantity, math.inf)])),
-            statistic=f"mean {NAMES[quantity]}",
-            direction=Direction.AT_LEAST if quantity in LOWER_IS_WORSE else Direction.AT_MOST,
-            worst_first=np.argsort(-self._badness(steered.values), kind="stable").tolist(),
+            MeanOrWorst(Mean(self.interval, self.seed), fluency.worst, fluency.worst),
+            statistic=f"mean {fluency.called}",
+            direction=Direction.AT_LEAST if fluency.is_least else Direction.AT_MOST,
+            worst_first=np.argsort(-bad, kind="stable").tolist(),
             kept=kept.tolist(),
-            n=min(counted),
+            n=independent,
             scale=PERPLEXITY if is_log else None,
             findings=[*self._findings(steered)],
-            details={"measure": quantity, "base": _mean(base, is_log), "values": {"base": shown[0], "steered": shown[1]}},
+            details=Details(self.quantity, _mean(base, is_log), dict(zip(SIDES, shown, strict=True))),
         )
 
     def _check_enough(self, steered: Values, known: int, independent: int) -> None:
-        left_out, of, quantity = int(steered.short.sum()), len(steered.short), self.quantity
-        if left_out > _MOST_LEFT_OUT[quantity] * of:
+        left_out, of, fluency = int(steered.short.sum()), len(steered.short), self._fluency
+        if left_out > (_MOST_EMPTY if fluency.of is None else _MOST_SHORT) * of:
             raise MeasurementError(
-                f"{left_out} of {of} steered replies have {_TOO_LITTLE[quantity]}, so {NAMES[quantity]} would be that of a few "
+                f"{left_out} of {of} steered replies have {fluency.too_little}, so {fluency.called} would be that of a few "
                 "others: measure repetition, of which an empty reply has the worst value, or ask for longer replies"
             )
         if independent < 2:
             raise MeasurementError(
-                f"{NAMES[quantity]} can be measured of {known} of {of} replies: the others have fewer than "
-                f"{FEWEST[quantity]} tokens. Raise max_new_tokens, or ask for longer replies"
+                f"{fluency.called} can be measured of {known} of {of} replies: the others have fewer than "
+                f"{fluency.fewest} tokens. Raise max_new_tokens, or ask for longer replies"
             )
-
-    def _badness(self, values: Array) -> Array:
-        bad: Array = np.nan_to_num(-values if self.quantity in LOWER_IS_WORSE else values, nan=-np.inf)
-        return bad
 
     def _findings(self, steered: Values) -> Iterator[Finding]:
         """Replies that are left out, and what a limit that can hardly fail lets happen."""
-        short, limit, (at, lets) = int(steered.short.sum()), self.threshold, _WEAK[self.quantity]
+        short, limit, fluency = int(steered.short.sum()), self.threshold, self._fluency
+        at, lets = fluency.weak
         if short:
             yield too_short(
-                f"{short} of {len(steered.short)} replies have {_TOO_LITTLE[self.quantity]}, too little for {NAMES[self.quantity]}, and are left "
-                "out"
+                f"{short} of {len(steered.short)} replies have {fluency.too_little}, too little for {fluency.called}, and are left out"
             )
-        if limit is not None and (limit <= at if self.quantity in LOWER_IS_WORSE else limit >= at):
+        if limit is not None and (limit <= at if fluency.is_least else limit >= at):
             yield weak_promise(f"this promise can hardly fail: limit {limit:g} {lets}")
 
     @staticmethod
     def always(evidence: Evidence) -> Iterator[Block]:
-        if (base := evidence.details["base"]) is not None:
-            yield Line(f"unsteered: {number(base)}")
+        own: Details = evidence.own
+        if own.base is not None:
+            yield Line(f"unsteered: {number(own.base)}")
         yield from counts_lines(evidence)
 
     @staticmethod
     def why(evidence: Evidence) -> Iterator[Block]:
         yield Distribution(
-            [value for value in evidence.details["values"]["steered"] if value is not None],
+            [value for value in evidence.own.values["steered"] if value is not None],
             evidence.statistic.removeprefix("mean "),
             "replies",
             marked=[(at, "promised") for at in show.promised_in(evidence)],
@@ -251,8 +274,6 @@ class StaysFluent(OverReplies):
 
 
 # --- the measure of each reply ---
-
-_OF_TOKENS = {"repetition": repetition, "distinct_2": distinct, "entropy": ngram_entropy}
 
 
 @dataclass(frozen=True, eq=False)
@@ -279,8 +300,8 @@ def values_of(model: Model, side: Side, measure: FluencyMeasure) -> Values:
     Raises:
         MeasurementError: perplexity of a conversation that ended early.
     """
-    nothing = np.zeros(len(side.outcomes), dtype=bool)
-    if measure == "base_perplexity":
+    fluency, nothing = MEASURES[measure], np.zeros(len(side.outcomes), dtype=bool)
+    if fluency.of is None:
         ended = sum((one.why or "").startswith(ENDED) for one in side.outcomes)
         if ended:
             raise MeasurementError(
@@ -291,19 +312,14 @@ def values_of(model: Model, side: Side, measure: FluencyMeasure) -> Values:
         return Values(np.where(empty, np.nan, base_nll(model, reply_probes(side))), nothing, empty)
     values, collapsed, short = np.full(len(nothing), np.nan), nothing.copy(), nothing.copy()
     for at, outcome in enumerate(side.outcomes):
-        tokens = _tokens(model, outcome.text)
-        if len(tokens) >= FEWEST[measure]:
-            values[at] = _OF_TOKENS[measure](tokens)
+        tokens: list[int] = model.tokenizer(outcome.text, add_special_tokens=False)["input_ids"]
+        if len(tokens) >= fluency.fewest:
+            values[at] = fluency.of(tokens)
         elif outcome.is_undetermined:
-            values[at], collapsed[at] = COLLAPSED[measure], True
+            values[at], collapsed[at] = fluency.worst, True
         else:
             short[at] = True
     return Values(values, collapsed, short)
-
-
-def _tokens(model: Model, text: str) -> Sequence[int]:
-    found: list[int] = model.tokenizer(text, add_special_tokens=False)["input_ids"]
-    return found
 
 
 # --- the mean over replies ---

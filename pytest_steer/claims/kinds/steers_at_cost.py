@@ -14,18 +14,19 @@ from ...core.finding import Finding, Weight, code
 from ...core.numbers import number, promise
 from ...core.parameters import Param
 from ...core.promises import Promise
-from ...core.record import Compared, Strength
+from ...core.record import Bounds, Compared, Data, Reached, Strength
 from ...measures import Array, AtCost, as_share, deviation, reading_of_texts
 from ...measures.ask import Ask
 from ...measures.at_cost import MAX_MULTIPLIER, matching_probability, pne, spread
 from ...measures.compared import finite, strength_of
+from ...measures.subject import Moves
 from ...stats import Direction, Inference, Verdict, mean_t
 from ...stats.estimators import Clusters, Estimator, Mean, floor_of
 from .. import show
 from ..asserting import assertion
 from ..base import AboutItems, OverTexts
 from ..common import WEAK_MEAN, Interval, Stride, Window
-from ..controls import controls_of_no_effect
+from ..controls import WithControls, controls_of_no_effect
 from ..curves import moves_of
 from ..findings import Found, below_floor
 from ..judging import Judgement, Reason, few_units, withhold
@@ -47,18 +48,66 @@ dear = code(
 )
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class AtItsCost(Measurement):
-    """Effects at a multiplier, and what that costs.
+@dataclass(frozen=True)
+class Deployed:
+    """The claim's vector at its deployed multiplier; the effect is None where the model gives NaN or infinity there."""
+
+    multiplier: float
+    cost: float | None
+    mean_effect: float | None
+    direction: Moves
+    moves: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spent:
+    """What the effect costs, in relative rises of perplexity.
 
     Attributes:
-        cost: the mean rise of the texts' negative log-likelihood per token. is_over: it exceeds the budget, so it is judged too.
-        texts: what its n counts.
+        multiplier_at_cost / cost: where it is judged, and what it costs there; each bound of ``cost_interval`` at ``cost_confidence``.
+        over_budget: the cost exceeds the budget, so it is judged too.
+        reached: what ended the search, see ``measures.AtCost``. looked_at: (multiplier, cost), None beyond the range of numbers.
+        mean_perplexity_ratio: of the arithmetic means of the texts' perplexities. neutral: the texts.
     """
 
+    multiplier_at_cost: float
+    cost: float
+    cost_interval: Bounds
+    cost_confidence: float
+    budget: float
+    over_budget: bool
+    reached: Reached
+    looked_at: list[tuple[float, float | None]]
+    max_multiplier: float
+    mean_perplexity_ratio: float | None
+    neutral: Data
+
+
+@dataclass(frozen=True, kw_only=True)
+class Details(WithControls, Spent):
+    """The effects on the items there, and what they cost.
+
+    Attributes:
+        sd_unsteered: standard deviation of the items' unsteered propensities. pne: the perplexity-normalised effect.
+        anti_steerable_share: of items that move the wrong way. matching_probability: unsteered (``base``) and steered.
+    """
+
+    statistic: str = "effect"
+    standardised: bool
+    sd_unsteered: float
+    mean_effect: float
+    anti_steerable_share: float
+    effects: list[float]
+    pne: float | None
+    matching_probability: dict[str, float]
+    deployed: Deployed
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class AtItsCost(Measurement):
+    """Effects at a multiplier, and what that costs: the mean rise of the texts' negative log-likelihood per token."""
+
     cost: Inference
-    is_over: bool
-    texts: str
 
 
 @dataclass(frozen=True)
@@ -101,7 +150,6 @@ class SteersAtCost(OverTexts, AboutItems):
             example=0.2,
             weak_to=-1,
             weak=WEAK_MEAN,
-            schema={"type": "number"},
         ),
     ]
     budget: Annotated[
@@ -137,115 +185,82 @@ class SteersAtCost(OverTexts, AboutItems):
     interval: Interval = "t"
 
     def measure(self, ask: Ask) -> Measurement:
-        sample, of_texts, subject, sign = self.sampled_items, self.sampled_texts, self.subject, self.subject.effect_sign
+        of_texts, subject, budget = self.sampled_texts, self.subject, self.budget
         windows: dict[str, Any] = {"window": self.window, "stride": self.stride, "source": self.source}
-        at = ask.at_cost({0: subject}, of_texts.units, budget=self.budget, max_multiplier=self.max_multiplier, **windows)[0]
+        at = ask.at_cost({0: subject}, of_texts.units, budget=budget, max_multiplier=self.max_multiplier, **windows)[0]
         base, (steered,) = ask.perplexity(of_texts.units, [at.multiplier], **windows)
-        is_over = at.cost > self.budget
+        is_over = at.cost > budget
         # Judged together with the effect, so at half the level.
         level = (1 + self.confidence) / 2 if is_over else self.confidence
         cost = mean_t(steered.per_text - base.per_text, confidence=level, clusters=of_texts.clusters)
+        spent = Spent(
+            multiplier_at_cost=at.multiplier,
+            cost=at.cost,
+            cost_interval=(as_share(cost.low), as_share(cost.high)),
+            cost_confidence=cost.confidence,
+            budget=budget,
+            over_budget=is_over,
+            reached=at.reached,
+            looked_at=[(multiplier, finite(own)) for multiplier, own in at.looked_at],
+            max_multiplier=self.max_multiplier,
+            mean_perplexity_ratio=finite(1 + at.mean_rises[at.multiplier]),
+            neutral=of_texts.describe(),
+        )
+        return self._of_items(ask, at, spent, cost).but(
+            subject=replace(subject, multiplier=at.multiplier),
+            also={"": of_texts},
+            reads=[Read(reading_of_texts(ask.model, base.per_text), of_texts.clusters, texts=of_texts.units)],
+            findings=[*self._of_the_budget(at)],
+        )
+
+    def _of_items(self, ask: Ask, at: AtCost, spent: Spent, cost: Inference) -> Measurement:
+        """The effects on the items at the multiplier that was found."""
+        sample, sign, clusters = self.sampled_items, self.subject.effect_sign, self.sampled_items.clusters
         at_deployed, unsteered = self._effects(ask, at)
-        scale = deviation(unsteered) if self.standardised else 1.0
+        scale, sd = deviation(unsteered) if self.standardised else 1.0, spread(unsteered)
         curve = ask.propensity(sample.units, [0.0, at.multiplier])
         effects = curve.effects(at.multiplier)
-        deployed, normalised = float(subject.multiplier), pne(effects, unsteered, at.mean_rises[at.multiplier])
-        costs = dict(at.looked_at)
-        details: dict[str, Any] = {
-            "statistic": "effect",
-            "standardised": self.standardised,
-            "sd_unsteered": spread(unsteered),
-            "mean_effect": float(effects.mean()),
-            "anti_steerable_share": float((sign * effects < 0).mean()),
-            "effects": [float(effect) for effect in effects],
-            "pne": normalised,
-            "matching_probability": {
-                "base": matching_probability(unsteered),
-                "steered": matching_probability(unsteered + effects),
-            },
-            "mean_perplexity_ratio": finite(1 + at.mean_rises[at.multiplier]),
-            "multiplier_at_cost": at.multiplier,
-            "cost": at.cost,
-            "cost_interval": [as_share(cost.low), as_share(cost.high)],
-            "cost_confidence": cost.confidence,
-            "budget": self.budget,
-            "over_budget": is_over,
-            "reached": at.reached,
-            "looked_at": [[multiplier, finite(own)] for multiplier, own in at.looked_at],
-            "max_multiplier": self.max_multiplier,
-            "deployed": {
-                "multiplier": deployed,
-                "cost": finite(costs[subject.multiplier]),
-                "mean_effect": None if at_deployed is None else float(at_deployed.mean()),
-                "direction": subject.direction,
-                "moves": None if at_deployed is None else moves_of(mean_t(at_deployed, confidence=self.confidence)),
-            },
-            "neutral": of_texts.describe(),
-        }
-        reached = strength_of(
-            effects,
-            at.multiplier,
-            self.confidence,
-            cost=at.cost,
-            reached=at.reached,
-            clusters=sample.clusters,
-            normalised=normalised,
+        per_cost = pne(effects, unsteered, at.mean_rises[at.multiplier])
+        there = strength_of(
+            effects, at.multiplier, self.confidence, cost=at.cost, reached=at.reached, clusters=clusters, normalised=per_cost
         )
-        compared = Compared(
-            n=len(sample.units),
-            spread=spread(unsteered),
-            deployed=Strength(
-                deployed,
-                details["deployed"]["mean_effect"],
-                cost=details["deployed"]["cost"],
-                pne=None if at_deployed is None else pne(at_deployed, unsteered, at.mean_rises[deployed]),
-            ),
-            at_cost=reached,
-            budget=self.budget,
-            rank=2,
-        )
+        deployed = self._deployed(at, at_deployed)
+        of_deployed = None if at_deployed is None else pne(at_deployed, unsteered, at.mean_rises[deployed.multiplier])
+        here = Strength(deployed.multiplier, deployed.mean_effect, cost=deployed.cost, pne=of_deployed)
         return AtItsCost(
             sample=sample,
             values=sign * effects / scale,
-            estimator=(MeanOverBudget if is_over else Mean)(self.interval, self.seed),
+            estimator=(MeanOverBudget if spent.over_budget else Mean)(self.interval, self.seed),
             statistic=f"{'negative ' if sign < 0 else ''}{'standardised ' if self.standardised else ''}effect at equal cost",
             probes=curve.probes,
             moved=lambda floor: floor.effect / scale,
-            subject=replace(subject, multiplier=at.multiplier),
             curve=curve,
             deployed=curve,
             has_slopes=False,
-            also={"": of_texts},
-            reads=[Read(reading_of_texts(ask.model, base.per_text), of_texts.clusters, texts=of_texts.units)],
-            details=details,
-            compared=compared,
-            findings=[*self._of_the_budget(at)],
             cost=cost,
-            is_over=is_over,
-            texts=of_texts.counted,
-        )
+            details=Details(
+                **vars(spent),
+                standardised=self.standardised,
+                sd_unsteered=sd,
+                mean_effect=float(effects.mean()),
+                anti_steerable_share=float((sign * effects < 0).mean()),
+                effects=effects.tolist(),
+                pne=per_cost,
+                matching_probability={
+                    "base": matching_probability(unsteered),
+                    "steered": matching_probability(unsteered + effects),
+                },
+                deployed=deployed,
+            ),
+        ).but(compared=Compared(n=len(sample.units), spread=sd, deployed=here, at_cost=there, budget=self.budget, rank=2))
 
-    def judge(self, ask: Ask, measured: Measurement) -> Judgement:
-        assert isinstance(measured, AtItsCost)
-        judgement, cost, least = super().judge(ask, measured), measured.cost, floor_of(measured.cost, self.min_n)
-        if least is not None and cost.n < least <= judgement.found.n:
-            few = f"n = {cost.n} {measured.texts} is below min_n {least}"
-            return withhold(
-                judgement, Reason(few_units.name, few, f"not enough evidence: measure at least {least} {measured.texts}")
-            )
-        if not measured.is_over or self.threshold is None or judgement.is_floored:
-            return judgement
-        verdict, p_pass, p_fail = judge_over_budget(judgement.found, self.threshold, cost, self.budget)
-        return replace(judgement, verdict=verdict, p_pass=p_pass, p_fail=p_fail)
-
-    def find(self, found: Found) -> Iterator[Finding]:
-        measured, withheld = found.measured, found.judgement.withheld
-        if isinstance(measured, AtItsCost) and withheld is not None and withheld.code == few_units.name:
-            yield below_floor(measured.cost.n, floor_of(measured.cost, self.min_n) or 0, measured.texts)
-
-    def after(self, ask: Ask, measured: Measurement, judgement: Judgement) -> dict[str, Any]:
-        moves = measured.details["deployed"]["moves"]
-        return {} if moves is None else controls_of_no_effect(ask, measured, judgement, seed=self.seed, moves=moves)
+    def _deployed(self, at: AtCost, effects: Array | None) -> Deployed:
+        multiplier, direction = float(self.multiplier), self.subject.direction
+        cost = finite(dict(at.looked_at)[self.multiplier])
+        if effects is None:
+            return Deployed(multiplier, cost, None, direction, None)
+        moves = moves_of(mean_t(effects, confidence=self.confidence))
+        return Deployed(multiplier, cost, float(effects.mean()), direction, moves)
 
     def _effects(self, ask: Ask, at: AtCost) -> tuple[Array | None, Array]:
         """Effects at the deployed multiplier, None where the model gives NaN or infinity there; unsteered propensities."""
@@ -257,66 +272,87 @@ class SteersAtCost(OverTexts, AboutItems):
         except MeasurementError:
             return None, ask.effects(found, items)[1]
 
+    def judge(self, ask: Ask, measured: Measurement) -> Judgement:
+        assert isinstance(measured, AtItsCost)
+        judgement, cost, least = super().judge(ask, measured), measured.cost, floor_of(measured.cost, self.min_n)
+        if least is not None and cost.n < least <= judgement.found.n:
+            texts = self.sampled_texts.counted
+            cure = f"not enough evidence: measure at least {least} {texts}"
+            return withhold(judgement, Reason(few_units.name, f"n = {cost.n} {texts} is below min_n {least}", cure))
+        if not measured.details.over_budget or self.threshold is None or judgement.is_floored:
+            return judgement
+        verdict, p_pass, p_fail = judge_over_budget(judgement.found, self.threshold, cost, self.budget)
+        return replace(judgement, verdict=verdict, p_pass=p_pass, p_fail=p_fail)
+
+    def find(self, found: Found) -> Iterator[Finding]:
+        measured, withheld = found.measured, found.judgement.withheld
+        if isinstance(measured, AtItsCost) and withheld is not None and withheld.code == few_units.name:
+            yield below_floor(measured.cost.n, floor_of(measured.cost, self.min_n) or 0, self.sampled_texts.counted)
+
+    def after(self, ask: Ask, measured: Measurement, judgement: Judgement) -> dict[str, object]:
+        moves = measured.details.deployed.moves
+        return {} if moves is None else controls_of_no_effect(ask, measured, judgement, seed=self.seed, moves=moves)
+
     def _of_the_budget(self, at: AtCost) -> Iterator[Finding]:
-        change = self.subject.intervention
+        change, cost = self.subject.intervention, number(at.cost, percent=True)
         if at.reached == "most":
             why = (
-                ""
-                if change.strength == "linear"
-                else f". The strength is {change.strength}, so no larger multiplier is tried"
+                f". The strength is {change.strength}, so no larger multiplier is tried"
+                if change.strength != "linear"
+                else ""
             )
             yield within_budget(
-                f"perplexity stays within the budget up to the largest multiplier tried ({at.multiplier:g}, "
-                f"{number(at.cost, percent=True)}); judged at {at.multiplier:g}{why}"
+                f"perplexity stays within the budget up to the largest multiplier tried ({at.multiplier:g}, {cost}); judged at "
+                f"{at.multiplier:g}{why}"
             )
         elif at.cost > self.budget:
-            what = (
-                f"{change.method!r} has one fixed strength, which"
-                if at.reached == "fixed"
-                else f"the smallest multiplier tried, {at.multiplier:g}, already"
-            )
+            fixed = f"{change.method!r} has one fixed strength, which"
+            what = fixed if at.reached == "fixed" else f"the smallest multiplier tried, {at.multiplier:g}, already"
             yield dear(
-                f"{what} exceeds the perplexity budget ({number(at.cost, percent=True)} against {promise(self.budget, percent=True)}); "
-                "judged there on effect and cost together"
+                f"{what} exceeds the perplexity budget ({cost} against {promise(self.budget, percent=True)}); judged there on effect and cost "
+                "together"
             )
-
-    # --- what it shows ---
 
     @staticmethod
     def reason(evidence: Evidence) -> str | None:
         """Why it is this verdict where the cost is judged too."""
-        is_over = evidence.details["over_budget"] and not evidence.withheld
-        return _over_budget_reason(evidence) if is_over else None
+        own: Details = evidence.own
+        if not own.over_budget or evidence.withheld:
+            return None
+        low, is_fail = own.cost_interval[0], evidence.verdict is Verdict.FAIL
+        if (is_fail or evidence.has_no_threshold) and (low is None or low >= own.budget):
+            return "the cost exceeds the budget"
+        return "the interval is on the bad side" if is_fail else "the interval of the cost lies across the budget"
 
     @staticmethod
     def cure(evidence: Evidence) -> str | None:
-        if not evidence.details["over_budget"] or evidence.withheld:
+        if not evidence.own.over_budget or evidence.withheld:
             return None
         return "not enough evidence that the cost is within the budget: measure more neutral texts"
 
     @staticmethod
     def always(evidence: Evidence) -> Iterator[Block]:
         """The multiplier and its cost, and the perplexity-normalised effect."""
-        details = evidence.details
-        low, high = (number(bound, percent=True) for bound in details["cost_interval"])
+        own: Details = evidence.own
+        cost = f"{number(own.cost, percent=True)} {show.bounds(own.cost_interval, percent=True)}"
         yield Line(
-            f"judged at multiplier {number(details['multiplier_at_cost'])}: perplexity {number(details['cost'], percent=True)} [{low}, {high}] at "
-            f"{details['cost_confidence']:.4g} each side, over {details['neutral'].n} texts; budget {promise(details['budget'], percent=True)}"
+            f"judged at multiplier {number(own.multiplier_at_cost)}: perplexity {cost} at {own.cost_confidence:.4g} each side, over "
+            f"{own.neutral.n} texts; budget {promise(own.budget, percent=True)}"
         )
-        if details["pne"] is not None:
-            base, steered = (details["matching_probability"][key] for key in ("base", "steered"))
+        if own.pne is not None:
+            base, steered = own.matching_probability.values()
             yield Line(
-                f"PNE {number(details['pne'])}: probability of the matching answer {base:.3f} unsteered, {steered:.3f} steered; mean perplexity "
-                f"x {details['mean_perplexity_ratio']:.3g}"
+                f"PNE {number(own.pne)}: probability of the matching answer {base:.3f} unsteered, {steered:.3f} steered; mean perplexity "
+                f"x {own.mean_perplexity_ratio:.3g}"
             )
-        yield from map(Line, show.texts_chosen(details["neutral"]))
+        yield from map(Line, show.texts_chosen(own.neutral))
 
     @staticmethod
     def why(evidence: Evidence) -> Iterator[Block]:
         """Effect against cost, the multipliers with their costs, and the items."""
-        details, deployed = evidence.details, evidence.details["deployed"]
-        budget, judged_at = details["budget"], details["multiplier_at_cost"]
-        costs = sorted(details["looked_at"], key=lambda pair: abs(float(pair[0])))
+        own: Details = evidence.own
+        deployed, judged_at, budget = own.deployed, own.multiplier_at_cost, promise(own.budget, percent=True)
+        costs = sorted(own.looked_at, key=lambda pair: abs(pair[0]))
         yield Table(
             [
                 ["multiplier", *(f"{multiplier:.4g}" for multiplier, _ in costs)],
@@ -324,24 +360,23 @@ class SteersAtCost(OverTexts, AboutItems):
             ],
             are_numbers=True,
         )
-        dose = details["mean_effect"] / details["sd_unsteered"] if details["sd_unsteered"] else None
+        dose = own.mean_effect / own.sd_unsteered if own.sd_unsteered else None
         share = "anti-steerable share" if show.effect_sign(evidence) > 0 else "share that rises"
         yield Line(
-            f"mean effect {number(details['mean_effect'])} ({number(dose)} standard deviations of the unsteered propensities), {share} "
-            f"{details['anti_steerable_share']:.2f}; at the deployed multiplier {number(deployed['multiplier'])} mean effect "
-            f"{number(deployed['mean_effect'])}"
+            f"mean effect {number(own.mean_effect)} ({number(dose)} standard deviations of the unsteered propensities), {share} "
+            f"{own.anti_steerable_share:.2f}; at the deployed multiplier {number(deployed.multiplier)} mean effect "
+            f"{number(deployed.mean_effect)}"
         )
         at = {0.0: CostPoint("vector", 0.0, 0.0, 0.0)}
-        if deployed["mean_effect"] is not None and deployed["cost"] is not None:
-            multiplier = deployed["multiplier"]
-            at[multiplier] = CostPoint("vector", multiplier, deployed["mean_effect"], deployed["cost"])
-        low, high = (None, None) if details["standardised"] else evidence.interval
-        at[judged_at] = CostPoint("vector", judged_at, details["mean_effect"], details["cost"], (low, high))
+        if deployed.mean_effect is not None and deployed.cost is not None:
+            at[deployed.multiplier] = CostPoint("vector", deployed.multiplier, deployed.mean_effect, deployed.cost)
+        bounds = (None, None) if own.standardised else evidence.interval
+        at[judged_at] = CostPoint("vector", judged_at, own.mean_effect, own.cost, bounds)
         yield EffectAgainstCost(
             sorted(at.values(), key=lambda one: one.multiplier),
-            budget,
+            own.budget,
             title="Effect against cost",
-            about=f"Judged at multiplier {number(judged_at)}. The line is the budget, {promise(budget, percent=True)} perplexity.",
+            about=f"Judged at multiplier {number(judged_at)}. The line is the budget, {budget} perplexity.",
         )
         yield from show.of_items(evidence)
 
@@ -369,16 +404,3 @@ def judge_over_budget(effect: Inference, least: float, cost: Inference, budget: 
     if p_pass <= alpha:
         return Verdict.PASS, p_pass, p_fail
     return (Verdict.FAIL if p_fail <= alpha else Verdict.INCONCLUSIVE), p_pass, p_fail
-
-
-def _over_budget_reason(evidence: Evidence) -> str:
-    """Why an intervention that cannot be brought within the budget got its verdict."""
-    details = evidence.details
-    low = details["cost_interval"][0]
-    if evidence.has_no_threshold and (low is None or low >= details["budget"]):
-        return "the cost exceeds the budget"
-    if evidence.verdict is Verdict.FAIL:
-        return (
-            "the cost exceeds the budget" if low is None or low >= details["budget"] else "the interval is on the bad side"
-        )
-    return "the interval of the cost lies across the budget"
