@@ -34,7 +34,7 @@ from work import Timed, alternate, items_of, matrix_rate, questions, texts_of, t
 
 from pytest_steer import Model, load_model
 from pytest_steer.core.sources import find_model
-from pytest_steer.measures import MULTIPLIERS, kl_curve, perplexity_curves, propensity_curves
+from pytest_steer.measures import MULTIPLIERS, Scope, kl_curve, perplexity_curves, propensity_curves
 from pytest_steer.model import Engine, engine_of
 from pytest_steer.model.gguf import converted
 from pytest_steer.steering import add
@@ -173,7 +173,7 @@ def divergence(model: Model, options: argparse.Namespace, grid: tuple[float, ...
 
 def ours(model: Model, items: Any, named: dict[int, Any], scope: Any) -> np.ndarray:
     model.kept[engine_of] = Engine(model)
-    curves = propensity_curves(model, items, named, multipliers=MULTIPLIERS, positions=scope)
+    curves = propensity_curves(model, items, named, Scope(scope), multipliers=MULTIPLIERS)
     return np.concatenate([curve.values for curve in curves.values()], axis=1)
 
 

@@ -66,7 +66,7 @@ def measure(model: Model, items: Items, grid: Sequence[float], work: str, with_b
 
     def ours() -> Any:
         model.kept[engine_of] = Engine(model)
-        return propensity_curves(model, items, {0: vector}, multipliers=grid, positions="after_prompt")[0].values
+        return propensity_curves(model, items, {0: vector}, multipliers=grid)[0].values
 
     ways: dict[str, Callable[[], Any]] = {"ours": ours}
     if with_batched:

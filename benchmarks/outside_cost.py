@@ -20,7 +20,7 @@ from outside_case import EVERYWHERE, MULTIPLIERS, N_QUESTIONS, N_TEXTS, Case, Ro
 from pytest_steer import perplexity, propensity_curve, read_questions
 from pytest_steer.data import Completion, Question
 from pytest_steer.data.formats.open_assistant import best_replies
-from pytest_steer.measures import capability, kl_at_answers, kl_curve, relative_mean_rise
+from pytest_steer.measures import Scope, capability, kl_at_answers, kl_curve, relative_mean_rise
 from pytest_steer.measures.at_cost import matching_probability, pne
 
 
@@ -169,8 +169,8 @@ def kl(case: Case, root: Path) -> Iterator[Row]:
     """Arditi et al. 2024: the divergence from the unsteered model."""
     sys.path.insert(0, str(root / "refusal_direction"))
     module = importlib.import_module("pipeline.submodules.select_direction")
-    divergences = kl_curve(case.model, case.texts, case.vector, multipliers=MULTIPLIERS, **EVERYWHERE)
-    at_answers = kl_at_answers(case.model, case.items, case.vector, multipliers=MULTIPLIERS, **EVERYWHERE)
+    divergences = kl_curve(case.model, case.texts, case.vector, multipliers=MULTIPLIERS, scope=Scope(**EVERYWHERE))
+    at_answers = kl_at_answers(case.model, case.items, case.vector, multipliers=MULTIPLIERS, scope=Scope(**EVERYWHERE))
     for multiplier, text_kl, item_kl in zip(MULTIPLIERS, divergences, at_answers, strict=True):
         pairs = [(case.logits(probe.ids)[:, :-1], case.logits(probe.ids, multiplier)[:, :-1]) for probe in text_kl.probes]
         for name, epsilon in (("epsilon 0", {"epsilon": 0.0}), ("epsilon 1e-6, as it is", {})):

@@ -132,7 +132,7 @@ def _recorded(claim: Claim, ask: Ask, found: Found) -> Evidence:
         of_slopes = fields.pop("details")
         if measured.has_slopes:
             details = {**of_slopes, **details}
-            fields["strata"] = [vars(one) for one in strata(measured.curve, subject.slope_sign)]
+            fields["strata"] = [plain(one) for one in strata(measured.curve, subject.slope_sign)]
         if compared is None:
             assert measured.deployed is not None
             judged_slope = judgement.interval if measured.statistic == "steerability" else None

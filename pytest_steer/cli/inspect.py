@@ -114,7 +114,7 @@ def _doses(vector: SteeringVector, name: str) -> dict[int, float | None]:
     """
     from ..data import read_texts
     from ..measures import steering_receipt
-    from ..measures.asking_texts import ask_texts
+    from ..measures.asking import EVERYWHERE, ask_texts
     from ..model import check_fits
     from ..model.loading import Models
     from ..steering.interventions.additive import as_intervention
@@ -125,7 +125,7 @@ def _doses(vector: SteeringVector, name: str) -> dict[int, float | None]:
         added = as_intervention(vector.at("all"))
         check_fits(model, added, ("model", "template"))
         texts = list(read_texts("builtin:neutral"))[:_TEXTS]
-        probes = [probe for asked in ask_texts(model, texts, "all", False) for probe in asked.probes]
+        probes = [probe for asked in ask_texts(model, texts, EVERYWHERE) for probe in asked.probes]
         receipt = steering_receipt(model, probes, added, 1.0)
     return {dose.layer: dose.relative_dose for dose in receipt.doses}
 

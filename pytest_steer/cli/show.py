@@ -92,20 +92,19 @@ def shown_claim(model: Model, claim: ClaimSpec, folder: Path) -> list[str]:
     """
     from ..claims import kind_of
     from ..files.inputs import Inputs
-    from ..measures.asking import asked_of
-    from ..measures.asking_texts import ask_texts
+    from ..measures.asking import Scope, ask_texts, asked_of
     from ..steering import check_positions
 
     spec = claim.vector
-    positions = check_positions(spec.positions)
-    lines = [f"  positions {positions}{', the first one included' if spec.include_first else ''}"]
+    scope = Scope(check_positions(spec.positions), spec.include_first)
+    lines = [f"  positions {scope.positions}{', the first one included' if spec.include_first else ''}"]
     inputs = Inputs(model)
     kind = kind_of(claim.kind)
     chosen = kind.chosen(claim.params, claim.given_data)
     measured_on = {*kind.fields} - ({*kind.either} - {chosen})
     if "texts" in measured_on and "items" not in measured_on:
         texts, cut = inputs.texts(claim), {key: claim.params.get(key) for key in ("window", "stride")}
-        for own, asked_text in zip(texts.ids, ask_texts(model, texts, positions, spec.include_first, **cut), strict=True):
+        for own, asked_text in zip(texts.ids, ask_texts(model, texts, scope, **cut), strict=True):
             lines += _asked(model, f"text {own}", asked_text.probes, notes=asked_text.notes)
         return lines + (_prompts(inputs, claim) if "prompts" in measured_on else [])
     if "prompts" in measured_on:
@@ -121,7 +120,7 @@ def shown_claim(model: Model, claim: ClaimSpec, folder: Path) -> list[str]:
     items, context = inputs.test_items(claim)
     likelihoods = getattr(kind.declared, "asks_likelihoods", False)
     for item in items:
-        asked = asked_of(model, item, positions, spec.include_first, context, likelihoods=likelihoods)
+        asked = asked_of(model, item, scope, context, likelihoods=likelihoods)
         answers = [f"matching {a!r}" for a in item.matching] + [f"not matching {a!r}" for a in item.not_matching]
         lines += _asked(model, f"item {item.id}: {_how(asked)}", asked.probes, answers, asked.notes)
     return lines
@@ -145,6 +144,7 @@ def promise_lines(claim: ClaimSpec) -> list[str]:
 
 def _questions(inputs: Inputs, claim: ClaimSpec, folder: Path) -> list[str]:
     from ..data import OWN_QUESTIONS
+    from ..measures.asking import Scope
     from ..measures.multiple_choice import asked_question
     from ..steering import check_positions
 
@@ -152,9 +152,8 @@ def _questions(inputs: Inputs, claim: ClaimSpec, folder: Path) -> list[str]:
     questions = inputs.questions(params.get("questions") or OWN_QUESTIONS, folder)
     lines = []
     for question in questions:
-        asked = asked_question(
-            model, question, check_positions(spec.positions), spec.include_first, by=params["by"], prompt=params["prompt"]
-        )
+        scope = Scope(check_positions(spec.positions), spec.include_first)
+        asked = asked_question(model, question, scope, by=params["by"], prompt=params["prompt"])
         right, *wrong = question.right_first
         answers = [f"right {right!r}", *(f"wrong {option!r}" for option in wrong)]
         lines += _asked(model, f"question {question.id}: {_how(asked)}", asked.probes, answers, asked.notes)
@@ -163,6 +162,7 @@ def _questions(inputs: Inputs, claim: ClaimSpec, folder: Path) -> list[str]:
 
 def _tasks(inputs: Inputs, claim: ClaimSpec) -> list[str]:
     from ..data.tasks import draw_demonstrations
+    from ..measures.asking import Scope
     from ..measures.tasks import task_probe
     from ..steering import check_positions
 
@@ -175,8 +175,7 @@ def _tasks(inputs: Inputs, claim: ClaimSpec) -> list[str]:
             model,
             draw_demonstrations(query, pool, n_shots, shuffled=shuffled, seed=run.seed),
             query,
-            check_positions(claim.vector.positions),
-            claim.vector.include_first,
+            Scope(check_positions(claim.vector.positions), claim.vector.include_first),
             (),
             f"task {index}",
         )

@@ -10,22 +10,21 @@ import hashlib
 import json
 import re
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import hypothesis
-from hypothesis import Phase, given, target
+from hypothesis import Phase, target
 from hypothesis.database import DirectoryBasedExampleDatabase
 from hypothesis.strategies import SearchStrategy
 
 from ..core.errors import DataError, SteerError, SteerWarning
-from ..data import Items
+from ..core.evidence import Json
 from ..prompting import Axis
 from ..prompting.contexts import Context, Read, as_text, identity
-from ..soundness.examples import keeping_nothing, own_settings
+from ..soundness.examples import draw
 
 Space = SearchStrategy[Context]
 Badness = Callable[[Context], float]
@@ -45,22 +44,17 @@ def drawn(space: Space, *, examples: int, seed: int) -> list[Context]:
     # Until then Hypothesis draws at random, see ConjectureRunner.generate_new_test_cases. If another version of it does so for
     # longer or shorter, the contexts that are missing here are measured one by one.
     first = max(examples // 2, 10)
+    met: list[Context] = []
+    draw(space, met.append, Phase.generate, examples=examples, seed=seed)
     found: dict[str, Context] = {}
-    count = 0
-
-    def take(context: Context) -> None:
-        nonlocal count
-        count += 1
-        if count <= first:
-            found.setdefault(identity(context), context)
-
-    _run(space, take, examples, seed, (Phase.generate,))
+    for context in met[:first]:
+        found.setdefault(identity(context), context)
     return list(found.values())
 
 
 @dataclass(frozen=True)
 class Survey:
-    """The contents of a space, as seen in 200 contexts drawn from it.
+    """The contents of a space, as found in 200 contexts drawn from it.
 
     Attributes:
         values: values other than as given on each axis (see ``Context.to_dict``), as JSON values in the order first met.
@@ -75,23 +69,18 @@ class Survey:
 
 def survey(space: Space, *, seed: int) -> Survey:
     """Draw contexts to see what a space contains. Nothing is measured."""
-    values: dict[str, dict[str, Any]] = {}
+    met: list[Context] = []
+    draw(space, met.append, Phase.generate, examples=200, seed=seed)
+    values: dict[str, Json] = {}
     axes: dict[str, Axis] = {}
-    pools: list[Items] = []
-    met: set[str] = set()
-
-    def take(context: Context) -> None:
-        met.add(identity(context))
+    for context in met:
         for name, value in context.to_dict().items():
             values.setdefault(name, {}).setdefault(as_text(value), value)
         for axis, _ in context.values:
             axes.setdefault(axis.name, axis)
-        if context.examples is not None and not pools:
-            pools.append(context.examples)
-
-    _run(space, take, 200, seed, (Phase.generate,))
-    read = partial(Context.from_dict, axes=tuple(axes.values()), examples=pools[0] if pools else None)
-    return Survey({axis: list(own.values()) for axis, own in sorted(values.items())}, read, len(met))
+    pool = next((context.examples for context in met if context.examples is not None), None)
+    read = partial(Context.from_dict, axes=tuple(axes.values()), examples=pool)
+    return Survey({axis: list(own.values()) for axis, own in sorted(values.items())}, read, len({*map(identity, met)}))
 
 
 def climb(space: Space, badness: Badness, *, examples: int, seed: int) -> None:
@@ -104,7 +93,7 @@ def climb(space: Space, badness: Badness, *, examples: int, seed: int) -> None:
     def look(context: Context) -> None:
         target(badness(context), label=_LABEL)
 
-    _run(space, look, examples, seed, (Phase.generate, Phase.target))
+    draw(space, look, Phase.generate, Phase.target, examples=examples, seed=seed)
 
 
 def shrunk(
@@ -129,21 +118,10 @@ def shrunk(
             raise _BadEnough
 
     try:
-        _run(space, look, examples, seed, (Phase.generate, Phase.target, Phase.shrink))
+        draw(space, look, Phase.generate, Phase.target, Phase.shrink, examples=examples, seed=seed)
     except _BadEnough:
         return simplest
     return None
-
-
-def _run(space: Space, look: Callable[[Context], None], examples: int, seed: int, phases: Iterable[Phase]) -> None:
-    @hypothesis.seed(seed)
-    @own_settings(examples, *phases)  # type: ignore[untyped-decorator]
-    @given(space)
-    def search(context: Context) -> None:
-        look(context)
-
-    with keeping_nothing():
-        search()
 
 
 class Remembered:
@@ -183,7 +161,7 @@ class Remembered:
         entry = identity(context).encode()
         self._database.save(self._key, entry)
         if entry not in self._database.fetch(self._key):
-            self._database.delete(self._key, entry)  # what a full disk has left of it
+            self._database.delete(self._key, entry)  # a full disk may have left a part of it
             warnings.warn(
                 SteerWarning(f"the context that broke the claim is not kept: {self.folder} is full or cannot be written to"),
                 stacklevel=2,

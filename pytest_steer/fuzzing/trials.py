@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from ..core.errors import DataError
+from ..core.evidence import Json
 from ..core.run_context import Effort, looking
 from ..prompting import AS_GIVEN, Context
 from ..prompting.contexts import Read, as_text, identity
@@ -32,12 +34,12 @@ class Search:
         space: the contexts: a Hypothesis strategy.
         free: its axes are independent, so that values of them may be recombined and set back to "as given".
         every: all contexts of the space, if they are known and no more than the number that it is called with; else None.
-        read: makes a context of what ``Context.to_dict`` gives; from what is seen in the space if None.
-        max_contexts: how many contexts are tried, besides those named below.
+        read: makes a context of what ``Context.to_dict`` gives; from the contents of the space if None.
+        max_contexts: how many contexts are tried, in addition to those named below.
         batch: how many items the search measures, at most half of them.
         listed: contexts that are always tried first (a claim file's regressions).
         memory: folder in which contexts that broke the promise are kept, to be tried first the next time; None keeps none.
-        place: what the claim is called in that database.
+        place: the claim's name in that database.
         only: judge this context and search for no other.
     """
 
@@ -125,6 +127,9 @@ class Trials:
         gap = (0.0 if self.threshold is None else self.threshold) - estimate
         return gap if self.direction is Direction.AT_LEAST else -gap
 
+    def badness_in(self, context: Context, how: How) -> float:
+        return self.badness(self.estimates([context], how)[0])
+
     def breaks(self, estimate: float) -> bool:
         return self.threshold is not None and self.badness(estimate) > 0
 
@@ -193,7 +198,7 @@ def recombined(
 ) -> list[Context]:
     """Up to ``count`` untried combinations of axis values that were seen, those most likely to be bad first.
 
-    A sum of one term per axis value, fitted to what was tried by least squares (ridge, penalty 0.1 per term), says how bad a
+    A sum of one term per axis value, fitted to the trials by least squares (ridge, penalty 0.1 per term), says how bad a
     combination is likely to be.
     """
     rows = [trial.context.to_dict() for trial in trials]
@@ -203,7 +208,7 @@ def recombined(
     if not terms or count < 1:
         return []
 
-    def code(rows: Sequence[dict[str, Any]]) -> np.ndarray[Any, Any]:
+    def code(rows: Sequence[Json]) -> np.ndarray[Any, Any]:
         coded = np.zeros((len(rows), len(terms)))
         for number, row in enumerate(rows):
             for axis in axes:
@@ -231,13 +236,8 @@ def recombined(
     return found
 
 
-def _combinations(
-    rows: list[dict[str, Any]], bad: np.ndarray[Any, Any], axes: list[str], seen: dict[str, list[str]]
-) -> list[dict[str, Any]]:
-    number = 1
-    for axis in axes:
-        number *= len(seen[axis])
-    if number <= _MOST_COMBINATIONS:
+def _combinations(rows: list[Json], bad: np.ndarray[Any, Any], axes: list[str], seen: dict[str, list[str]]) -> list[Json]:
+    if math.prod(len(seen[axis]) for axis in axes) <= _MOST_COMBINATIONS:
         choices = [dict(zip(axes, values, strict=True)) for values in itertools.product(*seen.values())]
     else:
         worst = [rows[int(index)] for index in np.argsort(-bad, kind="stable")[:3]]

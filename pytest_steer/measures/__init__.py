@@ -1,93 +1,61 @@
 """What is measured: propensity curves, steerability, strata, perplexity, accuracy of tasks, dose. Knows nothing of pytest."""
 
-from .answer_likelihood import AnswerLikelihoods, answer_likelihoods, by_quartile, normalised_changes
-from .asking import Array
-from .asking_texts import unreached
-from .at_cost import AtCost, Deployed, deviation, effects_at, multipliers_at_cost, standardised
-from .chance import Reading, chance_warnings, reading_of_questions, reading_of_texts
-from .controls import can_have_controls, random_controls
-from .kl import Divergence, kl_at_answers, kl_curve, kl_divergence
-from .likelihood import Perplexity, as_share, perplexity, perplexity_curves, relative_mean_rise, relative_rise
-from .multiple_choice import Capability, PromptForm, ScoredBy, capability
-from .propensity import (
-    MULTIPLIERS,
-    PropensityCurve,
-    check_deployed,
-    check_dose,
-    check_multipliers,
-    check_slope_grid,
-    curves_in_contexts,
-    propensity_curve,
-    propensity_curves,
-)
-from .receipt import NoiseFloor, noise_floor, steering_receipt
-from .shown import asked_as_text, asked_record, asked_texts, marked_token, shown_line, shown_probe
-from .strata import Stratum, explained, strata, with_label
-from .subject import Subject
-from .sweep import first_order_slopes, sweep_curves, sweep_perplexity
-from .tasks import TaskAccuracy, check_shots, task_accuracies, task_accuracy
-
-__all__ = [
-    "MULTIPLIERS",
-    "AnswerLikelihoods",
-    "Array",
-    "AtCost",
-    "Capability",
-    "Deployed",
-    "Divergence",
-    "NoiseFloor",
-    "Perplexity",
-    "PromptForm",
-    "PropensityCurve",
-    "Reading",
-    "ScoredBy",
-    "Stratum",
-    "Subject",
-    "TaskAccuracy",
-    "answer_likelihoods",
-    "as_share",
-    "asked_as_text",
-    "asked_record",
-    "asked_texts",
-    "by_quartile",
-    "can_have_controls",
-    "capability",
-    "chance_warnings",
-    "check_deployed",
-    "check_dose",
-    "check_multipliers",
-    "check_shots",
-    "check_slope_grid",
-    "curves_in_contexts",
-    "deviation",
-    "effects_at",
-    "explained",
-    "first_order_slopes",
-    "kl_at_answers",
-    "kl_curve",
-    "kl_divergence",
-    "marked_token",
-    "multipliers_at_cost",
-    "noise_floor",
-    "normalised_changes",
-    "perplexity",
-    "perplexity_curves",
-    "propensity_curve",
-    "propensity_curves",
-    "random_controls",
-    "reading_of_questions",
-    "reading_of_texts",
-    "relative_mean_rise",
-    "relative_rise",
-    "shown_line",
-    "shown_probe",
-    "standardised",
-    "steering_receipt",
-    "strata",
-    "sweep_curves",
-    "sweep_perplexity",
-    "task_accuracies",
-    "task_accuracy",
-    "unreached",
-    "with_label",
-]
+from .asking import Array as Array
+from .asking import Scope as Scope
+from .asking import unreached as unreached
+from .at_cost import AtCost as AtCost
+from .at_cost import Deployed as Deployed
+from .at_cost import deviation as deviation
+from .at_cost import effects_at as effects_at
+from .at_cost import multipliers_at_cost as multipliers_at_cost
+from .at_cost import standardised as standardised
+from .kl import Divergence as Divergence
+from .kl import kl_at_answers as kl_at_answers
+from .kl import kl_curve as kl_curve
+from .kl import kl_divergence as kl_divergence
+from .likelihood import Perplexity as Perplexity
+from .likelihood import Reading as Reading
+from .likelihood import as_share as as_share
+from .likelihood import chance_warnings as chance_warnings
+from .likelihood import perplexity as perplexity
+from .likelihood import perplexity_curves as perplexity_curves
+from .likelihood import reading_of_texts as reading_of_texts
+from .likelihood import relative_mean_rise as relative_mean_rise
+from .likelihood import relative_rise as relative_rise
+from .multiple_choice import Capability as Capability
+from .multiple_choice import PromptForm as PromptForm
+from .multiple_choice import ScoredBy as ScoredBy
+from .multiple_choice import capability as capability
+from .propensity import MULTIPLIERS as MULTIPLIERS
+from .propensity import AnswerLikelihoods as AnswerLikelihoods
+from .propensity import PropensityCurve as PropensityCurve
+from .propensity import answer_likelihoods as answer_likelihoods
+from .propensity import by_quartile as by_quartile
+from .propensity import check_dose as check_dose
+from .propensity import check_multipliers as check_multipliers
+from .propensity import check_slope_grid as check_slope_grid
+from .propensity import explained as explained
+from .propensity import normalised_changes as normalised_changes
+from .propensity import propensity_curve as propensity_curve
+from .propensity import propensity_curves as propensity_curves
+from .propensity import strata as strata
+from .propensity import with_label as with_label
+from .receipt import NoiseFloor as NoiseFloor
+from .receipt import noise_floor as noise_floor
+from .receipt import steering_receipt as steering_receipt
+from .shown import asked_as_text as asked_as_text
+from .shown import asked_record as asked_record
+from .shown import asked_texts as asked_texts
+from .shown import marked_token as marked_token
+from .shown import shown_line as shown_line
+from .shown import shown_probe as shown_probe
+from .subject import Subject as Subject
+from .subject import can_have_controls as can_have_controls
+from .subject import random_controls as random_controls
+from .sweep import first_order_slopes as first_order_slopes
+from .sweep import sweep_curves as sweep_curves
+from .sweep import sweep_perplexity as sweep_perplexity
+from .tasks import TaskAccuracy as TaskAccuracy
+from .tasks import check_shots as check_shots
+from .tasks import task_accuracies as task_accuracies
+from .tasks import task_accuracy as task_accuracy

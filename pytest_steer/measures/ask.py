@@ -5,7 +5,8 @@ It checks the hooks before the first answer and notes what each answer moved, so
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -22,20 +23,17 @@ from ..model.noise import eps_of
 from ..model.replies import GREEDY, Replies, replies
 from ..prompting import AS_GIVEN, Context
 from ..steering import Intervention, SteeringVector
-from .answer_likelihood import AnswerLikelihoods, answer_likelihoods
-from .asking import Array
+from .asking import Array, Scope
 from .at_cost import AtCost, Deployed, effects_at, multipliers_at_cost
-from .chance import Reading, reading_of_questions, reading_of_texts
 from .kl import Divergence, kl_at_answers, kl_curve
-from .likelihood import Perplexity, perplexity, perplexity_curves
+from .likelihood import Perplexity, Reading, perplexity, perplexity_curves, reading_of_questions, reading_of_texts
 from .multiple_choice import Capability, PromptForm, ScoredBy, capability
-from .propensity import PropensityCurve, curves_in_contexts, propensity_curve, propensity_curves
+from .propensity import AnswerLikelihoods, PropensityCurve, Vector, answer_likelihoods, curves_in_contexts, propensity_curves
 from .receipt import NoiseFloor, noise_floor
 from .subject import Subject
 from .tasks import TaskAccuracy, task_accuracies
 
 Check = Callable[[Model, Subject], Soundness | None]
-Vector = SteeringVector | Intervention | None
 
 
 def _unchecked(_model: Model, _subject: Subject) -> None:
@@ -79,57 +77,25 @@ class Ask:
         """The same questions in another context."""
         return replace(self, context=context)
 
-    def propensity(
-        self, items: Iterable[ItemLike], multipliers: Sequence[float], *, context: Context | None = None
-    ) -> PropensityCurve:
+    def propensity(self, items: Iterable[ItemLike], multipliers: Sequence[float]) -> PropensityCurve:
         """The propensity of every item at every multiplier."""
-        _ = self.soundness
-        curve = propensity_curve(
-            self.model,
-            items,
-            self.subject.intervention,
-            multipliers=multipliers,
-            context=self.context if context is None else context,
-            **self.subject.scope,
-        )
-        self._note("the items", curve.values[:, 1:] - curve.values[:, :1], curve.items)
-        return curve
-
-    def propensity_of(
-        self, vectors: Mapping[Any, Vector], items: Iterable[ItemLike], multipliers: Sequence[float]
-    ) -> dict[Any, PropensityCurve]:
-        """The curves of other vectors in the place of the subject's, or of None, the unsteered model."""
-        return propensity_curves(
-            self.model, items, vectors, multipliers=multipliers, context=self.context, **self.subject.scope
-        )
+        curve = propensity_curves(
+            self.model, items, {0: self._checked}, self._scope, multipliers=multipliers, context=self.context
+        )[0]
+        return self._rose(curve)
 
     def propensity_in(
         self, contexts: Sequence[Context], items: Items, multipliers: Sequence[float]
     ) -> list[PropensityCurve]:
-        """The items' curves in each of several contexts, asked at once; what one leaves as given is as in the own context."""
-        _ = self.soundness
-        curves = curves_in_contexts(
-            self.model,
-            items,
-            self.subject.intervention,
-            contexts=[one.over(self.context) for one in contexts],
-            multipliers=multipliers,
-            **self.subject.scope,
-        )
-        for curve in curves:
-            self._note("the items", curve.values[:, 1:] - curve.values[:, :1], curve.items)
-        return curves
+        """The items' curves in each of several contexts, asked at once; an axis that one leaves as given is as in the own context."""
+        places = [one.over(self.context) for one in contexts]
+        curves = curves_in_contexts(self.model, items, self._checked, self._scope, contexts=places, multipliers=multipliers)
+        return [self._rose(curve) for curve in curves]
 
     def likelihoods(self, items: Iterable[ItemLike], multipliers: Sequence[float]) -> AnswerLikelihoods:
         """The log-likelihood of each item's answers, both sides apart, at every multiplier."""
-        _ = self.soundness
         found = answer_likelihoods(
-            self.model,
-            items,
-            self.subject.intervention,
-            multipliers=multipliers,
-            context=self.context,
-            **self.subject.scope,
+            self.model, items, self._checked, multipliers=multipliers, context=self.context, **vars(self._scope)
         )
         sides = (found.matching, found.not_matching)
         self._note("the items", np.concatenate([side[:, 1:] - side[:, :1] for side in sides]), found.items)
@@ -147,47 +113,24 @@ class Ask:
         """The perplexity of the texts, unsteered and at every multiplier.
 
         Args:
-            source: where the texts come from, put before an error about them.
+            source: the origin of the texts, put before an error about them.
         """
-        _ = self.soundness
+        both = {"base": None, "steered": self._checked}
         with _named(source):
             found = perplexity_curves(
-                self.model,
-                texts,
-                {"base": None, "steered": self.subject.intervention},
-                multipliers=multipliers,
-                window=window,
-                stride=stride,
-                **self.subject.scope,
+                self.model, texts, both, self._scope, multipliers=multipliers, window=window, stride=stride
             )
         base, steered = found["base"][0], found["steered"]
         self._note("the texts", np.concatenate([one.per_text - base.per_text for one in steered]), texts)
         return base, steered
 
     def at_cost(
-        self,
-        subjects: Mapping[Any, Deployed],
-        texts: Sequence[TextLike],
-        *,
-        budget: float,
-        max_multiplier: float,
-        window: int | None = None,
-        stride: int | None = None,
-        source: str = "",
+        self, subjects: Mapping[Any, Deployed], texts: Sequence[TextLike], *, source: str = "", **how: Any
     ) -> dict[Any, AtCost]:
-        """The multiplier of each subject where the perplexity of the texts has risen by ``budget``."""
+        """The multiplier of each subject where perplexity has risen by the budget; ``how`` as ``multipliers_at_cost`` takes it."""
         _ = self.soundness
         with _named(source):
-            return multipliers_at_cost(
-                self.model,
-                texts,
-                subjects,
-                budget=budget,
-                max_multiplier=max_multiplier,
-                window=window,
-                stride=stride,
-                allow_mismatch=self.subject.allow_mismatch,
-            )
+            return multipliers_at_cost(self.model, texts, subjects, allow_mismatch=self.subject.allow_mismatch, **how)
 
     def effects(self, at: Mapping[Any, tuple[Deployed, float]], items: Iterable[ItemLike]) -> tuple[dict[Any, Array], Array]:
         """The effect of each (subject, multiplier) on each item, and the items' unsteered propensities."""
@@ -196,38 +139,22 @@ class Ask:
 
     def divergence(self, texts: Sequence[TextLike], multipliers: Sequence[float], *, source: str = "") -> list[Divergence]:
         """KL(unsteered || steered) of the next token's distribution at each position of the texts."""
-        _ = self.soundness
         with _named(source):
-            found = kl_curve(self.model, texts, self.subject.intervention, multipliers=multipliers, **self.subject.scope)
+            found = kl_curve(self.model, texts, self._checked, self._scope, multipliers=multipliers)
         return self._diverged("the texts", found)
 
     def divergence_at_answers(self, items: Iterable[ItemLike], multipliers: Sequence[float]) -> list[Divergence]:
         """The same divergence at the position that predicts the first scored token of the items' answers."""
-        _ = self.soundness
-        found = kl_at_answers(
-            self.model,
-            items,
-            self.subject.intervention,
-            multipliers=multipliers,
-            context=self.context,
-            **self.subject.scope,
-        )
+        found = kl_at_answers(self.model, items, self._checked, self._scope, multipliers=multipliers, context=self.context)
         return self._diverged("the items", found)
 
     def accuracy(
         self, questions: Iterable[Question], multipliers: Sequence[float], *, by: ScoredBy, prompt: PromptForm, source: str
     ) -> Capability:
-        """Which option the model gives to each question, at every multiplier."""
-        _ = self.soundness
+        """The model's answer to each question, at every multiplier."""
         with _named(source):
             found = capability(
-                self.model,
-                questions,
-                self.subject.intervention,
-                multipliers=multipliers,
-                by=by,
-                prompt=prompt,
-                **self.subject.scope,
+                self.model, questions, self._checked, multipliers=multipliers, by=by, prompt=prompt, **vars(self._scope)
             )
         self._note("the questions", np.concatenate([scores[:, -1] - scores[:, 0] for scores in found.scores]))
         return found
@@ -235,31 +162,25 @@ class Ask:
     def tasks(
         self, tasks: Sequence[TaskItem], vectors: Mapping[Any, tuple[Vector, float]], *, source: str = "", **how: Any
     ) -> dict[Any, TaskAccuracy]:
-        """Which answers to the pairs are right under each of several (vector, multiplier); ``how`` as ``task_accuracies`` takes it."""
+        """The accuracy under each of several (vector, multiplier); ``how`` as ``task_accuracies`` takes it."""
         _ = self.soundness
         with _named(source):
-            return task_accuracies(self.model, tasks, vectors, **how, **self.subject.scope)
+            return task_accuracies(self.model, tasks, vectors, self._scope, **how)
 
     def replies(
-        self,
-        prompts: Iterable[DialogueLike],
-        multipliers: Sequence[float],
-        *,
-        drawing: Drawing = GREEDY,
-        from_turn: int = 1,
+        self, prompts: Iterable[DialogueLike], multipliers: Sequence[float], *, drawing: Drawing = GREEDY, from_turn: int = 1
     ) -> Replies:
         """The replies to the prompts at every multiplier."""
-        _ = self.soundness
         # Greedy replies may be equal under honest steering: that is a finding (`replies-unchanged`), and no proof that nothing steered.
         return replies(
             self.model,
             prompts,
-            self.subject.intervention,
+            self._checked,
             multipliers=multipliers,
             drawing=drawing,
             from_turn=from_turn,
             context=self.context,
-            **self.subject.scope,
+            **vars(self._scope),
         )
 
     def reading(self, units: Texts | Items) -> Reading | None:
@@ -292,11 +213,19 @@ class Ask:
                 "the hooks saw it steer. Does it stop after some forwards, or act only on some lengths?"
             )
 
-    def _note(self, what: str, changes: Array, units: Any = None) -> None:
-        """Keep the largest change of the numbers of some units, each kind and each set of them by itself."""
-        if changes.size:
-            key = what, getattr(units, "hash", None)
-            self._moved[key] = max(self._moved.get(key, 0.0), float(abs(changes).max()))
+    @property
+    def _checked(self) -> Intervention:
+        """The subject's intervention, whose hooks are checked."""
+        _ = self.soundness
+        return self.subject.intervention
+
+    @property
+    def _scope(self) -> Scope:
+        return self.subject.scope
+
+    def _rose(self, curve: PropensityCurve) -> PropensityCurve:
+        self._note("the items", curve.values[:, 1:] - curve.values[:, :1], curve.items)
+        return curve
 
     def _diverged(self, what: str, found: list[Divergence]) -> list[Divergence]:
         # Where nothing is steered both sides are one computation, and differ by nothing at all.
@@ -304,16 +233,19 @@ class Ask:
             self._note(what, (np.concatenate(found[0].per_position) > 0).astype(float))
         return found
 
+    def _note(self, what: str, changes: Array, units: Any = None) -> None:
+        """Keep the largest change of the numbers of some units, each kind and each set of them by itself."""
+        if changes.size:
+            key = what, getattr(units, "hash", None)
+            self._moved[key] = max(self._moved.get(key, 0.0), float(abs(changes).max()))
 
-class _named:
+
+@contextmanager
+def _named(source: str) -> Iterator[None]:
     """Put the source in front of errors about data."""
-
-    def __init__(self, source: str) -> None:
-        self.source = source
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        if self.source and isinstance(error, DataError):
-            raise type(error)(f"{self.source}: {error}") from None
+    try:
+        yield
+    except DataError as error:
+        if not source:
+            raise
+        raise type(error)(f"{source}: {error}") from None

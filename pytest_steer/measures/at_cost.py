@@ -7,21 +7,20 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
 
 import numpy as np
 from scipy.special import expit
 
-from ..core.errors import DataError, MeasurementError, SteerError
+from ..core.errors import MeasurementError, SteerError
+from ..core.record import Reached
 from ..core.run_context import looking, most_looks
-from ..data import ItemLike, TextLike, as_items
+from ..data import ItemLike, TextLike
 from ..model import Model, check_fits, engine_of
 from ..model.arguments import checks_arguments
 from ..prompting import AS_GIVEN, Context
 from ..steering import Intervention, Positions, SteeringVector, as_intervention, check_positions
 from ..steering.intervention import StrengthMeaning
-from .asking import Array, asked_of, propensities
-from .asking_texts import AskedText, ask_texts, scope_of
+from .asking import Array, AskedText, Scope, ask_texts, asked_of, items_to_measure, propensities, scope_of
 from .likelihood import perplexity_of_pairs, relative_mean_rise, relative_rise
 from .propensity import LARGEST, Name, check_deployed, check_dose, check_multipliers, pairs_of
 
@@ -58,6 +57,10 @@ class Deployed:
     @property
     def intervention(self) -> Intervention:
         return as_intervention(self.vector)
+
+    @property
+    def scope(self) -> Scope:
+        return Scope(self.positions, self.include_first)
 
 
 @dataclass(frozen=True)
@@ -106,8 +109,8 @@ def multipliers_at_cost(
     back between two multipliers that were tried, or below a deployed multiplier within the budget, is not seen.
 
     All interventions are searched in lockstep, so that each round is one run of the engine for each scope that steers the texts in
-    another way, in which they share what is the same below them. A multiplier at which the model gives NaN or infinity counts as
-    above the budget.
+    another way, in which they share the work below their first steered block. A multiplier at which the model gives NaN or infinity
+    counts as above the budget.
 
     Args:
         texts: neutral texts, see :func:`perplexity`. Of plain texts every token is steered, whatever the scope; of completions those
@@ -119,7 +122,7 @@ def multipliers_at_cost(
         window / stride: see :func:`perplexity`.
 
     Returns:
-        {name: what was found}, in the order of ``deployed``.
+        {name: the multiplier found}, in the order of ``deployed``.
 
     Raises:
         SteerError: a ``budget``, ``max_multiplier`` or ``tolerance`` that cannot be used.
@@ -136,10 +139,8 @@ def multipliers_at_cost(
         name: CostSearch(float(one.multiplier), changes[name].strength, budget, max_multiplier, tolerance)
         for name, one in deployed.items()
     }
-    scopes = {name: scope_of(texts, one.positions, one.include_first) for name, one in deployed.items()}
-    asked = {
-        scope: ask_texts(model, texts, *scope, window=window, stride=stride) for scope in dict.fromkeys(scopes.values())
-    }
+    scopes = {name: scope_of(texts, one.scope) for name, one in deployed.items()}
+    asked = {scope: ask_texts(model, texts, scope, window=window, stride=stride) for scope in dict.fromkeys(scopes.values())}
     means: dict[Name, dict[float, float]] = {name: {} for name in deployed}
     most_looks(sum(search.most for search in searches.values()), "multipliers")
     while sizes := {name: size for name, search in searches.items() if (size := search.next) is not None}:
@@ -156,7 +157,7 @@ def multipliers_at_cost(
 
 
 def check_budget(budget: float, max_multiplier: float = MAX_MULTIPLIER, tolerance: float = TOLERANCE) -> None:
-    """Refuses arguments of :func:`multipliers_at_cost` that cannot be used.
+    """Refuse arguments of :func:`multipliers_at_cost` that cannot be used.
 
     Raises:
         SteerError: names the argument and the expected values.
@@ -215,7 +216,7 @@ def effects_at(
     Interventions of the same scope share one run of the engine.
 
     Args:
-        at: name -> (intervention, multiplier); the multiplier stands in for the deployed one.
+        at: name -> (intervention, multiplier); the multiplier takes the place of the deployed one.
 
     Returns:
         ({name: float64 [n_items]}, in the order of ``at``; float64 [n_items], the unsteered propensities).
@@ -227,9 +228,7 @@ def effects_at(
     _check_deployed("effects_at", at, "{name: (Deployed(vector), multiplier)}")
     if not at:
         raise SteerError("there are no interventions to measure the effects of")
-    data = as_items(items)
-    if not data:
-        raise DataError(f"{data.source}: there are no items to measure")
+    data = items_to_measure(items)
     multipliers = check_multipliers([multiplier for _, multiplier in at.values()])
     pairs = {
         name: pairs_of(one.intervention, [multiplier])[0]
@@ -238,9 +237,10 @@ def effects_at(
     for one, _ in at.values():
         check_fits(model, one.intervention, allow_mismatch)
     effects: dict[Name, Array] = {}
-    for positions, include_first in dict.fromkeys((one.positions, one.include_first) for one, _ in at.values()):
-        names = [name for name, (one, _) in at.items() if (one.positions, one.include_first) == (positions, include_first)]
-        asked = [asked_of(model, item, positions, include_first, context) for item in data]
+    scopes = {name: one.scope for name, (one, _) in at.items()}
+    for scope in dict.fromkeys(scopes.values()):
+        names = [name for name in at if scopes[name] == scope]
+        asked = [asked_of(model, item, scope, context) for item in data]
         own: list[_Pair] = [(None, 0.0), *(pairs[name] for name in names)]
         scores = engine_of(model).run_pairs([probe for item in asked for probe in item.probes], own)
         values = propensities(asked, scores, len(own))
@@ -283,8 +283,6 @@ def standardised(effects: Array, unsteered: Array) -> float:
     scale = deviation(unsteered)
     return float(effects.mean()) / scale
 
-
-Reached = Literal["cost", "most", "fixed", "least"]
 
 # The search ends once it knows the multiplier to 1/256 of the distance between one within the budget and one above it.
 STEPS = 256
@@ -442,7 +440,7 @@ def pne(effects: Array, unsteered: Array, mean_rise: float) -> float | None:
         mean_rise: PPL(a) / PPL(0) - 1, see ``likelihood.relative_mean_rise``.
 
     Returns:
-        None where a perplexity is beyond the range of numbers.
+        None where a perplexity exceeds the range of numbers.
     """
     gained = matching_probability(unsteered + effects) - matching_probability(unsteered)
     return gained / (1 + mean_rise) if math.isfinite(mean_rise) else None

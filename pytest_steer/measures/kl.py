@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from ..core.errors import DataError, SteerError
-from ..data import ContrastItem, ItemLike, TextLike, as_items
-from ..model import Model, Probe, check_fits, engine_of
+from ..data import ContrastItem, ItemLike, TextLike
+from ..model import Model, Probe, engine_of
 from ..model.arguments import checks_arguments
 from ..prompting import AS_GIVEN, Context
-from ..steering import Intervention, Positions, SteeringVector, as_intervention, check_positions
-from .asking import Array, asked_of
-from .asking_texts import ask_texts, check_reached
-from .propensity import check_multipliers
+from ..steering import Intervention, Positions, SteeringVector
+from .asking import AFTER_PROMPT, EVERYWHERE, Array, Scope, ask_texts, asked_of, check_reached, items_to_measure
+from .propensity import Vector, check_multipliers, fitting
 
 Counts = np.ndarray[tuple[int, ...], np.dtype[np.int_]]
 
@@ -26,29 +25,23 @@ class Divergence:
 
     Attributes:
         per_position: for each text float64 [positions], one for each position that predicts a scored token. None is below 0.
-        probes: what was asked of the model; position i of a text predicts its token ``score_from + i``.
-        owners: for each of them which text or item it belongs to; an item has several where its answers stand after different tokens.
+        asked: the probes of each text or item; position i of a probe predicts its token ``score_from + i``. An item has several probes
+            where its answers follow different tokens.
     """
 
     per_position: tuple[Array, ...]
-    probes: tuple[Probe, ...] = field(repr=False, default=())
-    owners: tuple[int, ...] = field(repr=False, default=())
+    asked: tuple[tuple[Probe, ...], ...] = field(repr=False, default=())
+
+    @property
+    def probes(self) -> tuple[Probe, ...]:
+        return tuple(probe for own in self.asked for probe in own)
 
     def of_probes(self) -> Iterator[tuple[int, Probe, Array]]:
         """(text or item, probe, divergences at the positions of the probe)."""
-        read: dict[int, int] = {}
-        for owner, probe in zip(self.owners, self.probes, strict=True):
-            start = read.get(owner, 0)
-            read[owner] = start + len(probe.reads)
-            yield owner, probe, self.per_position[owner][start : read[owner]]
-
-    @property
-    def asked(self) -> list[list[Probe]]:
-        """The probes of each text or item."""
-        own: dict[int, list[Probe]] = {}
-        for owner, probe in zip(self.owners, self.probes, strict=True):
-            own.setdefault(owner, []).append(probe)
-        return list(own.values())
+        for unit, (probes, values) in enumerate(zip(self.asked, self.per_position, strict=True)):
+            ends = np.cumsum([len(probe.reads) for probe in probes])
+            for probe, own in zip(probes, np.split(values, ends[:-1]), strict=True):
+                yield unit, probe, own
 
     @property
     def per_text(self) -> Array:
@@ -98,15 +91,7 @@ def kl_divergence(
         MeasurementError: a divergence is NaN or infinite.
     """
     (strength,) = check_multipliers([multiplier])
-    return kl_curve(
-        model,
-        texts,
-        vector,
-        multipliers=[strength],
-        positions=positions,
-        include_first=include_first,
-        allow_mismatch=allow_mismatch,
-    )[0]
+    return kl_curve(model, texts, vector, Scope(positions, include_first, allow_mismatch), multipliers=[strength])[0]
 
 
 @checks_arguments
@@ -114,20 +99,17 @@ def kl_curve(
     model: Model,
     texts: Sequence[TextLike],
     vector: SteeringVector | Intervention,
+    scope: Scope = EVERYWHERE,
     *,
     multipliers: Sequence[float],
-    positions: Positions = "all",
-    include_first: bool = False,
-    allow_mismatch: tuple[str, ...] = (),
 ) -> list[Divergence]:
     """:func:`kl_divergence` at several multipliers, all in one pass over the texts; at 0 it is 0."""
     if not texts:
         raise DataError("kl_divergence takes a list with at least one text; read_texts(path) reads one from a file")
-    asked = ask_texts(model, texts, check_positions(positions), include_first)
-    check_reached([one.probes for one in asked])
-    owners = [index for index, one in enumerate(asked) for _ in one.probes]
-    probes = [replace(probe, diverges=True) for one in asked for probe in one.probes]
-    return _divergences(model, probes, owners, vector, multipliers, allow_mismatch)
+    asked = ask_texts(model, texts, scope)
+    check_reached(asked)
+    probes = [tuple(replace(probe, diverges=True) for probe in one.probes) for one in asked]
+    return _divergences(model, probes, vector, scope, multipliers)
 
 
 @checks_arguments
@@ -135,16 +117,14 @@ def kl_at_answers(
     model: Model,
     items: Iterable[ItemLike],
     vector: SteeringVector | Intervention,
+    scope: Scope = AFTER_PROMPT,
     *,
     multipliers: Sequence[float],
-    positions: Positions = "after_prompt",
-    include_first: bool = False,
     context: Context = AS_GIVEN,
-    allow_mismatch: tuple[str, ...] = (),
 ) -> list[Divergence]:
     """KL(unsteered || steered) where each item's answer begins: at the position that predicts its first scored token.
 
-    Answers of an item that begin after different tokens (a tokenizer may merge an answer with what stands before it) each have a position.
+    Answers of an item that begin after different tokens (a tokenizer may merge an answer with the text before it) each have a position.
 
     Args:
         multipliers: strengths, all in one pass; at 0 the divergence is 0.
@@ -153,56 +133,39 @@ def kl_at_answers(
         DataError: no items, an item that cannot be tokenised, or one that would not be steered.
         SteerError, VectorError, MeasurementError: see :func:`kl_divergence`.
     """
-    scope, data = check_positions(positions), as_items(items)
-    if not data:
-        raise DataError(f"{data.source}: there are no items to measure")
-    probes = [answer_starts(model, item, scope, include_first, context) for item in data]
-    owners = [index for index, own in enumerate(probes) for _ in own]
-    every = [probe for own in probes for probe in own]
-    return _divergences(model, every, owners, vector, multipliers, allow_mismatch)
+    probes = [answer_starts(model, item, scope, context) for item in items_to_measure(items)]
+    return _divergences(model, probes, vector, scope, multipliers)
 
 
-def answer_starts(
-    model: Model, item: ContrastItem, positions: Positions, include_first: bool, context: Context
-) -> list[Probe]:
-    """The probes of an item: what stands before its answers, each once, with the first scored token after it."""
+def answer_starts(model: Model, item: ContrastItem, scope: Scope, context: Context) -> tuple[Probe, ...]:
+    """The probes of an item: each text before its answers once, with the first scored token after it."""
     starts: dict[object, Probe] = {}
-    for probe in asked_of(model, item, positions, include_first, context).probes:
+    for probe in asked_of(model, item, scope, context).probes:
         single = probe.candidates is not None
         ids = (*probe.ids, probe.candidates[0]) if probe.candidates is not None else probe.ids[: probe.score_from + 1]
         first = len(probe.ids) if single else probe.score_from
         own = Probe(ids, probe.steer_from, score_from=first, name=probe.name, diverges=True)
         starts.setdefault((ids[:first], own.steer_from), own)
-    return list(starts.values())
+    return tuple(starts.values())
 
 
 def _divergences(
-    model: Model,
-    probes: Sequence[Probe],
-    owners: Sequence[int],
-    vector: SteeringVector | Intervention | None,
-    multipliers: Sequence[float],
-    allow_mismatch: tuple[str, ...],
+    model: Model, asked: Sequence[tuple[Probe, ...]], vector: Vector, scope: Scope, multipliers: Sequence[float]
 ) -> list[Divergence]:
-    """One divergence for each multiplier, all of them in one run of the engine."""
+    """One divergence for each multiplier, all of them in one run of the engine; ``asked``: the probes of each text or item."""
     grid = check_multipliers(multipliers)
-    if vector is None:
+    change = fitting(model, vector, scope, (), "multipliers")
+    if change is None:
         raise SteerError(
             "a divergence compares the steered model with the unsteered one: give a SteeringVector or an Intervention"
         )
-    change = as_intervention(vector)
-    check_fits(model, change, allow_mismatch)
     strengths = [multiplier for multiplier in dict.fromkeys(grid) if multiplier]
-    scores = engine_of(model).run_pairs(probes, [(change, multiplier) for multiplier in strengths])
-    found: Mapping[float, list[Array]] = {
-        multiplier: [own[column] for own in scores] for column, multiplier in enumerate(strengths)
+    probes = [probe for own in asked for probe in own]
+    scores = iter(engine_of(model).run_pairs(probes, [(change, multiplier) for multiplier in strengths]))
+    per_unit = [[next(scores) for _ in own] for own in asked]
+    found = {
+        multiplier: tuple(np.concatenate([own[column] for own in unit]) for unit in per_unit)
+        for column, multiplier in enumerate(strengths)
     }
-    still = [np.zeros(len(probe.reads)) for probe in probes]
-    return [Divergence(_by_owner(found.get(multiplier, still), owners), tuple(probes), tuple(owners)) for multiplier in grid]
-
-
-def _by_owner(scores: Sequence[Array], owners: Sequence[int]) -> tuple[Array, ...]:
-    parts: dict[int, list[Array]] = {}
-    for owner, own in zip(owners, scores, strict=True):
-        parts.setdefault(owner, []).append(own)
-    return tuple(np.concatenate(own) for own in parts.values())
+    still = tuple(np.zeros(sum(len(probe.reads) for probe in own)) for own in asked)
+    return [Divergence(found.get(multiplier, still), tuple(asked)) for multiplier in grid]

@@ -1,4 +1,4 @@
-"""Perplexity of texts under steering or after a prompt, and the paired difference to the unsteered model."""
+"""Perplexity of texts: under steering, after a prompt, as a paired difference to the unsteered model, and compared with chance."""
 
 from __future__ import annotations
 
@@ -7,17 +7,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
+import torch
 
 from ..core.errors import DataError
 from ..data import Completion, TextLike
 from ..data.texts import form_of
-from ..model import Model, Probe, check_fits, engine_of, tokenize_answer, tokenize_text
+from ..model import Model, Probe, engine_of, tokenize_answer, tokenize_text
 from ..model.arguments import checks_arguments
-from ..model.tokens import encode
-from ..steering import Intervention, Positions, SteeringVector, as_intervention, check_positions
-from .asking import Array
-from .asking_texts import AskedText, ask_texts, check_reached
-from .propensity import Name, check_dose, check_multipliers, warn_of_repeats
+from ..model.noise import eps_of
+from ..model.state import measured
+from ..model.tokens import Ids, encode
+from ..steering import Intervention, Positions, SteeringVector
+from .asking import EVERYWHERE, Array, AskedText, Scope, ask_texts, check_reached
+from .propensity import Name, Vector, check_multipliers, fitting, warn_of_repeats
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,7 +29,7 @@ class Perplexity:
     Attributes:
         per_text: float64 [n_texts], mean negative log-likelihood per scored token, in nats.
         tokens: int [n_texts], how many tokens were scored: all but the first, of a completion those that hold a character of it.
-        asked: what was asked of the model about each text.
+        asked: the probes of each text.
         n_distinct: how many of the texts are distinct (white space aside), or None if that is not known.
     """
 
@@ -76,8 +78,8 @@ def perplexity(
 
     Args:
         texts: ``str``, scored at every token except the first, and :class:`Completion`, scored at the tokens of ``text``, see
-            ``asking_texts.ask_texts``.
-        vector: what the model is steered with; None for the unsteered model.
+            ``asking.ask_texts``.
+        vector: a steering vector (added), or any intervention; None for the unsteered model.
         positions: which tokens are steered. A plain text has no prompt, so all its tokens count as generated ones: every scope steers
             all of them but the first position (``include_first`` takes it in for ``all``).
         window / stride: score texts of more than ``window`` tokens (by default as many as the model takes) in windows that begin every
@@ -94,53 +96,37 @@ def perplexity(
     Warns:
         SteerWarning: texts that repeat another one. Each has its number in ``per_text``; an interval over them would be too narrow.
     """
+    scope = Scope(positions, include_first, allow_mismatch)
     (strength,) = check_multipliers([multiplier])
-    curve = perplexity_curves(
-        model,
-        texts,
-        {0: vector},
-        multipliers=[strength],
-        positions=positions,
-        include_first=include_first,
-        window=window,
-        stride=stride,
-        allow_mismatch=allow_mismatch,
-    )
-    return curve[0][0]
+    return perplexity_curves(model, texts, {0: vector}, scope, multipliers=[strength], window=window, stride=stride)[0][0]
 
 
 @checks_arguments
 def perplexity_curves(
     model: Model,
     texts: Sequence[TextLike],
-    vectors: Mapping[Name, SteeringVector | Intervention | None],
+    vectors: Mapping[Name, Vector],
+    scope: Scope = EVERYWHERE,
     *,
     multipliers: Sequence[float],
-    positions: Positions = "all",
-    include_first: bool = False,
     window: int | None = None,
     stride: int | None = None,
-    allow_mismatch: tuple[str, ...] = (),
 ) -> dict[Name, list[Perplexity]]:
     """Perplexity of texts under several interventions, each by itself, at several multipliers; None is the unsteered model.
 
-    Arguments and errors are those of :func:`perplexity`. All that is the same below an intervention is computed once.
+    Arguments and errors are those of :func:`perplexity`. Work that interventions share is done once.
 
     Returns:
         {name: [one per multiplier]}, in the order of ``vectors``.
     """
-    scope, grid = check_positions(positions), check_multipliers(multipliers)
-    changes = {name: None if vector is None else as_intervention(vector) for name, vector in vectors.items()}
-    for change in changes.values():
-        if change is not None:
-            check_fits(model, change, allow_mismatch)
-            check_dose(change, grid, "multiplier")
-    pairs = [(change, multiplier) for change in changes.values() for multiplier in grid]
-    asked = ask_texts(model, texts, scope, include_first, window=window, stride=stride)
+    grid = check_multipliers(multipliers)
+    changes = [fitting(model, vector, scope, grid, "multiplier") for vector in vectors.values()]
+    pairs = [(change, multiplier) for change in changes for multiplier in grid]
+    asked = ask_texts(model, texts, scope, window=window, stride=stride)
     forms = [form_of(text) for text in texts]
     found = [replace(one, n_distinct=len(set(forms))) for one in perplexity_of_pairs(model, asked, pairs)]
     warn_of_repeats(forms, "texts")
-    return {name: found[index * len(grid) :][: len(grid)] for index, name in enumerate(changes)}
+    return {name: found[index * len(grid) :][: len(grid)] for index, name in enumerate(vectors)}
 
 
 def relative_rise(steered: Perplexity, base: Perplexity) -> float:
@@ -173,7 +159,7 @@ def perplexity_of_pairs(
         DataError, MeasurementError: see :func:`perplexity`; steering reaches no scored token. Whether an intervention fits the model is not looked at.
     """
     if any(change is not None for change, _ in pairs):
-        check_reached([one.probes for one in asked])
+        check_reached(asked)
     scores = iter(engine_of(model).run_pairs([probe for one in asked for probe in one.probes], pairs))
     own = [[next(scores) for _ in one.probes] for one in asked]
     # A text in windows is one text: the mean is over all its tokens.
@@ -230,3 +216,93 @@ def _completion(model: Model, text: Completion, prompt: str, name: str) -> tuple
         )
         probes.append(Probe(tokens.ids, len(tokens.ids), score_from=tokens.first, name=name))
     return probes[0], replace(probes[1], name=f"{name} after the prompt")
+
+
+_TEXTS, _TOKENS = 8, 64
+# Fewer tokens than this say nothing.
+_LEAST = 32
+_ROUNDINGS = 4
+
+
+@dataclass(frozen=True, eq=False)
+class Reading:
+    """How the unsteered model reads some texts, compared with chance: the uniform distribution over the vocabulary, whose perplexity is its size.
+
+    Attributes:
+        model: its name. vocabulary: how many tokens it has. eps: the rounding of its dtype.
+        per_text: float64 [n_texts], mean negative log-likelihood per token, in nats.
+        of: the name of the texts in messages.
+    """
+
+    model: str
+    vocabulary: int
+    eps: float
+    per_text: Array
+    of: str = "these texts"
+
+    @property
+    def loss(self) -> float:
+        """The mean over the texts, in which each counts alike."""
+        return float(self.per_text.mean())
+
+    @property
+    def chance(self) -> float:
+        """The negative log-likelihood per token of a uniform guess, in nats."""
+        return math.log(self.vocabulary)
+
+    def is_better_at(self, loss: float) -> bool:
+        """Whether so small a negative log-likelihood is better than chance by more than rounding."""
+        return loss < self.chance * (1 - _ROUNDINGS * self.eps)
+
+    @property
+    def warnings(self) -> list[str]:
+        """A warning if the texts are no likelier than tokens drawn at random would be."""
+        if not self.loss > self.chance * (1 + _ROUNDINGS * self.eps):
+            return []
+        perplexity = math.exp(min(self.loss, 700.0))
+        return [
+            f"{self.model} reads {self.of} worse than chance: perplexity {perplexity:,.0f} (geometric mean), and {self.vocabulary:,} for tokens "
+            "drawn at random. Are its weights and its tokenizer the right ones?"
+        ]
+
+
+def reading_of_texts(model: Model, per_text: Array) -> Reading:
+    """The reading of texts whose unsteered negative log-likelihoods per token are known, [n_texts]."""
+    return Reading(model.id, model.vocabulary, eps_of(model.dtype), per_text)
+
+
+def reading_of_questions(model: Model, questions: Sequence[str]) -> Reading | None:
+    """How the unsteered model reads questions as plain text: a few of them, and the first tokens of each. None if they are too short to say."""
+    sample = _sample(model, questions)
+    if sum(len(ids) - 1 for ids in sample) < _LEAST:
+        return None
+    found = engine_of(model).remembered_tensors(("chance per text", sample), lambda: {"losses": _losses(model, sample)})
+    of = f"the questions (the first {_TOKENS} tokens of {len(sample)})"
+    return replace(reading_of_texts(model, found["losses"].numpy()), of=of)
+
+
+def chance_warnings(model: Model, questions: Sequence[str]) -> list[str]:
+    """The warning of :func:`reading_of_questions`, if there is one."""
+    reading = reading_of_questions(model, questions)
+    return [] if reading is None else reading.warnings
+
+
+def _sample(model: Model, questions: Sequence[str]) -> tuple[Ids, ...]:
+    found = []
+    for text in questions[:: max(1, len(questions) // _TEXTS)][:_TEXTS]:
+        try:
+            found.append(tokenize_text(model.tokenizer, text, "text")[: min(_TOKENS, model.max_positions or _TOKENS)])
+        except DataError:  # a single token
+            continue
+    return tuple(found)
+
+
+@measured
+@torch.no_grad()
+def _losses(model: Model, sample: Sequence[Ids]) -> torch.Tensor:
+    found = []
+    for ids in sample:
+        tokens = torch.tensor([ids], device=model.device)
+        logits = model.hf(input_ids=tokens, attention_mask=torch.ones_like(tokens), use_cache=False).logits[0, :-1].float()
+        found.append(float(torch.nn.functional.cross_entropy(logits, tokens[0, 1:], reduction="mean")))
+    return torch.tensor(found, dtype=torch.float64)

@@ -12,12 +12,12 @@ import numpy as np
 
 from ..core.errors import DataError, SteerError
 from ..data import ContrastItem, Question, Questions, as_questions
-from ..model import Model, Probe, check_fits, engine_of
+from ..model import Model, engine_of
 from ..model.arguments import checks_arguments
 from ..prompting import Context
-from ..steering import Intervention, Positions, SteeringVector, as_intervention, check_positions
-from .asking import Array, Asked, asked_of, finite
-from .propensity import Flags, check_dose, check_multipliers, pairs_of
+from ..steering import Intervention, Positions, SteeringVector
+from .asking import Array, Asked, OfAsked, Scope, asked_of, column_of, finite
+from .propensity import Flags, check_multipliers, fitting, pairs_of
 
 ScoredBy = Literal["sum", "mean", "letters"]
 PromptForm = Literal["plain", "chat"]
@@ -27,7 +27,7 @@ _PLAIN = "Question: {question}\nAnswer: "
 
 
 @dataclass(frozen=True, eq=False)
-class Capability:
+class Capability(OfAsked):
     """Scores of the options of multiple-choice questions over multipliers.
 
     Attributes:
@@ -35,22 +35,22 @@ class Capability:
             tokens in nats, summed or averaged; where every option is one token (letters always are), its raw logit.
         multipliers: float64 [n_multipliers], as they were given.
         questions: the questions, in order.
-        probes: what was asked of the model. asked: how each question was asked and read.
+        asked: how each question was asked and read.
     """
 
     scores: tuple[Array, ...]
     multipliers: Array
     questions: Questions
-    probes: tuple[Probe, ...] = field(repr=False, default=())
     asked: tuple[Asked, ...] = field(repr=False, default=())
+
+    @property
+    def _answered(self) -> list[tuple[int, Array]]:
+        return [(question.answer, scores) for question, scores in zip(self.questions, self.scores, strict=True)]
 
     @cached_property
     def margins(self) -> Array:
         """[n_questions, n_multipliers]: how far the right option is ahead of the best wrong one; below 0 where the answer is wrong."""
-        rows = []
-        for question, scores in zip(self.questions, self.scores, strict=True):
-            others = np.delete(scores, question.answer, axis=0)
-            rows.append(scores[question.answer] - others.max(axis=0))
+        rows = [scores[right] - np.delete(scores, right, axis=0).max(axis=0) for right, scores in self._answered]
         return np.array(rows)
 
     @cached_property
@@ -61,10 +61,7 @@ class Capability:
     @cached_property
     def probabilities(self) -> Array:
         """[n_questions, n_multipliers]: the probability of the right option, the softmax over the options' scores."""
-        rows = []
-        for question, scores in zip(self.questions, self.scores, strict=True):
-            rows.append(np.exp(scores[question.answer] - np.logaddexp.reduce(scores, axis=0)))
-        return np.array(rows)
+        return np.array([np.exp(scores[right] - np.logaddexp.reduce(scores, axis=0)) for right, scores in self._answered])
 
     @cached_property
     def chosen(self) -> np.ndarray[tuple[int, ...], np.dtype[np.int_]]:
@@ -85,15 +82,12 @@ class Capability:
         return found
 
     def column(self, multiplier: float) -> int:
-        """Where a multiplier stands.
+        """The index of a multiplier.
 
         Raises:
             SteerError: it was not measured.
         """
-        at = np.flatnonzero(self.multipliers == multiplier)
-        if not len(at):
-            raise SteerError(f"multiplier {multiplier:g} was not measured: it is not among {self.multipliers.tolist()}")
-        return int(at[0])
+        return column_of(self.multipliers, multiplier)
 
 
 @checks_arguments
@@ -113,14 +107,14 @@ def capability(
 
     Args:
         questions: ``read_questions()`` has the project's own 384; ``read_questions(path)`` reads MMLU, ARC, TruthfulQA and other files.
-        vector: what the model is steered with; None for the unsteered model.
+        vector: a steering vector (added), or any intervention; None for the unsteered model.
         multipliers: strengths; 0 is the unsteered model.
         by: how an option is scored: ``sum`` or ``mean`` of the log-likelihoods of the tokens of its text after the question, or
             ``letters``: the options are listed in the prompt, "(A) ...", and the logits of their letters are compared. Questions whose
             options are labels already are scored by letter in any case.
         prompt: ``plain``: "Question: ...", a line with "Answer:" and the option after a space, as lm-evaluation-harness asks; no chat
             template. ``chat``: the question as the user's turn of the chat template, the option as the reply.
-        positions: what is steered, as for contrast items; the tokens of an option are steered in every scope.
+        positions: the steered tokens, as for contrast items; the tokens of an option are steered in every scope.
         include_first: steer the first position too where the scope reaches it.
         allow_mismatch: ``("model",)`` and / or ``("template",)``: accept a vector that was made elsewhere.
 
@@ -130,15 +124,12 @@ def capability(
         VectorError: the intervention does not fit the model, see ``check_fits``.
         MeasurementError: a score is NaN or infinite.
     """
-    scope, grid, data = check_positions(positions), check_multipliers(multipliers), as_questions(questions)
+    scope = Scope(positions, include_first, allow_mismatch)
+    grid, data = check_multipliers(multipliers), as_questions(questions)
     context_of(model, by, prompt)  # refused before anything is tokenised
-    change = None if vector is None else as_intervention(vector)
-    if change is not None:
-        check_fits(model, change, allow_mismatch)
-        check_dose(change, grid, "multipliers")
-    asked = [asked_question(model, one, scope, include_first, by=by, prompt=prompt) for one in data]
-    probes = tuple(probe for one in asked for probe in one.probes)
-    per_probe = iter(engine_of(model).run_pairs(probes, pairs_of(change, grid)))
+    change = fitting(model, vector, scope, grid, "multipliers")
+    asked = tuple(asked_question(model, one, scope, by=by, prompt=prompt) for one in data)
+    per_probe = iter(engine_of(model).run_pairs([probe for one in asked for probe in one.probes], pairs_of(change, grid)))
     scores = []
     for question, one in zip(data, asked, strict=True):
         own = [next(per_probe) for _ in one.probes]
@@ -146,15 +137,13 @@ def capability(
         # The right option comes first in an item; here each has its place again.
         order = [question.answer, *(index for index in range(len(question.choices)) if index != question.answer)]
         scores.append(finite(columns[np.argsort(order)], f"question {question.id}: a score"))
-    return Capability(tuple(scores), np.array(grid), data, probes, tuple(asked))
+    return Capability(tuple(scores), np.array(grid), data, asked)
 
 
-def asked_question(
-    model: Model, question: Question, positions: Positions, include_first: bool, *, by: ScoredBy, prompt: PromptForm
-) -> Asked:
+def asked_question(model: Model, question: Question, scope: Scope, *, by: ScoredBy, prompt: PromptForm) -> Asked:
     """The probes of a question, of the right option first; arguments and errors are those of :func:`capability`."""
     context = context_of(model, by, prompt)
-    return asked_of(model, _as_item(question, by), positions, include_first, context, called="question")
+    return asked_of(model, _as_item(question, by), scope, context, called="question")
 
 
 def context_of(model: Model, by: ScoredBy, prompt: PromptForm) -> Context:

@@ -5,17 +5,17 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
-from ..core.errors import SteerError
 from ..model import Model
 from ..model.model import once_per_model
+from ..model.replies import Reply
 from ..prompting.chat import Parts, ends_in_thought, markers_in, parts_of
 
 Span = Literal["answer", "thought", "both"]
 FinishReason = Literal["stop", "length"]
 
-# A loop is at least so many copies of one n-gram at the end of a reply, and together at least this part and number of its tokens.
+# A loop: at least this many copies of one n-gram at the end of a reply, which make up at least this share and number of its tokens.
 _COPIES, _PART, _TOKENS = 3, 0.25, 8
 
 EMPTY = "empty"
@@ -108,12 +108,12 @@ def _says_something(text: str) -> bool:
     return any(one[0] in "LN" or one == "So" for one in categories)
 
 
-def read_reply(model: Model, reply: Any, span: Span) -> Outcome:
-    """The outcome of one turn's reply (``model.replies.Reply``)."""
+def read_reply(model: Model, reply: Reply, span: Span) -> Outcome:
+    """The outcome of one turn's reply."""
     return outcome_of(split(model, reply), reply.tokens, reply.finish_reason, span)
 
 
-def split(model: Model, reply: Any) -> Parts:
+def split(model: Model, reply: Reply) -> Parts:
     """The thought and the answer of one turn's reply.
 
     They are read with the tokenizer's own parsing of responses where it has one. Else the markers count that the chat template or the
@@ -128,7 +128,7 @@ def _kinds(model: Model) -> frozenset[str]:
     return markers_in([model.format.template or "", *model.format.markers])
 
 
-def _parsed(model: Model, reply: Any) -> Parts | None:
+def _parsed(model: Model, reply: Reply) -> Parts | None:
     """What the tokenizer's own parsing says; None where it has none or refuses the text, as it may where a reply is cut."""
     tokenizer = model.tokenizer
     if not getattr(tokenizer, "response_template", None):
@@ -144,14 +144,3 @@ def _parsed(model: Model, reply: Any) -> Parts | None:
     if message.get("tool_calls") and not answer:
         answer = reply.text  # a call of a tool is an answer
     return Parts(thought, None if thought and not answer else answer or "")
-
-
-def check_span(span: str) -> Span:
-    """Validate the name of a span.
-
-    Raises:
-        SteerError: there is none of that name.
-    """
-    if span not in ("answer", "thought", "both"):
-        raise SteerError(f"span is answer, thought or both, not {span!r}")
-    return span  # type: ignore[return-value]

@@ -29,19 +29,13 @@ def steering_receipt(model: Model, probes: Sequence[Probe], intervention: Interv
     doses = []
     for layer in intervention.changes:
         norms, moved = seen[str(layer)]
-        median_hidden_norm = float(norms.median())
+        median = float(norms.median())
         norm = intervention.vector.norms[layer] if intervention.vector is not None else None
-        relative = abs(multiplier) * norm / median_hidden_norm if norm is not None and median_hidden_norm > 0 else None
+        relative = abs(multiplier) * norm / median if norm is not None and median > 0 else None
         shares = (moved / norms)[norms > 0]
         displacement = float(shares.median()) if len(shares) and _moves_alone(intervention) else None
         doses.append(
-            Dose(
-                layer=layer,
-                norm=norm,
-                median_hidden_norm=median_hidden_norm,
-                relative_dose=relative,
-                displacement=displacement,
-            )
+            Dose(layer=layer, norm=norm, median_hidden_norm=median, relative_dose=relative, displacement=displacement)
         )
     steered = sum(len(probe.ids) - probe.steer_from for probe in probes)
     return Receipt(

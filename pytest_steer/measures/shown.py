@@ -7,7 +7,7 @@ from typing import Any
 
 from ..model import Model, Probe
 from ..prompting import Context
-from .asking_texts import AskedText
+from .asking import AskedText
 from .propensity import PropensityCurve
 
 SEPARATOR = "·"

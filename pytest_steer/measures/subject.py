@@ -1,23 +1,28 @@
-"""What a claim is about: an intervention at a place and a strength, and the records of it for the evidence."""
+"""The subject of a claim: an intervention at a place and a strength, its records, and random directions to compare it with."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 import torch
 
 from ..core.errors import SteerError
+from ..core.evidence import Json
 from ..core.finding import Finding, Weight, code
 from ..core.record import Model as ModelRecord
 from ..core.record import Receipt, Vector
+from ..extract import random_direction
 from ..model import Model, engine_of
 from ..model.foreign import hooks_warning
 from ..model.identity import replaced_code
 from ..model.state import foreign_hooks
 from ..model.weights import first_few
+from ..prompting import AS_GIVEN, Context
+from ..steering import Intervention, SteeringVector, intervention_kind
+from .asking import Scope
 from .at_cost import Deployed
+from .propensity import PropensityCurve, propensity_curves
 
 Moves = Literal["raises", "lowers"]
 
@@ -28,7 +33,7 @@ class Subject(Deployed):
 
     Attributes:
         allow_mismatch: ``model`` and / or ``template``: accept a vector that was made elsewhere.
-        direction: what the deployed model is meant to do with the behaviour: ``raises`` or ``lowers``.
+        direction: whether the deployed model is to raise or lower the behaviour: ``raises`` or ``lowers``.
 
     Raises:
         SteerError: the direction is neither.
@@ -54,53 +59,32 @@ class Subject(Deployed):
         return -1 if self.direction == "lowers" else 1
 
     @property
-    def scope(self) -> dict[str, Any]:
-        """The keywords that tell a measure which tokens are steered, and what is accepted."""
-        return {
-            "positions": self.positions,
-            "include_first": self.include_first,
-            "allow_mismatch": self.allow_mismatch,
-        }
+    def scope(self) -> Scope:
+        return Scope(self.positions, self.include_first, self.allow_mismatch)
 
     def describe(self, receipt: Receipt) -> Vector:
         """The intervention as the evidence has it."""
         change = self.intervention
-        doses = {dose.layer: dose for dose in receipt.doses}
-        first = doses[change.changes[0]]
+        first = next(dose for dose in receipt.doses if dose.layer == change.changes[0])
         record = change.metadata
+        source = record.get("source")  # assumptions about a vector that another program wrote
         return Vector(
-            hash=change.hash,
-            method=change.method,
-            operation=change.operation,
-            site=change.site,
-            strength=change.strength,
+            **_same(change, "hash", "method", "operation", "site", "strength"),
+            **_same(self, "positions", "include_first"),
+            **_same(first, "norm", "relative_dose", "displacement"),
             layer=change.changes[0] if len(change.changes) == 1 else tuple(change.changes),
-            positions=self.positions,
-            include_first=self.include_first,
-            norm=first.norm,
-            relative_dose=first.relative_dose,
-            displacement=first.displacement,
             n=record.get("n"),
             data_hash=record.get("data_hash"),
-            source=_source(record),
+            source={str(key): str(value) for key, value in source.items()} if isinstance(source, dict) else None,
         )
-
-
-def _source(record: Mapping[str, Any]) -> dict[str, str] | None:
-    """What was assumed of a vector that another program wrote."""
-    source = record.get("source")
-    return {str(key): str(value) for key, value in source.items()} if isinstance(source, dict) else None
 
 
 def describe_model(model: Model) -> ModelRecord:
     """The model as evidence and reports have it."""
     return ModelRecord(
-        id=model.id,
-        fingerprint=model.fingerprint,
+        **_same(model, "id", "fingerprint", "width", "dtype"),
         architecture=type(model.hf).__name__,
         layers=model.n_layers,
-        width=model.width,
-        dtype=model.dtype,
         device=str(model.device),
         threads=torch.get_num_threads(),
         template=model.template_hash,
@@ -108,6 +92,11 @@ def describe_model(model: Model) -> ModelRecord:
         hooks=tuple(foreign_hooks(model)),
         unexpected=tuple(model.unexpected),
     )
+
+
+def _same(thing: object, *names: str) -> Json:
+    """Attributes that a record has under the same names."""
+    return {name: getattr(thing, name) for name in names}
 
 
 noted = code(
@@ -138,32 +127,80 @@ def cache_warnings(model: Model) -> list[str]:
 
 
 def model_findings(model: Model) -> list[Finding]:
-    """What the reader of a claim has to know about the model, and, once in a run, about the folder of scores."""
-    found = [score_cache(text) for text in cache_warnings(model)]
-    hooks = foreign_hooks(model)
+    """Findings about the model, and, once in a run, about the folder of scores."""
+    said = []
+    hooks, code, left_out = foreign_hooks(model), replaced_code(model), model.unexpected
     if hooks:
-        found.append(another_model(hooks_warning(model.id, hooks)))
+        said.append(hooks_warning(model.id, hooks))
     if model.loaded_weights is not None and model.weights_checksum() != model.loaded_weights:
-        found.append(
-            another_model(
-                f"the weights of {model.id} have changed since this run loaded it, so another model than its name says is measured. A test that "
-                "changes them has to put them back"
-            )
+        said.append(
+            f"the weights of {model.id} have changed since this run loaded it, so another model than its name says is measured. A test that "
+            "changes them has to put them back"
         )
-    code = replaced_code(model)
     if code:
-        found.append(
-            another_model(
-                f"{model.id} runs code that is not its own ({first_few(code)}): what is measured is the model with this code. If a test or a library left "
-                "it there, take it out"
-            )
+        said.append(
+            f"{model.id} runs code that is not its own ({first_few(code)}): what is measured is the model with this code. If a test or a library left "
+            "it there, take it out"
         )
-    if model.unexpected:
-        more = ", ..." if len(model.unexpected) > 3 else ""
-        count = "1 weight" if len(model.unexpected) == 1 else f"{len(model.unexpected)} weights"
-        found.append(
-            another_model(
-                f"{model.id} leaves out {count} of its files, as allow_unexpected says: {', '.join(model.unexpected[:3])}{more}"
-            )
+    if left_out:
+        count = "1 weight" if len(left_out) == 1 else f"{len(left_out)} weights"
+        named = ", ".join([*left_out[:3], *(["..."] if len(left_out) > 3 else [])])
+        said.append(f"{model.id} leaves out {count} of its files, as allow_unexpected says: {named}")
+    return [*map(score_cache, cache_warnings(model)), *map(another_model, said)]
+
+
+_ADDED = ("add", "add_keeping_norm", "add_at_unit_norm")
+
+
+def can_have_controls(subject: Subject) -> bool:
+    """Whether it adds a vector, in the place of which a random direction could be added."""
+    change = subject.intervention
+    return (
+        change.vector is not None and change.applied is None and change.recipe is not None and change.recipe.kind in _ADDED
+    )
+
+
+def random_controls(
+    model: Model, subject: Subject, curve: PropensityCurve, count: int, *, seed: int, context: Context = AS_GIVEN
+) -> Json:
+    """Compare a vector's curve with those of random directions on the same items and multipliers.
+
+    A direction is drawn evenly from all, with the vector's norm at each of its layers, and applied as the vector is. The seeds are
+    ``seed``, ``seed + 1``, ... If the vector is no better than a random direction, p is at most x with a probability of at most x.
+
+    Returns:
+        ``count``, ``seed``, ``n`` (items), ``multipliers``, ``steerability`` (the vector's), ``steerabilities`` (of the controls), and ``p`` =
+        (1 + number of controls that are at least as large) / (count + 1).
+
+    Raises:
+        SteerError: it is no vector that is added.
+    """
+    drawn = directions_like(subject, count, seed)
+    grid = curve.multipliers.tolist()
+    found = propensity_curves(model, curve.items, drawn, subject.scope, multipliers=grid, context=context)
+    slopes = [control.steerability for control in found.values()]
+    at_least = sum(slope >= curve.steerability for slope in slopes)
+    asked = {"count": count, "seed": seed, "n": len(curve.items), "multipliers": grid}
+    return {**asked, "steerability": curve.steerability, "steerabilities": slopes, "p": (1 + at_least) / (count + 1)}
+
+
+def directions_like(subject: Subject, count: int, seed: int) -> dict[int, Intervention]:
+    """Random directions of the vector's norm at each of its layers, applied as it is, with the seeds ``seed``, ``seed + 1``, ...
+
+    Raises:
+        SteerError: it is no vector that is added.
+    """
+    vector = subject.intervention.vector
+    if vector is None or not can_have_controls(subject):
+        raise SteerError(
+            f"controls: {subject.intervention.method!r} adds no vector of this package, so there are no random directions of equal norm "
+            "for it: delete `controls`"
         )
-    return found
+    return {number: as_the_subject(subject, random_direction(vector, seed=seed + number)) for number in range(count)}
+
+
+def as_the_subject(subject: Subject, vector: SteeringVector) -> Intervention:
+    """A vector applied in the way in which the subject applies its own."""
+    recipe = subject.intervention.recipe
+    assert recipe is not None
+    return intervention_kind(recipe.kind).make(vector, layers=None, site=subject.intervention.site, settings={})

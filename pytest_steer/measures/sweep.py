@@ -11,13 +11,13 @@ import torch
 
 from ..core.errors import DataError
 from ..core.run_context import report_progress
-from ..data import ItemLike, TextLike, as_items
+from ..data import ItemLike, TextLike
 from ..model import Model, check_fits
 from ..model.activations import block_gradients
 from ..model.arguments import checks_arguments
-from ..prompting import AS_GIVEN, Context
-from ..steering import Positions, SteeringVector, add, check_positions
-from .asking import Array, Asked, asked_of
+from ..prompting import AS_GIVEN
+from ..steering import SteeringVector, add
+from .asking import AFTER_PROMPT, Array, Asked, Scope, asked_of, items_to_measure
 from .likelihood import perplexity_curves
 from .propensity import MULTIPLIERS, PropensityCurve, propensity_curves
 
@@ -26,38 +26,25 @@ def sweep_curves(
     model: Model,
     items: Iterable[ItemLike],
     vector: SteeringVector,
+    scope: Scope = AFTER_PROMPT,
     *,
     multipliers: Sequence[float] = MULTIPLIERS,
-    positions: Positions = "after_prompt",
-    include_first: bool = False,
-    context: Context = AS_GIVEN,
-    allow_mismatch: tuple[str, ...] = (),
 ) -> dict[int, PropensityCurve]:
     """{layer: the propensity curve of the items with the vector added at that layer alone}.
 
     Raises:
         DataError, VectorError, MeasurementError: see ``propensity_curve``.
     """
-    return propensity_curves(
-        model,
-        items,
-        {layer: vector.at(layer) for layer in vector.layers},
-        multipliers=multipliers,
-        positions=positions,
-        include_first=include_first,
-        context=context,
-        allow_mismatch=allow_mismatch,
-    )
+    return propensity_curves(model, items, _by_layer(vector), scope, multipliers=multipliers)
 
 
 def sweep_perplexity(
     model: Model,
     texts: Sequence[TextLike],
     vector: SteeringVector,
+    scope: Scope = AFTER_PROMPT,
     *,
     multipliers: Sequence[float],
-    positions: Positions = "after_prompt",
-    include_first: bool = False,
     window: int | None = None,
     stride: int | None = None,
 ) -> dict[int, list[float]]:
@@ -68,17 +55,13 @@ def sweep_perplexity(
     Raises:
         DataError, VectorError, MeasurementError: see ``perplexity``.
     """
-    found = perplexity_curves(
-        model,
-        texts,
-        {layer: vector.at(layer) for layer in vector.layers},
-        multipliers=[0.0, *multipliers],
-        positions=positions,
-        include_first=include_first,
-        window=window,
-        stride=stride,
-    )
+    grid = [0.0, *multipliers]
+    found = perplexity_curves(model, texts, _by_layer(vector), scope, multipliers=grid, window=window, stride=stride)
     return {layer: [one.value / curve[0].value - 1 for one in curve[1:]] for layer, curve in found.items()}
+
+
+def _by_layer(vector: SteeringVector) -> dict[int, SteeringVector]:
+    return {layer: vector.at(layer) for layer in vector.layers}
 
 
 # Tokens of one batch: its whole graph is kept for the backward.
@@ -87,13 +70,7 @@ _MAX_TOKENS = 2048
 
 @checks_arguments
 def first_order_slopes(
-    model: Model,
-    items: Iterable[ItemLike],
-    vector: SteeringVector,
-    *,
-    positions: Positions = "after_prompt",
-    include_first: bool = False,
-    context: Context = AS_GIVEN,
+    model: Model, items: Iterable[ItemLike], vector: SteeringVector, scope: Scope = AFTER_PROMPT
 ) -> dict[int, Array]:
     """d propensity / d multiplier at multiplier 0, if the vector were added at one of its layers alone.
 
@@ -109,12 +86,9 @@ def first_order_slopes(
         VectorError: the vector does not fit the model.
         MeasurementError: a gradient is NaN or infinite.
     """
-    scope = check_positions(positions)
-    data = as_items(items)
-    if not data:
-        raise DataError(f"{data.source}: there are no items to measure")
+    data = items_to_measure(items)
     check_fits(model, add(vector.at("all")))  # its layers are ranked, not steered together
-    asked = [asked_of(model, item, scope, include_first, context) for item in data]
+    asked = [asked_of(model, item, scope, AS_GIVEN) for item in data]
     for item in asked:
         for probe in item.probes:
             if probe.steer_from >= len(probe.ids):
@@ -128,14 +102,12 @@ def first_order_slopes(
         probes = [probe for item in batch for probe in item.probes]
         gradients = block_gradients(model, probes, vector.layers, lambda logits, batch=batch: _propensities(batch, logits))  # type: ignore[misc]
         for layer, direction in vector.directions.items():
-            rises = [
+            rises = (
                 float(own[probe.steer_from :].double().sum(0) @ direction.double())
                 for probe, own in zip(probes, gradients[layer], strict=True)
-            ]
-            start = 0
-            for index, item in enumerate(batch):
-                slopes[layer][done + index] = sum(rises[start : start + len(item.probes)])
-                start += len(item.probes)
+            )
+            for index, item in enumerate(batch, start=done):
+                slopes[layer][index] = sum(next(rises) for _ in item.probes)
         done += len(batch)
         report_progress(f"first-order ranking: {done} of {len(data)} items")
     return slopes
@@ -157,11 +129,9 @@ def _batches(asked: list[Asked]) -> list[list[Asked]]:
 
 def _propensities(batch: list[Asked], logits: list[torch.Tensor]) -> torch.Tensor:
     """Sum of the items' propensities, as ``PropensityCurve`` defines them, as a differentiable number."""
-    total = torch.zeros((), device=logits[0].device)
-    start = 0
+    total, each = torch.zeros((), device=logits[0].device), iter(logits)
     for item in batch:
-        own = logits[start : start + len(item.probes)]
-        start += len(item.probes)
+        own = [next(each) for _ in item.probes]
         first = item.probes[0]
         if len(item.probes) == 1 and first.candidates is not None:
             values = own[0][0, torch.tensor(first.candidates, device=own[0].device)]

@@ -11,12 +11,12 @@ import numpy as np
 from ..core.errors import ModelError, SteerError
 from ..data import TaskItem, Tasks, as_tasks
 from ..data.tasks import draw_demonstrations
-from ..model import Model, Probe, answer_ends, check_fits, engine_of, tokenize_task
+from ..model import Model, Probe, answer_ends, engine_of, tokenize_task
 from ..model.arguments import checks_arguments
 from ..model.tokens import Ids, check_texts
-from ..steering import Intervention, Positions, SteeringVector, as_intervention, check_positions, first_steered
-from .asking import Array
-from .propensity import Flags, Name, check_dose, check_multipliers
+from ..steering import Intervention, Positions, SteeringVector
+from .asking import LAST, Array, Scope
+from .propensity import Flags, Name, Vector, check_multipliers, fitting
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,7 +28,7 @@ class TaskAccuracy:
             before it given, is ahead of the largest other one; and at last how far what ends an answer is ahead of all
             other tokens after the output. Above 0 where greedy decoding goes that way.
         tasks: the queries, in order.
-        probes: what was asked of the model.
+        probes: one for each query.
     """
 
     margins: tuple[Array, ...]
@@ -81,7 +81,7 @@ def task_accuracy(
 
     Args:
         tasks: the queries with their right outputs.
-        vector: what the model is steered with; None for the unsteered model.
+        vector: a steering vector (added), or any intervention; None for the unsteered model.
         positions: ``last`` (as function vectors are applied): from the last token before the answer on; ``after_prompt``: from
             the line of the open "A:" on; ``all``. Tokens of the answer are steered in every scope.
         include_first: steer the first position too where the scope reaches it.
@@ -100,18 +100,15 @@ def task_accuracy(
         VectorError: the intervention does not fit the model, see ``check_fits``.
         MeasurementError: a score is NaN or infinite.
     """
-    (strength,) = check_multipliers([multiplier])
     return task_accuracies(
         model,
         tasks,
-        {0: (vector, strength)},
-        positions=positions,
-        include_first=include_first,
+        {0: (vector, multiplier)},
+        Scope(positions, include_first, allow_mismatch),
         n_shots=n_shots,
         demonstrations=demonstrations,
         shuffled=shuffled,
         seed=seed,
-        allow_mismatch=allow_mismatch,
     )[0]
 
 
@@ -119,15 +116,13 @@ def task_accuracy(
 def task_accuracies(
     model: Model,
     tasks: Sequence[TaskItem],
-    vectors: Mapping[Name, tuple[SteeringVector | Intervention | None, float]],
+    vectors: Mapping[Name, tuple[Vector, float]],
+    scope: Scope = LAST,
     *,
-    positions: Positions = "last",
-    include_first: bool = False,
     n_shots: int = 0,
     demonstrations: Sequence[TaskItem] | None = None,
     shuffled: bool = False,
     seed: int = 0,
-    allow_mismatch: tuple[str, ...] = (),
 ) -> dict[Name, TaskAccuracy]:
     """The accuracies under several interventions, each by itself at its multiplier; None is the unsteered model.
 
@@ -136,44 +131,33 @@ def task_accuracies(
     Returns:
         {name: accuracy}, in the order of ``vectors``.
     """
-    scope = check_positions(positions)
     check_shots(n_shots, shuffled)
     queries = as_tasks(tasks)
     pool = queries if demonstrations is None else as_tasks(demonstrations, "demonstrations")
-    changes = {name: None if vector is None else as_intervention(vector) for name, (vector, _) in vectors.items()}
-    strengths = [check_multipliers([multiplier])[0] for _, multiplier in vectors.values()]
-    for change, strength in zip(changes.values(), strengths, strict=True):
-        if change is not None:
-            check_fits(model, change, allow_mismatch)
-            check_dose(change, [strength], "multiplier")
+    pairs = []
+    for vector, multiplier in vectors.values():
+        (strength,) = check_multipliers([multiplier])
+        pairs.append((fitting(model, vector, scope, [strength], "multiplier"), strength))
     ends = answer_ends(model)
     if not ends:
         raise ModelError(f"{model.id}: no token of it begins a line or ends a text, so no answer could ever end")
     probes = []
     for index, query in enumerate(queries):
         shown = draw_demonstrations(query, pool, n_shots, shuffled=shuffled, seed=seed)
-        probes.append(task_probe(model, shown, query, scope, include_first, ends, f"task {index} ({query.input!r})"))
-    scores = engine_of(model).run_pairs(probes, list(zip(changes.values(), strengths, strict=True)))
+        probes.append(task_probe(model, shown, query, scope, ends, f"task {index} ({query.input!r})"))
+    scores = engine_of(model).run_pairs(probes, pairs)
     return {
         name: TaskAccuracy(tuple(per_probe[column] for per_probe in scores), queries, tuple(probes))
-        for column, name in enumerate(changes)
+        for column, name in enumerate(vectors)
     }
 
 
-def task_probe(
-    model: Model,
-    shown: Sequence[TaskItem],
-    query: TaskItem,
-    positions: Positions,
-    include_first: bool,
-    ends: Ids,
-    name: str,
-) -> Probe:
-    """What is asked about one query after its demonstrations."""
+def task_probe(model: Model, shown: Sequence[TaskItem], query: TaskItem, scope: Scope, ends: Ids, name: str) -> Probe:
+    """The probe of one query after its demonstrations."""
     check_texts(model, (text for pair in (*shown, query) for text in (pair.input, pair.output)), name)
     tokens = tokenize_task(model.tokenizer, shown, query)
     prompt = len(tokens.prompt)
-    start = first_steered(positions, turn_end=tokens.turn_end, prompt_end=prompt, include_first=include_first)
+    start = scope.first_steered(turn_end=tokens.turn_end, prompt_end=prompt)
     return Probe(tokens.ids, start, score_from=prompt, name=name, margins=True, ends=ends)
 
 

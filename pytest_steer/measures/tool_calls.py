@@ -22,6 +22,7 @@ from referencing import Registry
 from referencing.exceptions import Unresolvable
 
 from ..core.errors import DataError, SteerError
+from ..core.evidence import Json
 from ..core.registry import did_you_mean
 from ..data.texts import PATIENCE, check_expression
 from ..model import Model
@@ -169,7 +170,7 @@ def has_own_parsing(model: Model) -> bool:
     return getattr(model.tokenizer, "response_template", None) is not None
 
 
-def own_calls(model: Model, raw: str, prompt: str, tools: list[dict[str, Any]]) -> list[Call]:
+def own_calls(model: Model, raw: str, prompt: str, tools: list[Json]) -> list[Call]:
     """The calls of a reply as the tokenizer's own parsing reads them.
 
     Args:
@@ -187,7 +188,7 @@ def _decoder() -> json.JSONDecoder:
     def refuse(name: str) -> Any:
         raise ValueError(f"{name} is no JSON number")
 
-    def mapping(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    def mapping(pairs: list[tuple[str, Any]]) -> Json:
         found = dict(pairs)
         if len(found) < len(pairs):
             raise ValueError("an object has a key twice")
@@ -286,7 +287,7 @@ def _plain(value: Any) -> Any:
 _NOTHING: Registry[Any] = Registry()  # so that a reference to another document is not fetched
 
 
-def fault_of_arguments(tool: Mapping[str, Any], arguments: Mapping[str, Any]) -> str | None:
+def fault_of_arguments(tool: Mapping[str, Any], arguments: Json) -> str | None:
     """What a tool's JSON Schema has against the arguments of a call; None if they are valid.
 
     Raises:
@@ -314,9 +315,5 @@ def holds(value: Any, promised: Any) -> bool:
     """Whether a value is the promised one; an object may hold more."""
     if isinstance(promised, Mapping):
         return isinstance(value, Mapping) and all(key in value and holds(value[key], own) for key, own in promised.items())
-    return (type(value) is type(promised) and bool(value == promised)) or _same_number(value, promised)
-
-
-def _same_number(value: Any, promised: Any) -> bool:
-    numbers = [isinstance(one, (int, float)) and not isinstance(one, bool) for one in (value, promised)]
-    return all(numbers) and bool(value == promised)
+    are_numbers = all(isinstance(one, (int, float)) and not isinstance(one, bool) for one in (value, promised))
+    return (are_numbers or type(value) is type(promised)) and bool(value == promised)

@@ -7,6 +7,7 @@ from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Literal
 
 import torch
@@ -234,25 +235,19 @@ class Bench:
         inputs: list[torch.Tensor | None] = [None] * len(blocks)
         kinds = [""] * len(blocks)
 
-        def after(layer: int) -> Any:
-            def hook(_module: Any, _inputs: Any, output: Any) -> None:
-                outputs[layer], kinds[layer] = hidden_of(output).detach().clone(), type(output).__name__
+        def after(layer: int, _module: Any, _inputs: Any, output: Any) -> None:
+            outputs[layer], kinds[layer] = hidden_of(output).detach().clone(), type(output).__name__
 
-            return hook
-
-        def before(layer: int) -> Any:
-            def hook(_module: Any, args: Any, kwargs: Any) -> None:
-                hidden = args[0] if args else kwargs.get("hidden_states")
-                if isinstance(hidden, torch.Tensor):
-                    inputs[layer] = hidden.detach().clone()
-
-            return hook
+        def before(layer: int, _module: Any, args: Any, kwargs: Any) -> None:
+            hidden = args[0] if args else kwargs.get("hidden_states")
+            if isinstance(hidden, torch.Tensor):
+                inputs[layer] = hidden.detach().clone()
 
         with ExitStack() as hooks:
             for layer, block in enumerate(blocks):
                 # Registered after those of the target, so that they see what it did.
-                hooks.enter_context(block.register_forward_hook(after(layer)))
-                hooks.enter_context(block.register_forward_pre_hook(before(layer), with_kwargs=True))
+                hooks.enter_context(block.register_forward_hook(partial(after, layer)))
+                hooks.enter_context(block.register_forward_pre_hook(partial(before, layer), with_kwargs=True))
             logits = self.model.hf(**self._inputs(batch.input_ids, batch.attention_mask), use_cache=False).logits
         self.forwards += 1
         real = batch.attention_mask.bool()
@@ -287,8 +282,8 @@ class Bench:
             streams.append(stream)
         return streams
 
-    def _inputs(self, ids: torch.Tensor, mask: torch.Tensor) -> dict[str, Any]:
-        inputs: dict[str, Any] = {"input_ids": ids, "attention_mask": mask}
+    def _inputs(self, ids: torch.Tensor, mask: torch.Tensor) -> dict[str, torch.Tensor]:
+        inputs = {"input_ids": ids, "attention_mask": mask}
         if structure_of(self.model).told_positions:
             # Absolute positions (GPT-2) count real tokens only, on whichever side the padding is.
             inputs["position_ids"] = (mask.cumsum(1) - 1).clamp(min=0)[:, -ids.shape[1] :]
@@ -371,19 +366,13 @@ class ModelState:
 
     def __init__(self, model: Model, *, copy_weights: bool) -> None:
         self._model = model
-        self._tables: list[tuple[str, str, dict[Any, Any], dict[Any, Any]]] = []
-        self._modules: list[tuple[str, torch.nn.Module, Any, bool]] = []
-        for name, module in model.hf.named_modules():
-            where = name or "the model"
-            self._modules.append((where, module, module.__dict__.get("forward"), module.training))
-            for kind in (*HOOK_TABLES, *_BESIDE, "_modules", "_parameters"):
-                table = getattr(module, kind, None)
-                if table is not None:
-                    self._tables.append((where, kind, table, dict(table)))
-        for kind in GLOBAL_TABLES:
-            table = getattr(torch_module, kind, None)
-            if table is not None:
-                self._tables.append(("every module of torch", kind, table, dict(table)))
+        modules = [(name or "the model", module) for name, module in model.hf.named_modules()]
+        self._modules = [(where, one, one.__dict__.get("forward"), one.training) for where, one in modules]
+        kinds = (*HOOK_TABLES, *_BESIDE, "_modules", "_parameters")
+        places: list[tuple[str, Any, str]] = [(where, one, kind) for where, one in modules for kind in kinds]
+        places += [("every module of torch", torch_module, kind) for kind in GLOBAL_TABLES]
+        tables = [(where, kind, getattr(owner, kind, None)) for where, owner, kind in places]
+        self._tables = [(where, kind, table, dict(table)) for where, kind, table in tables if table is not None]
         self._weights = model.weights_state()
         weights = dict(model.hf.named_parameters())
         size = sum(weight.numel() * weight.element_size() for weight in weights.values())

@@ -27,7 +27,7 @@ from .target import Target, foreign, own
 _SHRINKING = 60
 # How many further batches are tried once a property is broken: the claim is refuted, and these name what else is broken.
 _AFTER_A_FAULT = 2
-# Properties that need many forwards and depend little on the texts are asked of so many batches, the others of all.
+# Properties that need many forwards and depend little on the texts are asked of this many batches, the others of all.
 _SAMPLED, _SAMPLE = (
     ("repetition", "batch_size", "batch_order", "cached_decoding", "nothing_left", "exceptions", "zero_tokens"),
     6,
@@ -84,15 +84,12 @@ def examine(
     shrunk = {}
     budget = len(trial.asked) + _SHRINKING
     for name, (example, message) in trial.first.items():
-        if example == plain:
-            shrunk[name] = (example, message)
-            continue
 
         def fails(candidate: HookExample, name: str = name) -> bool:
             known = (name, candidate) in trial.asked
             return (known or len(trial.asked) < budget) and trial.ask(name, candidate) is not None
 
-        found = smallest(strategy, fails, examples=examples, seed=seed)
+        found = None if example == plain else smallest(strategy, fails, examples=examples, seed=seed)
         if found is not None:
             example, message = found, trial.ask(name, found) or message
         shrunk[name] = (example, message)
@@ -134,22 +131,16 @@ class Trial:
         if self.is_done:
             return
         self.examples += 1
-        try:
-            self._try_on(example)
-        finally:
-            self.faulty += bool(self.first)
-
-    def _try_on(self, example: HookExample) -> None:
         for name in PROPERTIES:
-            if name in self.left_out or (name in self.first and name != "runs"):
-                continue
-            if name in _SAMPLED and self.examples > _SAMPLE:
+            is_known = name in self.first and name != "runs"
+            if is_known or name in self.left_out or (name in _SAMPLED and self.examples > _SAMPLE):
                 continue
             message = self.ask(name, example)
             if message is not None:
                 self.first.setdefault(name, (example, message))
                 if name == "runs":
-                    return
+                    break
+        self.faulty += bool(self.first)
 
     def nothing_steered(self) -> str | None:
         """What to say if no example moved at all, of an intervention that does not say that it may rest."""

@@ -65,7 +65,7 @@ def hook_examples(
 def strengths(meaning: str, deployed: float) -> st.SearchStrategy[float]:
     """Multipliers worth trying for a strength of this meaning. They shrink towards the deployed one.
 
-    Strengths near 0 are left out, since rounding hides there what a hook does.
+    Strengths near 0 are left out, since rounding there hides the effect of a hook.
     """
     if meaning == "ignored":
         return st.just(deployed)
@@ -77,17 +77,22 @@ def strengths(meaning: str, deployed: float) -> st.SearchStrategy[float]:
 
 def visit(strategy: st.SearchStrategy[_Value], look: Callable[[_Value], None], *, examples: int, seed: int) -> None:
     """Call ``look`` on drawn values, the simplest one first. An error in ``look`` ends it."""
+    _apart(lambda: draw(strategy, look, Phase.generate, examples=examples, seed=seed))
 
-    def draw() -> None:
-        @fixed(seed)
-        @own_settings(examples, Phase.generate)  # type: ignore[untyped-decorator]
-        @given(strategy)
-        def drawn(value: Any) -> None:
-            look(value)
 
+def draw(
+    strategy: st.SearchStrategy[_Value], look: Callable[[_Value], None], *phases: Phase, examples: int, seed: int
+) -> None:
+    """Call ``look`` on the values that Hypothesis draws in these phases."""
+
+    @fixed(seed)
+    @own_settings(examples, *phases)  # type: ignore[untyped-decorator]
+    @given(strategy)
+    def drawn(value: Any) -> None:
+        look(value)
+
+    with keeping_nothing():
         drawn()
-
-    _apart(draw)
 
 
 def smallest(
@@ -152,7 +157,7 @@ class Line:
 
     Attributes:
         prompt: the tokens of the prompt.
-        turn_end: how many of them belong to the user's turn and what stands before it.
+        turn_end: how many of them belong to the user's turn or precede it.
         after: the tokens of a reply.
     """
 

@@ -7,7 +7,7 @@ only if the unsteered model itself keeps to that.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -62,8 +62,9 @@ class Case:
         return self.bench.run("reference", self.lines, self.example.padding, self.example.multiplier)
 
 
-def wrong_dose(case: Case, base: Outcome, steered: Outcome, reference: Outcome | None) -> str | None:
+def wrong_dose(case: Case) -> str | None:
     """The fault in the dose at the lowest declared block. The first position is a property of its own."""
+    base, steered, reference = case.base, case.steered, case.reference
     for row, line in enumerate(case.lines):
         start = case.target.start(line)
         before, after = base.row(row, case.low), steered.row(row, case.low)
@@ -88,11 +89,9 @@ def _share(moved: torch.Tensor, wanted: torch.Tensor) -> str:
 
 def first_moved(case: Case, steered: Outcome) -> int | None:
     """The first block after which a real position differs from the unsteered model."""
-    real = case.base.real
-    for number, (before, after) in enumerate(zip(case.base.streams, steered.streams, strict=True)):
-        if not case.bench.same(before[real], after[real]):
-            return number
-    return None
+    real, both = case.base.real, zip(case.base.streams, steered.streams, strict=True)
+    moved = (not case.bench.same(before[real], after[real]) for before, after in both)
+    return next((number for number, moves in enumerate(moved) if moves), None)
 
 
 def moved_rows(case: Case, outcome: Outcome) -> list[int]:
@@ -109,8 +108,11 @@ def rows_due(case: Case) -> list[int]:
     return moved_rows(case, reference)
 
 
-def later_block_off(case: Case, steered: Outcome, reference: Outcome) -> int | None:
+def later_block_off(case: Case) -> int | None:
     """The first block after the lowest declared one whose rows differ from the reference; None if that one's differ already."""
+    steered, reference = case.steered, case.reference
+    if reference is None:
+        return None
     for number in range(case.low, len(steered.streams)):
         for row in range(len(case.lines)):
             if case.bench.off(reference.row(row, number), steered.row(row, number)) is not None:
@@ -120,7 +122,7 @@ def later_block_off(case: Case, steered: Outcome, reference: Outcome) -> int | N
 
 def rows_differ(
     case: Case, elsewhere: Callable[[int], tuple[Sequence[Line], Padding, int]], how: str, why_not: str
-) -> str | None:
+) -> Iterator[str]:
     """How a row of the batch, padded on the right, differs from the same row elsewhere.
 
     Args:
@@ -139,8 +141,7 @@ def rows_differ(
         if unsteered is not None:
             raise NotApplicable(why_not)
         if steered is not None:
-            return f"row {row} of {len(case.lines)}{how}: {steered}"
-    return None
+            yield f"row {row} of {len(case.lines)}{how}: {steered}"
 
 
 def _row_off(case: Case, one: Outcome, row: int, other: Outcome, place: int) -> str | None:
@@ -155,23 +156,31 @@ def listed(numbers: Sequence[int]) -> str:
     return ", ".join(map(str, numbers))
 
 
+Faults = Iterator[str]
+"""What breaks a property on an example, in words; only the first is asked for."""
+
+
 @dataclass(frozen=True)
 class Property:
     """A property of a sound hook.
 
     Attributes:
-        promise: what it says, in a sentence.
-        broken_by: what is wrong on an example, in words, or None.
+        promise: the property in a sentence.
+        faults: what breaks it on an example.
     """
 
     promise: str
-    broken_by: Callable[[Case], str | None]
+    faults: Callable[[Case], Faults]
+
+    def broken_by(self, case: Case) -> str | None:
+        """What is wrong on an example, in words, or None."""
+        return next(self.faults(case), None)
 
 
 PROPERTIES: dict[str, Property] = {}
 """The properties by name, in the order in which they are tried."""
 
-_Test = Callable[[Case], str | None]
+_Test = Callable[[Case], Faults]
 
 
 def _promises(promise: str) -> Callable[[_Test], _Test]:
@@ -184,113 +193,102 @@ def _promises(promise: str) -> Callable[[_Test], _Test]:
     return declare
 
 
-# --- what is done, and where ---------------------------------------------------------------------------------------------
+# --- dose and place ------------------------------------------------------------------------------------------------------
 
 
 @_promises("A forward runs while it steers. (Where none does, nothing else is asked.)")
-def runs(case: Case) -> str | None:
+def runs(case: Case) -> Faults:
     case.steered_at(case.example.multiplier)
-    return None
+    yield from ()
 
 
 @_promises("Steering changes hidden states at all.")
-def moves(case: Case) -> str | None:
+def moves(case: Case) -> Faults:
     if first_moved(case, case.steered) is None:
         raise NotApplicable("no hidden state changes on any batch: no condition is met")
-    return None
+    yield from ()
 
 
 @_promises("A vector that was made under a chat template, on a model, is applied under the same.")
-def template(case: Case) -> str | None:
+def template(case: Case) -> Faults:
     try:
         check_fits(case.bench.model, case.target.change, case.target.subject.allow_mismatch)
     except VectorError as error:
-        return str(error)
-    return None
+        yield str(error)
 
 
 @_promises("The block's output is really changed, in every row, whether the block returns a tensor, a tuple or a list.")
-def output_type(case: Case) -> str | None:
+def output_type(case: Case) -> Faults:
     base, steered = case.base, case.steered
     due = rows_due(case)
     moved = moved_rows(case, steered)
     still = [row for row in due if row not in moved]
     kind = f"block {case.low} returns a {base.kinds[case.low]}"
     if due and first_moved(case, steered) is None:
-        return f"nothing moves: {kind}, and the hook changes nothing of it"
+        yield f"nothing moves: {kind}, and the hook changes nothing of it"
     if still and moved:
-        return f"row(s) {listed(still)} of {len(case.lines)} do not move, only {listed(moved)}: {kind}"
-    return None
+        yield f"row(s) {listed(still)} of {len(case.lines)} do not move, only {listed(moved)}: {kind}"
 
 
 @_promises("The declared blocks move, and no other block is touched.")
-def layer(case: Case) -> str | None:
-    base, steered, low = case.base, case.steered, case.low
+def layer(case: Case) -> Faults:
+    low = case.low
     if not rows_due(case):
-        return None
-    moved = first_moved(case, steered)
+        return
+    moved = first_moved(case, case.steered)
     if moved is not None and moved != low:
-        return f"block {moved} is the first that moves, declared is {low} (0-based; hidden_states[{low + 1}] is its output)"
-    reference = case.reference
-    if reference is None or wrong_dose(case, base, steered, reference) is not None:
-        return None  # with a wrong dose, later blocks differ too
-    off = later_block_off(case, steered, reference)
-    if off is not None and off not in case.target.layers:
-        return f"block {off} is changed too; declared are {listed(case.target.layers)}"
-    return None
+        yield f"block {moved} is the first that moves, declared is {low} (0-based; hidden_states[{low + 1}] is its output)"
+    off = later_block_off(case)
+    # With a wrong dose, later blocks differ too.
+    if off is not None and off not in case.target.layers and wrong_dose(case) is None:
+        yield f"block {off} is changed too; declared are {listed(case.target.layers)}"
 
 
 @_promises("The block's output moves by exactly the dose at exactly the declared positions, and by 0 elsewhere.")
-def dose(case: Case) -> str | None:
-    base, steered, reference = case.base, case.steered, case.reference
-    wrong = wrong_dose(case, base, steered, reference)
-    if wrong is not None or reference is None:
-        return wrong
-    off = later_block_off(case, steered, reference)
+def dose(case: Case) -> Faults:
+    if wrong := wrong_dose(case):
+        yield wrong
+    off = later_block_off(case)
     if off is not None and off in case.target.layers:
-        return f"block {case.low} moves as declared, block {off} does not"
-    return None
+        yield f"block {case.low} moves as declared, block {off} does not"
 
 
 @_promises("The first position, an attention sink, is steered only if that is declared (include_first).")
-def first_position(case: Case) -> str | None:
+def first_position(case: Case) -> Faults:
     base, steered, due = case.base, case.steered, case.reference or case.steered
     for row, line in enumerate(case.lines):
         start = case.target.start(line)
         moved = not case.bench.same(base.row(row, case.low)[0], steered.row(row, case.low)[0])
         rests = case.target.change.rests and case.bench.same(base.row(row, case.low)[0], due.row(row, case.low)[0])
         if moved and start > 0:
-            return f"row {row}: the first token moves, but steering is to begin at token {start}"
+            yield f"row {row}: the first token moves, but steering is to begin at token {start}"
         if start == 0 and not moved and not rests and rows_due(case):
-            return f"row {row}: the first token does not move, but include_first is declared"
-    return None
+            yield f"row {row}: the first token does not move, but include_first is declared"
 
 
 @_promises("Padding is not steered.")
-def padding(case: Case) -> str | None:
+def padding(case: Case) -> Faults:
     base, steered = case.base, case.steered
     for row, pads in enumerate(~base.real):
         if not case.bench.same(base.streams[case.low][row][pads], steered.streams[case.low][row][pads]):
-            return f"row {row}: padding on the {case.example.padding} moves"
-    return None
+            yield f"row {row}: padding on the {case.example.padding} moves"
 
 
 # --- strengths -----------------------------------------------------------------------------------------------------------
 
 
 @_promises("At multiplier 0 the model computes what it computes unsteered, to the last bit.")
-def identity(case: Case) -> str | None:
+def identity(case: Case) -> Faults:
     if case.target.change.strength == "ignored":
         raise NotApplicable("the strength is ignored")
     base, steered = case.base, case.steered_at(0.0)
-    if case.bench.equal(base, steered):
-        return None
-    first = first_moved(case, steered)
-    return f"at multiplier 0 logits are off by {base.apart(steered):.3g}; first in block {first}"
+    if not case.bench.equal(base, steered):
+        first = first_moved(case, steered)
+        yield f"at multiplier 0 logits are off by {base.apart(steered):.3g}; first in block {first}"
 
 
 @_promises("+m and -m move the residual by opposite amounts (linear strengths).")
-def sign(case: Case) -> str | None:
+def sign(case: Case) -> Faults:
     change = case.target.change
     if change.strength != "linear":
         raise NotApplicable(f"the strength is {change.strength}")
@@ -308,49 +306,48 @@ def sign(case: Case) -> str | None:
         if ((up + down).abs() > room).any():
             same = bool(torch.allclose(up, down)) and bool(up.any())
             how = "in the same direction" if same else f"by amounts whose sum is {float((up + down).abs().max()):.3g}"
-            return f"row {row}: +{abs(multiplier):g} and -{abs(multiplier):g} move the residual {how}"
-    return None
+            yield f"row {row}: +{abs(multiplier):g} and -{abs(multiplier):g} move the residual {how}"
 
 
 @_promises("Steering twice gives the same twice: within one block and in a new one, to the last bit.")
-def repetition(case: Case) -> str | None:
+def repetition(case: Case) -> Faults:
     bench, tail = case.bench, len(case.lines[0].after) + 1
     batch = bench.batch(case.lines, case.example.padding)
-    anew = case.steered
+    before = case.steered
     with bench.entered(batch, case.example.multiplier):
         one, two = bench.forward(batch, tail), bench.forward(batch, tail)
     changed = [text for text in bench.left if "in place" in text]
     if not bench.equal(one, two):
-        return f"the second forward in one block differs from the first by {one.apart(two):.3g}"
-    if not bench.equal(one, anew):
-        return f"steering a second time differs from the first time by {one.apart(anew):.3g}"
-    return changed[0] if changed else None
+        yield f"the second forward in one block differs from the first by {one.apart(two):.3g}"
+    if not bench.equal(one, before):
+        yield f"steering a second time differs from the first time by {one.apart(before):.3g}"
+    yield from changed
 
 
 # --- batches, caches, measuring ------------------------------------------------------------------------------------------
 
 
 @_promises("A row is steered in a batch as it is alone.")
-def batch_size(case: Case) -> str | None:
+def batch_size(case: Case) -> Faults:
     why_not = "the unsteered model itself gives another result in a batch than alone"
     return rows_differ(case, lambda row: ([case.lines[row]], "right", 0), " alone and in the batch", why_not)
 
 
 @_promises("The order of the rows in a batch does not matter.")
-def batch_order(case: Case) -> str | None:
+def batch_order(case: Case) -> Faults:
     turned, last = case.lines[::-1], len(case.lines) - 1
     why_not = "the unsteered model itself depends on the order of the rows"
     return rows_differ(case, lambda row: (turned, "right", last - row), " with the order reversed", why_not)
 
 
 @_promises("Padding on the left and on the right give the same.")
-def padding_side(case: Case) -> str | None:
+def padding_side(case: Case) -> Faults:
     why_not = "the unsteered model itself depends on the side of the padding"
     return rows_differ(case, lambda row: (case.lines, "left", row), ", padded left and right", why_not)
 
 
 @_promises("Decoding step by step with a cache gives what a whole forward gives.")
-def cached_decoding(case: Case) -> str | None:
+def cached_decoding(case: Case) -> Faults:
     bench, side, multiplier = case.bench, case.example.padding, case.example.multiplier
     if case.target.change.looks == "row":
         raise NotApplicable(
@@ -379,12 +376,11 @@ def cached_decoding(case: Case) -> str | None:
             off = bench.off(whole[row][step], steps[row][step])
             if off is not None:
                 where = "the prompt's last token" if step == 0 else f"step {step} after the prompt"
-                return f"row {row}, at {where}: logits {off} from those of {what}"
-    return None
+                yield f"row {row}, at {where}: logits {off} from those of {what}"
 
 
 @_promises("What claims measure is what a forward under steering gives.")
-def measuring(case: Case) -> str | None:
+def measuring(case: Case) -> Faults:
     bench, target, example = case.bench, case.target, case.example
     if not target.own:
         raise NotApplicable("it is not this package's own steering")
@@ -401,15 +397,14 @@ def measuring(case: Case) -> str | None:
             logits = outcome.logits[0][-1][list(candidates)]
             off = bench.off(logits.cpu(), torch.as_tensor(own, dtype=torch.float32))
             if off is not None:
-                return f"the measured logits at multiplier {multiplier:g} are {off} from those of a forward under steering"
-    return None
+                yield f"the measured logits at multiplier {multiplier:g} are {off} from those of a forward under steering"
 
 
-# --- what is left, and what is refused -----------------------------------------------------------------------------------
+# --- leftovers and refusals -----------------------------------------------------------------------------------------------
 
 
 @_promises("Afterwards the model is as before: hooks, modules, weights and what it computes.")
-def nothing_left(case: Case) -> str | None:
+def nothing_left(case: Case) -> Faults:
     before = case.base
     batch = case.bench.batch(case.lines, case.example.padding)
     with case.target.enter(batch, case.example.multiplier):
@@ -417,12 +412,13 @@ def nothing_left(case: Case) -> str | None:
     computed = case.bench.forward(batch, len(case.lines[0].after) + 1)
     left = case.bench.put_back(weights=True)
     if left:
-        return "; ".join(left[:3])
-    return None if case.bench.equal(computed, before) else f"logits afterwards are off by {computed.apart(before):.3g}"
+        yield "; ".join(left[:3])
+    if not case.bench.equal(computed, before):
+        yield f"logits afterwards are off by {computed.apart(before):.3g}"
 
 
 @_promises("An error raised in the body comes out as it is, and the model is as before.")
-def exceptions(case: Case) -> str | None:
+def exceptions(case: Case) -> Faults:
     mine = Exception("raised in the body")
     batch = case.bench.batch(case.lines, case.example.padding)
     came: BaseException | None = None
@@ -434,14 +430,15 @@ def exceptions(case: Case) -> str | None:
         came = error
     left = case.bench.put_back(weights=True)
     if came is None:
-        return "an error raised in the body is swallowed"
+        yield "an error raised in the body is swallowed"
     if came is not mine:
-        return f"an error raised in the body comes out as another one: {type(came).__name__}: {came}"
-    return f"after an error in the body: {'; '.join(left[:3])}" if left else None
+        yield f"an error raised in the body comes out as another one: {type(came).__name__}: {came}"
+    if left:
+        yield f"after an error in the body: {'; '.join(left[:3])}"
 
 
 @_promises("Steering that reaches no token at all is an error, not silence.")
-def zero_tokens(case: Case) -> str | None:
+def zero_tokens(case: Case) -> Faults:
     bench, declared = case.bench, case.target.subject
     if not case.target.own:
         raise NotApplicable("it is asked of this package's own steering only")
@@ -461,6 +458,6 @@ def zero_tokens(case: Case) -> str | None:
     except NotFinite:
         raise
     except Exception:
-        return None
+        return
     tokens = batch.input_ids.shape[1]
-    return f"a prompt of {tokens} token(s) with steering from token {batch.starts[0]} on runs without a word"
+    yield f"a prompt of {tokens} token(s) with steering from token {batch.starts[0]} on runs without a word"

@@ -18,7 +18,7 @@ from ..extract.training import holds_tasks
 from ..files import BrokenClaim, ClaimSpec, Suite
 from ..files.inputs import Inputs
 from ..files.specs import VectorSpec
-from ..measures import Array, AtCost, Deployed, effects_at, multipliers_at_cost, propensity_curves, task_accuracies
+from ..measures import Array, AtCost, Deployed, Scope, effects_at, multipliers_at_cost, propensity_curves, task_accuracies
 from ..measures.at_cost import pne, spread
 from ..measures.compared import UNSTEERED, bounds_of, setting_name, strength_of
 from ..measures.subject import Subject
@@ -382,11 +382,9 @@ def _slopes(model: Model, items: Items, context: Context, entries: Sequence[Entr
             model,
             items,
             {entry: entry.subject.intervention for entry in own},
+            Scope(positions, include_first, _CHECKED),
             multipliers=grid,
-            positions=positions,
-            include_first=include_first,
             context=context,
-            allow_mismatch=_CHECKED,
         )
         found |= {entry: curve.slopes for entry, curve in curves.items()}
     return found
@@ -423,13 +421,11 @@ def _tasks(
                     model,
                     tasks,
                     asked,
-                    positions=positions,
-                    include_first=include_first,
+                    Scope(positions, include_first, _CHECKED),
                     demonstrations=examples,
                     n_shots=count,
                     shuffled=shuffled,
                     seed=current_run().seed,
-                    allow_mismatch=_CHECKED,
                 )
             except (DataError, MeasurementError) as error:
                 failures.append(Failure(f"{setting} accuracy at positions {positions}", behaviour, str(error)))

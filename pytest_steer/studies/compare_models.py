@@ -21,8 +21,8 @@ from ..extract.training import holds_tasks
 from ..files import BrokenClaim, ClaimSpec, Suite
 from ..files.build import Measuring, load_for
 from ..files.inputs import Inputs
-from ..measures import Array, propensity_curve
-from ..measures.strata import factors_of
+from ..measures import Array, propensity_curves
+from ..measures.propensity import factors_of
 from ..measures.subject import Subject
 from ..model import Model
 from ..model.gguf import stored_in
@@ -236,7 +236,7 @@ def _slopes(model: Model, inputs: Inputs, behaviour: Behaviour) -> Slopes:
 def _in_setting(
     model: Model, subject: Subject, items: Items, context: Context, grid: list[float], name: str, shifted: bool
 ) -> InSetting:
-    curve = propensity_curve(model, items, subject.intervention, multipliers=grid, context=context, **subject.scope)
+    curve = propensity_curves(model, items, {0: subject.intervention}, subject.scope, multipliers=grid, context=context)[0]
     labels, none = factors_of(curve), [None] * len(items)
     return InSetting(
         name=name,

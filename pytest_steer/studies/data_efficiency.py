@@ -12,7 +12,7 @@ from ..core.errors import DataError, SteerError
 from ..core.evidence import Json
 from ..extract.kinds import MethodKind
 from ..extract.training import Training
-from ..measures import Array, propensity_curves
+from ..measures import Array, Scope, propensity_curves
 from ..model import Model
 from ..stats import Inference, mean_t
 from ..steering import SteeringVector
@@ -106,7 +106,7 @@ def data_efficiency(
             except DataError as error:
                 raise DataError(f"a vector from {size} pairs: {error}") from None
     sample = swept.sample
-    curves = propensity_curves(model, sample.units, made, multipliers=[0.0, at.multiplier], positions=swept.positions)
+    curves = propensity_curves(model, sample.units, made, Scope(swept.positions), multipliers=[0.0, at.multiplier])
     found = []
     for size in sorted(set(sizes)):
         names = [name for name in made if name[0] == size]

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from ..core.errors import DataError, MeasurementError
 from ..core.run_context import report_progress
 from ..data import Items, Sample, Texts, as_texts, sample_of
-from ..measures import Array, as_share, kl_curve, perplexity_curves, propensity_curve
+from ..measures import Array, as_share, kl_curve, perplexity_curves, propensity_curves
 from ..measures.compared import bounds_of
 from ..measures.propensity import check_multipliers
 from ..model import Model
@@ -96,13 +96,15 @@ def effect_cost(
     check_before(model, subject)
     try:
         report_progress(f"{drawn.name}: effects on {len(sample.units)} items at {len(grid)} multipliers")
-        curve = propensity_curve(model, sample.units, change, multipliers=grid, context=entry.context, **subject.scope)
+        curve = propensity_curves(model, sample.units, {0: change}, subject.scope, multipliers=grid, context=entry.context)[
+            0
+        ]
         report_progress(f"{drawn.name}: cost on {len(texts)} texts at {len(grid)} multipliers")
         if cost == "kl":
-            costs = [found.per_text for found in kl_curve(model, texts, change, multipliers=grid, **subject.scope)]
+            costs = [found.per_text for found in kl_curve(model, texts, change, subject.scope, multipliers=grid)]
         else:
             found = perplexity_curves(
-                model, texts, {"": change}, multipliers=grid, window=window, stride=stride, **subject.scope
+                model, texts, {"": change}, subject.scope, multipliers=grid, window=window, stride=stride
             )[""]
             costs = [one.per_text - found[grid.index(0.0)].per_text for one in found]
         points = [_point(m, curve.effects(m), sample, costs[at], of_texts, cost) for at, m in enumerate(grid)]

@@ -19,8 +19,8 @@ from ..data.traces import Seen, known_in, traces
 from ..data.units import without_repeats
 from ..extract.kinds import MethodKind
 from ..extract.training import Training, read_training
-from ..measures import Array, PropensityCurve, check_multipliers, first_order_slopes, sweep_curves, sweep_perplexity
-from ..measures.asking_texts import check_scorable
+from ..measures import Array, PropensityCurve, Scope, check_multipliers, first_order_slopes, sweep_curves, sweep_perplexity
+from ..measures.asking import check_scorable
 from ..model import Model
 from ..stats import Inference, mean_t
 from ..steering import Positions, SteeringVector
@@ -415,21 +415,20 @@ def sweep(
     if keep is not None and keep < 1:
         raise SteerError(f"at least one layer has to be kept, not {keep}")
     if texts:
-        check_scorable(model, texts, positions, **parts.windows)
+        check_scorable(model, texts, **parts.windows)
     first = {
-        layer: float(slopes.mean())
-        for layer, slopes in first_order_slopes(model, items, vector, positions=positions).items()
+        layer: float(slopes.mean()) for layer, slopes in first_order_slopes(model, items, vector, Scope(positions)).items()
     }
     best = sorted(first, key=lambda layer: (-first[layer], layer))[:keep]
     kept = vector.at(sorted(best))
-    curves = sweep_curves(model, items, kept, multipliers=grid, positions=positions)
+    curves = sweep_curves(model, items, kept, Scope(positions), multipliers=grid)
     costs = (
         sweep_perplexity(
             model,
             texts,
             kept,
+            Scope(positions),
             multipliers=grid,
-            positions=positions,
             window=parts.windows.get("window"),
             stride=parts.windows.get("stride"),
         )

@@ -29,7 +29,7 @@ from pytest_steer.core.record import Compared, Strength
 from pytest_steer.core.run_context import RunContext, running
 from pytest_steer.files import BrokenClaim, read_suite
 from pytest_steer.files.build import Builder
-from pytest_steer.measures import kl_at_answers
+from pytest_steer.measures import Scope, kl_at_answers
 from pytest_steer.prompting import Context
 from pytest_steer.report import build_report, report_schema, with_texts
 from pytest_steer.stats import Verdict, mean_t, quantile
@@ -149,7 +149,7 @@ def test_items_where_their_answers_begin(linear):
     found = evidence_of(model, builders.random_vector(1), clustered, limit=10.0, cluster="of", positions="all", min_n=2)
     assert (found.n, found.unit) == (4, "clusters")
     assert found.estimate == pytest.approx(
-        kl_at_answers(model, items, builders.random_vector(1), multipliers=[M], positions="all")[0].value
+        kl_at_answers(model, items, builders.random_vector(1), Scope("all"), multipliers=[M])[0].value
     )
     # One position for each item: the bounds of the quantile are exact.
     alone = evidence_of(model, builders.random_vector(1), items, limit=10.0, quantile=0.5)

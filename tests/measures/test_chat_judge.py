@@ -219,7 +219,7 @@ def test_the_key_is_sent_and_stands_nowhere(monkeypatch):
             judged(judge, pairs(2), seed=0)
     assert {headers["Authorization"] for _, headers in server.seen} == {f"Bearer {KEY}"}
     assert "HTTP 401 Unauthorized: Incorrect API key provided: Bearer ***" in str(caught.value)
-    assert KEY not in str(caught.value) + repr(judge) + repr(judge._server) + json.dumps(judge.record())
+    assert KEY not in str(caught.value) + repr(judge) + json.dumps(judge.record())
     texts = [body["messages"][0]["content"] for body in server.requests]
     assert len(set(texts)) == len(texts)  # another key is not tried, so it is not asked again
 

@@ -10,7 +10,7 @@ import torch
 
 from pytest_steer import ContrastItem, Items, propensity_curve, wrap_model
 from pytest_steer.core.errors import DataError, MeasurementError, SteerError, VectorError
-from pytest_steer.measures import first_order_slopes, sweep_curves, sweep_perplexity
+from pytest_steer.measures import Scope, first_order_slopes, sweep_curves, sweep_perplexity
 from pytest_steer.model import steered
 
 SCOPES = ("all", "after_prompt", "last")
@@ -33,7 +33,7 @@ def test_they_are_the_derivative_at_zero(family, scope, monkeypatch):
     hf = builders.random_hf(family).double()
     model, vector = builders.random_model(family), builders.random_vector(*LAYERS, norm=2.0)
     monkeypatch.undo()
-    found = first_order_slopes(model, ITEMS, vector, positions=scope)
+    found = first_order_slopes(model, ITEMS, vector, Scope(scope))
     monkeypatch.setattr(torch.Tensor, "float", lambda self: self)
     for layer in LAYERS:
         direction = vector.directions[layer].double()
@@ -45,9 +45,7 @@ def test_they_are_the_derivative_at_zero(family, scope, monkeypatch):
 def test_the_first_position_counts_only_if_it_is_taken_in():
     model, vector = builders.random_model("llama"), builders.random_vector(0, norm=2.0)
     short = [ContrastItem("Yes", ("Yes",), ("No",), "short")]
-    without, taken_in = (
-        first_order_slopes(model, short, vector, positions="all", include_first=first)[0] for first in (False, True)
-    )
+    without, taken_in = (first_order_slopes(model, short, vector, Scope("all", first))[0] for first in (False, True))
     item_ids = plain.ids_of(model.tokenizer, plain.render(model.tokenizer, short[0]).prompt, special=False)
     token = [int(plain.ids_of(model.tokenizer, word, False)[0]) for word in ("Yes", "No")]
 
@@ -63,7 +61,7 @@ def test_the_first_position_counts_only_if_it_is_taken_in():
 def test_a_linear_model_has_its_slope():
     c = {"Yes": 2.0, "No": -0.5}
     linear = builders.Linear(("Question:", "Answer:", "Yes", "No", "so"), a={}, b={}, c=c)
-    found = first_order_slopes(linear.model, [ContrastItem("so", ("Yes",), ("No",))], linear.vector(), positions="last")
+    found = first_order_slopes(linear.model, [ContrastItem("so", ("Yes",), ("No",))], linear.vector(), Scope("last"))
     np.testing.assert_allclose(found[0], [2.5], rtol=1e-6)
 
 
@@ -119,7 +117,7 @@ def test_nan_and_open_steering_blocks_are_errors():
 @pytest.mark.parametrize("scope", SCOPES)
 def test_a_sweep_is_a_curve_per_layer(family, scope):
     model, vector, grid = builders.random_model(family), builders.random_vector(*LAYERS), (-1.0, 0.0, 2.0)
-    curves = sweep_curves(model, Items(ITEMS), vector, multipliers=grid, positions=scope)
+    curves = sweep_curves(model, Items(ITEMS), vector, Scope(scope), multipliers=grid)
     assert list(curves) == list(LAYERS)
     for layer, curve in curves.items():
         want = plain.curve(model.hf, model.tokenizer, ITEMS, {layer: vector.directions[layer]}, grid, scope)
@@ -138,9 +136,9 @@ def test_a_sweep_costs_about_one_pass_over_the_prompts():
             lambda _module, _inputs, output: seen.append(output.shape[0] * output.shape[1])
         )
         try:
-            sweep_curves(model, items, vector, multipliers=(-1, 0, 1, 2), positions="last")
+            sweep_curves(model, items, vector, Scope("last"), multipliers=(-1, 0, 1, 2))
             first = sum(seen)
-            sweep_curves(model, items, vector, multipliers=(-1, 0, 1, 2), positions="last")
+            sweep_curves(model, items, vector, Scope("last"), multipliers=(-1, 0, 1, 2))
         finally:
             handle.remove()
         assert sum(seen) == first

@@ -15,7 +15,7 @@ import transformers
 from pytest_steer.core.errors import MeasurementError, ModelError, SteerError
 from pytest_steer.core.run_context import RunContext, running
 from pytest_steer.measures.judges import Classifier, Contains, Exchange, Judgement, Local, judged, make_judge
-from pytest_steer.measures.judges.rubric import UnreadableScoreError, request_of, score_of
+from pytest_steer.measures.judges.kinds import UnusableAnswerError, request_of, score_of
 from pytest_steer.model.memo import DiskMemo
 from pytest_steer.model.replies import Reply
 
@@ -54,14 +54,14 @@ def test_the_score_is_the_number_in_the_last_line(text, score):
     ],
 )  # fmt: skip
 def test_what_holds_no_score_is_not_given_one(text, why):
-    with pytest.raises(UnreadableScoreError, match=why):
+    with pytest.raises(UnusableAnswerError, match=why):
         score_of(text, [1, 10])
 
 
 def test_a_fraction_of_the_highest_score_is_read_on_any_scale():
     assert score_of("0.5/1", [0, 1]) == 0.5
     assert score_of("4/5", [1, 5]) == 4
-    with pytest.raises(UnreadableScoreError):
+    with pytest.raises(UnusableAnswerError):
         score_of("4/10", [1, 5])
 
 

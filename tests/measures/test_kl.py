@@ -11,7 +11,7 @@ from scipy import special
 
 from pytest_steer import ContrastItem, SteeringVector, kl_divergence, load_model, perplexity, wrap_model
 from pytest_steer.core.errors import DataError, MeasurementError, SteerError
-from pytest_steer.measures import kl_at_answers, kl_curve
+from pytest_steer.measures import Scope, kl_at_answers, kl_curve
 from pytest_steer.model import Engine, Probe, engine, engine_of, forward
 from pytest_steer.model.logits import can_unembed_apart, divergence, scores_of
 from pytest_steer.model.memo import DiskMemo
@@ -109,7 +109,7 @@ def test_the_builtin_model():
 @pytest.mark.parametrize("items", [builders.LETTERED, builders.WORDED], ids=["lettered", "worded"])
 def test_items_are_read_where_their_answers_begin(items, scope):
     model, vector = fresh("llama"), builders.random_vector(1)
-    found = kl_at_answers(model, items, vector, multipliers=GRID, positions=scope)
+    found = kl_at_answers(model, items, vector, Scope(scope), multipliers=GRID)
     for m, own in zip(GRID, found, strict=True):
         for item, got in zip(items, own.per_position, strict=True):
             text = plain.render(model.tokenizer, item)

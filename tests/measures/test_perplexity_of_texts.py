@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from pytest_steer import Completion, Deployed, multipliers_at_cost, perplexity, wrap_model
 from pytest_steer.core.errors import DataError, SteerError
-from pytest_steer.measures.asking_texts import Windows
+from pytest_steer.measures.asking import Windows
 
 quickly = settings(deadline=None, derandomize=True, database=None, max_examples=300)
 FAMILIES = ["llama", "gpt2", "neox", "gemma3", "mamba"]

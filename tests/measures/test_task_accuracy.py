@@ -15,7 +15,7 @@ from task_builders import TASKS, talkative
 from pytest_steer import TaskAccuracy, TaskItem, task_accuracy, wrap_model
 from pytest_steer.core.errors import DataError, MeasurementError, ModelError, SteerError, VectorError
 from pytest_steer.data.tasks import draw_demonstrations
-from pytest_steer.measures import steering_receipt, task_accuracies
+from pytest_steer.measures import Scope, steering_receipt, task_accuracies
 from pytest_steer.model import answer_ends, engine_of
 from pytest_steer.steering import as_intervention, custom
 
@@ -33,7 +33,7 @@ SHOWN = ((0, False), (2, False), (3, True))  # how many demonstrations, and whet
 def test_flags_equal_greedy_decoding_of_the_line(family, scope, sharing, shots, shuffled):
     model, vector = talkative(family, sharing), builders.random_vector(1)
     vectors = {"bare": (None, 1.0), "steered": (vector, 1.5)}
-    found = task_accuracies(model, TASKS, vectors, positions=scope, n_shots=shots, shuffled=shuffled, seed=3)
+    found = task_accuracies(model, TASKS, vectors, Scope(scope), n_shots=shots, shuffled=shuffled, seed=3)
 
     def shown_of(task):
         return draw_demonstrations(task, TASKS, shots, shuffled=shuffled, seed=3)

@@ -7,7 +7,7 @@ import pytest
 
 from pytest_steer import TaskItem, extract, perplexity, propensity_curve, task_accuracy, wrap_model
 from pytest_steer.core.errors import ModelError
-from pytest_steer.measures import Deployed, effects_at, first_order_slopes, multipliers_at_cost, sweep_curves
+from pytest_steer.measures import Deployed, Scope, effects_at, first_order_slopes, multipliers_at_cost, sweep_curves
 from pytest_steer.model import engine_of
 from pytest_steer.model.memo import DiskMemo
 
@@ -18,7 +18,7 @@ FACES = {
     "propensity_curve": lambda m: propensity_curve(m, ITEMS, VECTOR),
     "perplexity": lambda m: perplexity(m, TEXTS, VECTOR),
     "extract": lambda m: extract.caa(m, ITEMS, layer=1),
-    "sweep": lambda m: sweep_curves(m, ITEMS, builders.random_vector(0, 1), multipliers=(-1, 0, 1), positions="last"),
+    "sweep": lambda m: sweep_curves(m, ITEMS, builders.random_vector(0, 1), Scope("last"), multipliers=(-1, 0, 1)),
     "first order": lambda m: first_order_slopes(m, ITEMS, VECTOR),
     "task accuracy": lambda m: task_accuracy(m, [TaskItem("one", "Yes"), TaskItem("two", "No")], VECTOR),
     "effects": lambda m: effects_at(m, ITEMS, {0: (Deployed(VECTOR), 1.0)}),

@@ -16,8 +16,7 @@ from ...data import ItemLike, Items, as_items
 from ...extract import random_direction
 from ...extract.training import holds_items, shuffled
 from ...measures import can_have_controls
-from ...measures.controls import as_the_subject
-from ...measures.subject import Subject
+from ...measures.subject import Subject, as_the_subject
 from ...model import Model
 from ...model.loading import Models, with_adapter
 from ...steering import Intervention, SteeringVector, as_intervention

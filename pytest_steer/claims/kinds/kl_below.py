@@ -22,7 +22,7 @@ from ...data import ItemLike, Items, Sample, TextLike, Texts, as_items, as_texts
 from ...data.texts import content_of
 from ...measures import MULTIPLIERS, Divergence, asked_as_text, can_have_controls, marked_token
 from ...measures.ask import Ask
-from ...measures.controls import directions_like
+from ...measures.subject import directions_like
 from ...model import Model
 from ...prompting import AS_GIVEN, Context
 from ...stats.estimators import Estimator, Mean, Quantile

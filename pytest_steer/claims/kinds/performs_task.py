@@ -19,8 +19,8 @@ from ...core.record import Compared, ComparedTask
 from ...data import TaskItem, Tasks, as_tasks, sample_of
 from ...measures import TaskAccuracy, asked_as_text, can_have_controls, check_shots
 from ...measures.ask import Ask
-from ...measures.controls import directions_like
 from ...measures.propensity import Flags
+from ...measures.subject import directions_like
 from ...stats import paired_share_difference
 from ...stats.estimators import Share
 from .. import show

@@ -286,7 +286,7 @@ def _side_changes(record: dict[str, dict[str, Any]], normalised: dict[str, Any] 
 def _strata_of(found: AnswerLikelihoods, changes: tuple[Array, Array]) -> list[dict[str, Any]]:
     """The strata of the curve, each with the mean change of both sides."""
     return [
-        vars(stratum) | {f"{name}_change": float(change[own].mean()) for name, change in zip(SIDES, changes, strict=True)}
+        plain(stratum) | {f"{name}_change": float(change[own].mean()) for name, change in zip(SIDES, changes, strict=True)}
         for stratum, (_, own) in zip(strata(found.curve), with_label(found.curve), strict=True)
     ]
 

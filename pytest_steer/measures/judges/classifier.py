@@ -13,6 +13,7 @@ from typing import Annotated, Any
 
 from ...core.columns import one_screen
 from ...core.errors import ModelError, SteerError
+from ...core.evidence import Json
 from ...core.parameters import Param
 from ...core.registry import did_you_mean
 from ...core.run_context import current_run, report_progress
@@ -21,7 +22,7 @@ from ...model.gguf import quiet_transformers
 from ...model.identity import tokenizer_hash
 from ...model.loading import pick_device
 from ...model.weights import check_complete, hash_of_bytes
-from .kinds import Exchange, Judgement, judge, named_from
+from .kinds import Cached, Exchange, Judgement, judge, named_from
 
 _WHAT = "the judge 'classifier'"
 
@@ -39,10 +40,7 @@ class Classifier:
     ]
     label: Annotated[str, Param("The label of replies that are accepted.", example="POSITIVE")]
     at_least: Annotated[float, Param("The least probability of the label.", above=0, at_most=1)] = 0.5
-    cache: Annotated[
-        bool | None,
-        Param("Whether judgements are kept on disk; without it, if `--steer-cache` names a folder.", example=True),
-    ] = None
+    cache: Cached = None
     base: Path = Path()
 
     def __post_init__(self) -> None:
@@ -77,7 +75,7 @@ class Classifier:
         likeliest = max(found, key=found.__getitem__)
         return Judgement(score >= self.at_least, score=score, said=f"{likeliest} {found[likeliest]:.2f}")
 
-    def record(self) -> dict[str, Any]:
+    def record(self) -> Json:
         own = {"model": self.model, "label": self.label, "at_least": self.at_least}
         return {"judge": "classifier", **own, "fingerprint": self._loaded.fingerprint}
 

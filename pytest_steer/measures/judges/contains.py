@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
+from ...core.evidence import Json
 from ...core.parameters import Param
 from .kinds import Exchange, Judgement, judge
 
@@ -33,6 +34,6 @@ class Contains:
     def _plain(self, text: str) -> str:
         return text.casefold() if self.ignore_case else text
 
-    def record(self) -> dict[str, Any]:
+    def record(self) -> Json:
         texts = [self.texts] if isinstance(self.texts, str) else list(self.texts)
         return {"judge": "contains", "texts": texts, "match": self.match, "ignore_case": self.ignore_case}

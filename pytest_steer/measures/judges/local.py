@@ -6,11 +6,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import torch
 
 from ...core.errors import DataError
+from ...core.evidence import Json
 from ...core.parameters import Param
 from ...core.run_context import current_run
 from ...core.sources import find_model
@@ -18,8 +19,21 @@ from ...model import Model, load_model
 from ...model.drawing import Drawing
 from ...model.replies import Reply, replies
 from ...steering import SteeringVector
-from .kinds import Exchange, Judgement, judge, named_from
-from .rubric import SCALE, UnreadableScoreError, check_scoring, end_of, request_of, score_of
+from .kinds import (
+    Cached,
+    Exchange,
+    Judgement,
+    LeastScore,
+    Rubric,
+    Scale,
+    UnusableAnswerError,
+    check_scoring,
+    end_of,
+    judge,
+    named_from,
+    request_of,
+    scored,
+)
 
 _BATCH = 8
 
@@ -30,20 +44,11 @@ class Local:
     """A model that is loaded beside the one under test gives each reply a score by a rubric. Its tokens are the likeliest ones, and it does not think first."""
 
     model: Annotated[str, Param("A model's folder, or another name that `model` may have.", example="models/qwen3-4b")]
-    rubric: Annotated[
-        str,
-        Param(
-            "What is judged, in words. The conversation and the reply stand in the places `{prompt}` and `{reply}`, or after it.",
-            example="How friendly is the reply?",
-        ),
-    ]
-    scale: Annotated[Sequence[float], Param("The lowest and the highest score.", example=[1, 10], schema=SCALE)]
-    at_least: Annotated[float, Param("The least score of a reply that is accepted.", example=6)]
+    rubric: Rubric
+    scale: Scale
+    at_least: LeastScore
     max_new_tokens: Annotated[int, Param("How long an answer may be.", at_least=1, unit="tokens")] = 512
-    cache: Annotated[
-        bool | None,
-        Param("Whether judgements are kept on disk; without it, if `--steer-cache` names a folder.", example=True),
-    ] = None
+    cache: Cached = None
     base: Path = Path()
 
     def __post_init__(self) -> None:
@@ -84,12 +89,11 @@ class Local:
         if answer.finish_reason == "length":
             return Judgement.none(f"the answer does not end within {self.max_new_tokens} tokens (max_new_tokens)", said=said)
         try:
-            score = score_of(answer.text, self.scale)
-        except UnreadableScoreError as error:
+            return scored(answer.text, self.scale, self.at_least)
+        except UnusableAnswerError as error:
             return Judgement.none(str(error), said=said)
-        return Judgement(score >= self.at_least, score=score, said=said)
 
-    def record(self) -> dict[str, Any]:
+    def record(self) -> Json:
         names = ("model", "rubric", "at_least", "max_new_tokens")
         own = {name: getattr(self, name) for name in names}
         model = self._loaded

@@ -19,9 +19,9 @@ import numpy as np
 
 from ...core.columns import message_of
 from ...core.errors import SteerError
+from ...core.evidence import Json
 from ...core.parameters import Param, check_takes
-from .kinds import Exchange, Judgement, judge
-from .rubric import conversation_of
+from .kinds import Exchange, Judgement, conversation_of, judge
 
 _WHAT = "the judge 'python'"
 
@@ -55,7 +55,7 @@ class PythonFunction:
                 found = getattr(import_module(module), name)
         except AttributeError:
             raise SteerError(f"{_WHAT}: the module {module!r} has no {name!r}") from None
-        except Exception as error:  # what is imported is the user's, and raises what it likes
+        except Exception as error:  # the user's module may raise anything
             raise SteerError(f"{_WHAT}: {module!r} cannot be imported: {message_of(error)}") from error
         if not callable(found):
             raise SteerError(f"{_WHAT}: {self.function} is no function: {type(found).__name__}")
@@ -86,7 +86,7 @@ class PythonFunction:
             )
         return Judgement(float(found) >= self.at_least, score=float(found))
 
-    def record(self) -> dict[str, Any]:
+    def record(self) -> Json:
         return {"judge": "python", "function": self.function, "at_least": self.at_least, "source": _hash_of(self._called)}
 
 

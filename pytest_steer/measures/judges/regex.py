@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 import regex
 
 from ...core.errors import SteerError
+from ...core.evidence import Json
 from ...core.parameters import Param
 from ...data.texts import PATIENCE
 from .kinds import Exchange, Judgement, judge
@@ -23,8 +24,7 @@ class Regex:
     """A regular expression is found in the reply (anywhere, unless it is anchored)."""
 
     pattern: Annotated[
-        str,
-        Param("The expression, as the package regex reads it.", example=r"\b[Yy]es\b", schema={"x-regex": True}),
+        str, Param("The expression, as the package regex reads it.", example=r"\b[Yy]es\b", schema={"x-regex": True})
     ]
     flags: Annotated[Sequence[Flag], Param("How it is read.", example=["ignorecase"], schema={"uniqueItems": True})] = ()
 
@@ -50,5 +50,5 @@ class Regex:
             else:
                 yield Judgement(found is not None, said=found[0] if found else None)
 
-    def record(self) -> dict[str, Any]:
+    def record(self) -> Json:
         return {"judge": "regex", "pattern": self.pattern, "flags": list(self.flags)}
