@@ -73,7 +73,6 @@ class Change:
     at: Sequence[float]
 
 
-@dataclass(frozen=True, kw_only=True)
 class Beside(Data):
     """The behaviour in another form.
 
