@@ -171,7 +171,7 @@ def test_repeats_are_left_out_before_measuring(linear):
         assert len(found.items) == 12
         assert said(found, "12 of these 24 items repeat another one (white space aside) and are left out: 12 are distinct")
     cost = of(assert_steers_at_cost, linear, twice, TEXTS * 2, effect=0.01, budget=0.05)
-    assert (cost.n, cost.details["neutral"].n) == (12, 10)
+    assert (cost.n, cost.own.neutral.n) == (12, 10)
     assert said(cost, "12 of these 24 items repeat")
     assert said(cost, "10 of these 20 texts repeat")
     searched = of(

@@ -73,13 +73,13 @@ def full():
         }
         for n in range(4)
     ]  # fmt: skip
-    side = {"verdict": "pass", "estimate": 0.5, "interval": [0.25, 0.75]}
+    side = {"verdict": "pass", "estimate": 0.5, "interval": [0.25, 0.75], "threshold": 0.1}
     against = {
-        "baseline": {"path": "a/long/path/to/the/last/release/old.json", "sha256": "c" * 64, "date": "2026-01-01", "model": "m"},
-        "tolerance": 0.05,
+        "baseline": {"path": "a/long/path/to/the/last/release/old.json", "sha256": "c" * 64, "date": "2026-01-01", "model": "m", "commit": None},
+        "tolerance": 0.05, "notes": [], "not_run": 0,
         "claims": [
             {
-                "id": record["id"], "outcome": outcome, "before": side, "after": side, "difference": -0.25, "interval": [-0.5, -0.125],
+                "id": record["id"], "name": record["name"], "statistic": record["statistic"], "tolerance": 0.05, "flips": {"lost": 1}, "outcome": outcome, "before": side, "after": side, "difference": -0.25, "interval": [-0.5, -0.125],
                 "confidence": 0.95, "n": 60, "percent": False, "items": {"new": 1, "gone": 2, "changed": 0}, "reasons": ["why"],
                 "flipped": [{"id": "1", "question": "Is it? " * 30, "before": 0.5, "after": -0.5}], "message": "as it was said",
             }

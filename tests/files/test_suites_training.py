@@ -242,7 +242,7 @@ def test_steers_on_a_task_is_the_plain_curve(model, place, vector):
     want = propensities(model, vector, task_items(PAIRS, seed=SEED))
     assert np.array([item.propensity for item in steers.items]) == pytest.approx(want, abs=1e-4)
     assert steers.estimate == pytest.approx(plain.slopes(want, GRID).mean(), abs=1e-4)
-    assert [item["matching"] for item in steers.items] == [[pair.output] for pair in PAIRS]
+    assert [item.matching for item in steers.items] == [(pair.output,) for pair in PAIRS]
     share = evidence_of(builder.build(suite, claims["not_anti_steered"]), model)
     assert share.estimate == pytest.approx((plain.slopes(want, GRID) <= 0).mean())
     items, context = builder.inputs.test_items(claims["steers"])

@@ -131,14 +131,14 @@ def test_nothing_is_in_two_parts(tmp_path):
     data = written(tmp_path / "data.json", numbered(20))
     (tmp_path / "neutral.txt").write_text("\n".join(f"Text {i}." for i in range(10)))
     parts = read_parts(data, (40, 20, 40), neutral=Neutral(tmp_path / "neutral.txt"), seed=3)
-    own = (parts.train.given, parts.validation, parts.test)
+    own = (parts.train.data, parts.validation, parts.test)
     assert [len(part) for part in own] == [8, 4, 8]
     assert len({item.question for part in own for item in part}) == 20
     # Texts have no train part: 20 to 40, as the items.
     assert (len(parts.texts), len(parts.test_texts)) == (3, 7)
     assert not set(parts.texts) & set(parts.test_texts)
     with_train = read_parts(data, (30, 70), train=written(tmp_path / "more.json", ITEMS), seed=3)
-    assert (len(with_train.validation), len(with_train.test), with_train.train.given) == (6, 14, ITEMS)
+    assert (len(with_train.validation), len(with_train.test), with_train.train.data) == (6, 14, ITEMS)
     with pytest.raises(DataError, match=r"20 questions of .*data.json are also in .*data.json"):
         read_parts(data, (30, 70), train=data, seed=0)
     seen = traces([f" {item.question.upper()}" for item in numbered(3)])
