@@ -1,4 +1,4 @@
-"""The order of the house (DESIGN.md): each folder imports only what stands before it. Read from the source, nothing is run.
+"""The order of the house (ARCHITECTURE.md): each folder imports only what stands before it. Read from the source, nothing is run.
 
 Imports for type checkers count like all others.
 """
