@@ -14,7 +14,7 @@ from reports import records
 from terminal import too_long, width
 
 from pytest_steer.core.columns import beside, columns_of, cut, padded, shortened, table, table_columns, wrapped
-from pytest_steer.report.table import claim_table, verdict_counts
+from pytest_steer.report.claim_table import claim_table, verdict_counts
 
 WORDS = st.text(st.sampled_from("ab 漢é\u0301字-"), max_size=200)
 

@@ -9,6 +9,7 @@ from typing import Any
 from ..core.block import Block, Conversation, Curve, Intervals, Items, Line, Table, as_reasons
 from ..core.columns import current_columns, cut, in_columns, table, visible, wrapped
 from ..core.evidence import Evidence, Verdict
+from ..core.finding import warning
 from ..core.numbers import low_confidence, number
 from ..core.record import Reply
 from . import show
@@ -77,7 +78,7 @@ def _lines(evidence: Evidence, brief: bool) -> list[str]:
     lines = [
         f"{evidence.name}: {_verdict(evidence)}  {evidence.headline}",
         f"  {evidence.reason}",
-        *(f"  warning: {str(one).removeprefix(said)}" for one in evidence.findings),
+        *(f"  {warning(str(one).removeprefix(said))}" for one in evidence.findings),
         *(f"  silenced: {one.code} ({one.reason})" for one in evidence.silenced),
     ]
     blocks = [block for block in evidence.blocks if not block.is_reason]

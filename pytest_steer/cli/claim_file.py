@@ -21,7 +21,7 @@ from ..data import ContrastItem, Items, TaskItem, TextLike
 from ..data.texts import entry_of
 from ..files import Suite, read_suite
 from ..steering import Intervention, SteeringVector, save_intervention
-from .terminal import say, write_text
+from .output import say, write_text
 
 LOOKS_BETTER = (
     "What was chosen on the validation items looks better there than it is: test it on items that the {} did not see."

@@ -14,7 +14,7 @@ from ..core.columns import stream_columns
 from ..core.evidence import plain
 from .main import OK
 from .options import Option, Tolerance, options_in, output, subcommand
-from .terminal import say, write_text
+from .output import say, write_text
 
 _REPORT = click.Path(path_type=Path)
 

@@ -16,7 +16,7 @@ from ..core.run_context import RunContext
 from ..core.sources import shown
 from . import options as cli
 from .extensions import load_extensions
-from .terminal import measuring, say, write_text
+from .output import measuring, say, write_text
 
 if TYPE_CHECKING:
     from ..core.record import Row

@@ -12,7 +12,7 @@ from ..core.errors import VectorError
 from .extensions import load_extensions
 from .main import OK
 from .options import LAYERS, VECTOR, Number, Option, load_vector, options_in, subcommand
-from .terminal import measuring, say
+from .output import measuring, say
 
 _LM_EVAL = "lm-eval"
 

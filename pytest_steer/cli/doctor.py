@@ -13,7 +13,7 @@ from ..core.errors import SteerError, exceptions_named
 from .extensions import load_extensions
 from .main import FAILED, OK
 from .options import subcommand
-from .terminal import measuring, say
+from .output import measuring, say
 
 _PACKAGES = (
     "pytest-steer", "pytest", "torch", "transformers", "tokenizers", "safetensors", "numpy", "scipy", "hypothesis", "gguf",

@@ -19,7 +19,7 @@ from ..core.sources import shown
 from .extensions import load_extensions
 from .main import OK, USAGE_ERROR
 from .options import AS_JSON, DEVICE, DTYPE, FOLDER, MODEL, Option, meant, options_in, subcommand
-from .terminal import clear_line, measuring, progress_line, say
+from .output import clear_line, measuring, progress_line, say
 
 if TYPE_CHECKING:
     from ..core.evidence import Json

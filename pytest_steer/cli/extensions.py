@@ -15,7 +15,7 @@ from ..core import registry
 from ..core.columns import message_of
 from ..core.evidence import Json
 from ..core.sources import shown
-from .terminal import say
+from .output import say
 
 _SECTIONS = {
     "pytest.ini": "pytest",

@@ -18,7 +18,7 @@ from ..core.sources import DEFAULT_MODEL, shown
 from .extensions import load_extensions
 from .main import OK
 from .options import FILE, LAYERS, TEXTS, VECTOR, Option, Where, options_in, output, subcommand
-from .terminal import clear_line, measuring, progress_line, say, write_text
+from .output import clear_line, measuring, progress_line, say, write_text
 
 if TYPE_CHECKING:
     from ..core.evidence import Evidence

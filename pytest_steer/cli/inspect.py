@@ -17,7 +17,7 @@ from ..core.sources import shown
 from .extensions import load_extensions
 from .main import OK
 from .options import AS_JSON, LAYERS, VECTOR, Option, load_vector, options_in, subcommand
-from .terminal import measuring, say
+from .output import measuring, say
 
 if TYPE_CHECKING:
     from ..steering import SteeringVector

@@ -17,7 +17,7 @@ from ..core.finding import CODES
 from ..core.parameters import Schema
 from .extensions import load_extensions
 from .options import subcommand
-from .terminal import say
+from .output import say
 
 
 @subcommand(example="pytest-steer list", short_help="Print all claims, methods, interventions, axes and formats.")

@@ -12,7 +12,7 @@ from .. import __version__
 from ..core.columns import one_screen, stream_columns, visible, wrapped
 from ..core.errors import MeasurementError, SteerError
 from ..core.registry import did_you_mean
-from .terminal import say
+from .output import say
 
 # pytest's exit codes.
 OK, FAILED, INTERRUPTED, USAGE_ERROR = 0, 1, 2, 4

@@ -18,7 +18,7 @@ from ..core.errors import DataError
 from ..core.record import Positions
 from ..core.run_context import DTYPES, Effort, RunContext, running
 from ..core.sources import DEFAULT_MODEL
-from .terminal import progress_line
+from .output import progress_line
 
 if TYPE_CHECKING:
     from ..steering import SteeringVector

@@ -22,7 +22,7 @@ from ..core.sources import shown
 from . import options as cli
 from .extensions import load_extensions
 from .main import OK
-from .terminal import measuring, say, write_bytes
+from .output import measuring, say, write_bytes
 
 if TYPE_CHECKING:
     from ..studies.effect_cost import Drawn

@@ -8,7 +8,7 @@ import click
 
 from .extensions import load_extensions
 from .options import subcommand
-from .terminal import say
+from .output import say
 
 
 @subcommand(example="pytest-steer schema --report", short_help="Print the JSON Schema of claim files.")

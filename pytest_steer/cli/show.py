@@ -16,7 +16,7 @@ from ..core.run_context import RunContext
 from .extensions import load_extensions
 from .main import OK, USAGE_ERROR
 from .options import COUNT, FILE, run_options, subcommand
-from .terminal import measuring, say
+from .output import measuring, say
 
 if TYPE_CHECKING:
     from ..files import BrokenClaim, ClaimSpec, Suite

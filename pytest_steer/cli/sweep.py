@@ -16,7 +16,7 @@ from ..core.columns import visible
 from ..core.errors import SteerError
 from . import options as cli
 from .extensions import load_extensions
-from .terminal import colours, measuring, write_text
+from .output import colours, measuring, write_text
 
 if TYPE_CHECKING:
     from ..data import Items, Sample

@@ -17,7 +17,7 @@ from ..core.sources import find_model, shown
 from .extensions import load_extensions
 from .main import OK, USAGE_ERROR
 from .options import subcommand
-from .terminal import say
+from .output import say
 
 if TYPE_CHECKING:
     from ..files import Suite

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 import click
 
 from .options import subcommand
-from .terminal import say
+from .output import say
 
 if TYPE_CHECKING:
     from ..core.evidence import Json
-    from ..report.verdict import ReportVerdict
+    from ..report.outcome import ReportVerdict
 
 
 @subcommand(
@@ -35,7 +35,7 @@ def command(report: Path, as_json: bool) -> int:
       4  there is no report that can be read
     """
     from ..report import report_of
-    from ..report.verdict import HELD, verdict_of
+    from ..report.outcome import HELD, verdict_of
 
     found = verdict_of(report_of(report))
     if as_json:

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .errors import SteerError
+
+if TYPE_CHECKING:
+    from .record import Noted
 
 
 class Weight(IntEnum):
@@ -23,6 +26,20 @@ class Weight(IntEnum):
     """Something to know; the verdict stands."""
 
 
+def sentence(finding: Finding | Noted) -> str:
+    """A finding of evidence or of its record in one sentence: what was seen, and what to do. The terminal, Markdown and the page show this."""
+    return f"{finding.text}: {finding.cure}" if finding.cure else finding.text
+
+
+def warning(words: str, *, about: str = "") -> str:
+    """A warning as a line of a terminal.
+
+    Args:
+        about: which claims it is about, where several are shown together.
+    """
+    return f"warning: {about}: {words}" if about else f"warning: {words}"
+
+
 @dataclass(frozen=True)
 class Finding:
     """What was noticed about one claim.
@@ -36,7 +53,7 @@ class Finding:
     cure: str = ""
 
     def __str__(self) -> str:
-        return f"{self.text}: {self.cure}" if self.cure else self.text
+        return sentence(self)
 
     def to_dict(self) -> dict[str, Any]:
         return {"code": self.code, "text": self.text, "cure": self.cure}

@@ -54,8 +54,8 @@ def annotation_lines(claims: Sequence[Json], places: Mapping[str, Place], root: 
         root: pytest's root.
         texts: which texts of the data are shown, as in a report.
     """
+    from ..report.outcome import BROKEN, CATEGORIES, ERROR, INCONCLUSIVE, UNEXPECTED, category_of
     from ..report.texts import with_texts
-    from ..report.verdict import BROKEN, CATEGORIES, ERROR, INCONCLUSIVE, UNEXPECTED, category_of
 
     found: dict[object, list[Json]] = {category: [] for category in CATEGORIES}
     for claim in claims:
@@ -76,9 +76,9 @@ def annotation_lines(claims: Sequence[Json], places: Mapping[str, Place], root: 
 
 
 def _command(level: str, claim: Json, place: Place | None, root: Path) -> str:
-    from ..report.verdict import verdict_words
+    from ..report.claim_words import own_name, verdict_words
 
-    name = claim["id"].partition("::")[2] or claim["name"]
+    name = own_name(claim["id"], claim["name"])
     at = {"title": f"{name}: {verdict_words(claim['verdict'], claim['xfail'])}"}
     if place is not None:
         at = {"file": _in_repository(place[0], root), "line": str(place[1]), **at}

@@ -419,6 +419,34 @@ def painter(reporter: pytest.TerminalReporter) -> Callable[[str, str], str]:
     return lambda text, kind: writer.markup(text, **_COLOURS.get(kind, _UNDECIDED))
 
 
+def check_options(run: RunContext) -> None:
+    """Check before the first claim that the device, and a hub id given as the model, are available.
+
+    Raises:
+        pytest.UsageError: one is not.
+    """
+    if run.device != "auto":
+        from ..model.loading import pick_device
+
+        try:
+            pick_device(run.device)
+        except ModelError as error:
+            raise usage_error(f"--steer-device: {error}; 'cpu' always can") from None
+    source = find_model(run.model) if run.model is not None else None
+    if source is None or source.kind != "hub":
+        return
+    from transformers.utils.hub import cached_file
+
+    try:
+        cached_file(str(source.place), "config.json")
+    except Exception as error:  # the hub client raises nearly anything
+        first = str(error).strip().splitlines()[0]
+        raise usage_error(
+            f"--steer-model: {run.model!r} is neither a folder, a .gguf file, builtin:NAME nor package:NAME, and as "
+            f"a hub id it cannot be had: {first}"
+        ) from None
+
+
 _PATHS = ("--steer-model", "--steer-cache", "--steer-counterexamples", "--steer-baseline", "--steer-report")
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+import signal
+import threading
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -34,20 +37,16 @@ from .collect import (
 from .fixtures import steer_load_model, steer_model, steering
 from .frames import is_brief, keep_headline, without_our_frames
 from .github import annotation_lines
-from .options import SUFFIXES, add_options, columns, moved_rootdir, read_settings, tell_worker, usage_error
-from .progress import Progress
+from .options import SUFFIXES, add_options, check_options, columns, moved_rootdir, read_settings, tell_worker, usage_error
+from .progress import Progress, note_letter, status_of
 from .session import SteerSession
-from .terminal import (
+from .summary import (
     announce,
-    check_options,
     count_as_error,
     models_of,
-    note_letter,
     save_counterexamples,
-    status_of,
     stopped_lines,
     summarize,
-    uninterrupted,
     write_reports,
 )
 
@@ -217,7 +216,7 @@ def pytest_configure_node(node: Any) -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
-    with uninterrupted():
+    with _uninterrupted():
         _finish(session, exitstatus)
 
 
@@ -243,8 +242,21 @@ def _finish(session: pytest.Session, exitstatus: int) -> None:
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     run = config.stash[SESSION]
-    with uninterrupted():
+    with _uninterrupted():
         summarize(terminalreporter, run.claims, run.saved)
         if run.settings.github and run.claims:
             for line in annotation_lines(run.claims, run.places, config.rootpath, run.settings.report_texts):
                 terminalreporter.write_line(line)
+
+
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Ignore Ctrl-C in the body. The end of a run is short, and a second Ctrl-C would lose the report of an interrupted run."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler if before is None else before)

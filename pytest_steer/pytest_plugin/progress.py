@@ -1,4 +1,4 @@
-"""Progress of the running test: on a terminal one line that is overwritten, elsewhere a line every 30 s."""
+"""Progress of the running test: on a terminal one line that is overwritten, elsewhere a line every 30 s; and its letter at its end."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from contextlib import nullcontext
 import pytest
 
 from ..core.columns import cut, shortened, visible
+from ..core.errors import SteerError
+from ..core.evidence import SteeringInconclusive
 
 EVERY = 30.0  # seconds between two lines where there is no terminal
 _LEAST_NAME, _MOST_NAME = 12, 40  # columns
@@ -84,3 +86,22 @@ class Progress:
                 # Past pytest's writer, which counts the columns of all that it writes, and would put its percentages elsewhere.
                 sys.__stdout__.write(text)
                 sys.__stdout__.flush()
+
+
+_LETTER = "steer_letter"
+
+
+def note_letter(report: pytest.TestReport, error: BaseException) -> None:
+    """Store the letter of a failed test in its report, which may come from an xdist worker."""
+    if report.when != "call" or not report.failed:
+        return
+    if isinstance(error, SteeringInconclusive):
+        report.__dict__[_LETTER] = "?"
+    elif isinstance(error, SteerError):
+        report.__dict__[_LETTER] = "!"
+
+
+def status_of(report: pytest.TestReport | pytest.CollectReport) -> tuple[str, str, str] | None:
+    """The result of ``pytest_report_teststatus``: category, letter and word; None without a letter of ours."""
+    letter = getattr(report, _LETTER, None)
+    return ("failed", letter, "FAILED") if isinstance(letter, str) else None

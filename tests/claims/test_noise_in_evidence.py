@@ -33,7 +33,7 @@ from pytest_steer.measures import NoiseFloor, answer_likelihoods, noise_floor, p
 from pytest_steer.model import engine_of
 from pytest_steer.prompting import Context
 from pytest_steer.report import build_report, claim_table, report_schema
-from pytest_steer.report.table import claim_warnings
+from pytest_steer.report.claim_table import claim_warnings
 from pytest_steer.steering import as_intervention
 
 GRID = (-1.0, 0.0, 1.0)

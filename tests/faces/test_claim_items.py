@@ -12,7 +12,7 @@ import torch
 from pytest_steer import SteeringInconclusive, SteeringVector, load_model
 from pytest_steer.core.evidence import Evidence, Verdict
 from pytest_steer.pytest_plugin import options as pytest_options
-from pytest_steer.pytest_plugin.terminal import note_letter, status_of
+from pytest_steer.pytest_plugin.progress import note_letter, status_of
 from pytest_steer.report import report_schema
 
 from .conftest import HEAD, lettered

@@ -16,7 +16,7 @@ import pytest
 
 from pytest_steer import Items, SteeringVector, extract, load_model, perplexity, read_items
 from pytest_steer.cli.main import main
-from pytest_steer.cli.terminal import colours
+from pytest_steer.cli.output import colours
 from pytest_steer.files import read_suite
 from pytest_steer.stats import mean_t
 from pytest_steer.studies.sweep import read_parts

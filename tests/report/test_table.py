@@ -8,7 +8,7 @@ from reports import records
 from pytest_steer.core.evidence import Direction, Evidence, Verdict
 from pytest_steer.core.finding import Finding
 from pytest_steer.report import claim_table
-from pytest_steer.report.table import claim_warnings, control_ranks, deployed_moves, expected_false, noted_lines
+from pytest_steer.report.claim_table import claim_warnings, control_ranks, deployed_moves, expected_false, noted_lines
 
 
 @pytest.mark.parametrize(

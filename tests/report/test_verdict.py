@@ -13,7 +13,7 @@ from pytest_steer.core.evidence import error_evidence
 from pytest_steer.core.record import typed
 from pytest_steer.report import build_report, claim_table, write_report
 from pytest_steer.report.formats.markdown_file import to_markdown
-from pytest_steer.report.verdict import category_of, verdict_of
+from pytest_steer.report.outcome import category_of, verdict_of
 
 PASS = a_claim("a")
 FAIL = a_claim("b") | {"id": "a.steer.yaml::b", "verdict": "fail", "message": "b: FAIL  0.1\n  why"}

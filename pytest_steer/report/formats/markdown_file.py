@@ -13,22 +13,12 @@ from typing import Any, TypeVar
 from ...core.block import Curve, Intervals, Items, Line, Table, block_of
 from ...core.columns import visible
 from ...core.evidence import Json
+from ...core.finding import sentence
 from ...core.numbers import bounds, number, promised
 from ...core.record import Against, AgainstClaim, ClaimRecord, Judged, Outcome, Provenance, Replies, ReplyPair, Report, typed
+from ..claim_words import marks_of, own_name, verdict_words
+from ..outcome import BROKEN, ERROR, INCONCLUSIVE, KNOWN, UNEXPECTED, ReportVerdict, verdict_of
 from ..replies import agreement_words, counted, judge_name, outcome_words, pair_name, sides_of
-from ..verdict import (
-    BROKEN,
-    ERROR,
-    INCONCLUSIVE,
-    KNOWN,
-    UNEXPECTED,
-    ReportVerdict,
-    marks_of,
-    own_name,
-    verdict_of,
-    verdict_words,
-    words_of,
-)  # fmt: skip
 from .kinds import report_format
 
 MARKER = "<!-- pytest-steer: summary -->"
@@ -118,7 +108,7 @@ def _text(report: Report, verdict: ReportVerdict, room: _Room) -> str:
         known = first(of[KNOWN], room.entries, "known failures")
         body = "\n".join(f"- {_named(claim)}: {prose(claim.xfail or '', _WHY)}" for claim in known)
         parts.append(folded("Known failures", body))
-    warned = [(claim, words_of(one)) for claim in report.claims for one in claim.findings]
+    warned = [(claim, sentence(one)) for claim in report.claims for one in claim.findings]
     if warned and room.warnings != 0:
         said = first(warned, room.warnings, "warnings")
         parts.append(folded("Warnings", "\n".join(f"- {_named(claim)}: {prose(text, _WHY)}" for claim, text in said)))
@@ -162,7 +152,7 @@ def _provenance(run: Provenance) -> str:
 
 
 def _name(claim: ClaimRecord) -> str:
-    return f"{claim.suite}: {own_name(claim)}"
+    return f"{claim.suite}: {own_name(claim.id, claim.name)}"
 
 
 def _named(claim: ClaimRecord) -> str:

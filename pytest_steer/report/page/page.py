@@ -20,8 +20,10 @@ from ...core.block import Block, Entry, Items, Line, Table, block_of
 from ...core.columns import message_of, one_screen, visible
 from ...core.errors import SteerError
 from ...core.evidence import Json
+from ...core.finding import sentence
 from ...core.record import ClaimRecord, Comparison, typed
-from ..verdict import CATEGORIES, Category, category_of, marks_of
+from ..claim_words import marks_of
+from ..outcome import CATEGORIES, Category, category_of
 from .conversations import outcome_rows, pair_of, replies_facts
 from .differences import Difference, differences
 from .facts import Facts, facts_of, model_facts, option_facts, provenance_facts
@@ -258,7 +260,7 @@ def _bytes(text: str) -> bytes:
 
 @cache
 def _environment() -> Environment:
-    return Environment(
+    made = Environment(
         loader=PackageLoader("pytest_steer.report.page"),
         autoescape=True,
         undefined=StrictUndefined,
@@ -266,6 +268,8 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         finalize=_shown,
     )
+    made.filters["sentence"] = sentence
+    return made
 
 
 @cache

@@ -1,12 +1,10 @@
-"""The verdict of a whole report: whether every claim holds, one is broken, or one could not be measured."""
+"""The outcome of a whole report: what each claim is counted as, and whether every one holds."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..core.finding import CODES
-from ..core.numbers import low_confidence
-from ..core.record import ClaimRecord, Noted, Provenance, Report
+from ..core.record import ClaimRecord, Provenance, Report
 
 
 @dataclass(frozen=True)
@@ -108,28 +106,3 @@ def _missing(run: Provenance, is_empty: bool) -> list[str]:
         "it holds no claim": is_empty,
     }
     return [reason for reason, applies in reasons.items() if applies]
-
-
-def verdict_words(verdict: str, xfail: str | None) -> str:
-    """The verdict of a claim, and whether it was expected."""
-    category = category_of(verdict, xfail)
-    return category.words if category is UNEXPECTED else f"{verdict}{' (known)' if category is KNOWN else ''}"
-
-
-def marks_of(claim: ClaimRecord) -> list[str]:
-    """Few words each: a low confidence, rounding that is wider than the interval, texts that the model does not read."""
-    low = low_confidence(claim.confidence).strip() if claim.verdict in ("pass", "fail") else ""
-    marks = [f"{low} confidence"] if low else []
-    marks += ["within rounding"] if claim.noise and claim.noise.interval_is_narrower else []
-    said = [*claim.findings, *([claim.withheld] if claim.withheld else [])]
-    return marks + list(dict.fromkeys(CODES[one.code].mark for one in said if one.code in CODES and CODES[one.code].mark))
-
-
-def words_of(finding: Noted) -> str:
-    """A finding of a record as one sentence."""
-    return f"{finding.text}: {finding.cure}" if finding.cure else finding.text
-
-
-def own_name(claim: ClaimRecord) -> str:
-    """An assertion is known by its test, a claim by its name; both follow the file in the id."""
-    return claim.id.partition("::")[2] or claim.name

@@ -1,4 +1,4 @@
-"""The terminal: progress, warnings and colours; and writing files."""
+"""What commands print and write: lines, warnings, progress and colours on a terminal, and files."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ import click
 from ..core.columns import stream_columns, visible, wrapped
 from ..core.errors import DataError, SteerWarning
 from ..core.file_formats import write_whole
+from ..core.finding import warning
 
 
 def say(text: str = "", *, err: bool = False, nl: bool = True) -> None:
@@ -33,7 +34,7 @@ class Warnings:
             if text not in self.said:
                 self.said.append(text)
                 clear_line(sys.stderr)
-                say(wrapped(visible(f"warning: {text}"), stream_columns(sys.stderr)), err=True)
+                say(wrapped(visible(warning(text)), stream_columns(sys.stderr)), err=True)
 
 
 @contextmanager

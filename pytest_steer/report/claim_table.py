@@ -8,10 +8,11 @@ from collections.abc import Callable, Mapping, Sequence
 from msgspec import convert
 
 from ..core.columns import WITHOUT_TERMINAL, columns_of, cut, padded, shortened, visible, wrapped
+from ..core.finding import sentence, warning
 from ..core.numbers import bounds, number, promised
 from ..core.record import UNBOUNDED, ClaimRecord, LeftOut
 from ..stats import expected_false_verdicts
-from .verdict import marks_of, own_name, verdict_words, words_of
+from .claim_words import marks_of, own_name, verdict_words
 
 Paint = Callable[[str, str], str]
 """From a text and a verdict in words, or ``heading``, to the text in its colour."""
@@ -104,7 +105,7 @@ def _numbers(claim: ClaimRecord) -> list[str]:
 
 
 def _own_name(claim: ClaimRecord) -> str:
-    return _cell(own_name(claim))
+    return _cell(own_name(claim.id, claim.name))
 
 
 def _full_name(claim: ClaimRecord) -> str:
@@ -114,7 +115,7 @@ def _full_name(claim: ClaimRecord) -> str:
 
 def _group(claim: ClaimRecord) -> tuple[str, ...]:
     """What a claim shares with the other assertions of its test, or with the other combinations of its matrix; the last is its name."""
-    name = own_name(claim)
+    name = own_name(claim.id, claim.name)
     return (*_place(claim), name.partition("[")[0] if claim.matrix else name)
 
 
@@ -232,9 +233,9 @@ def claim_warnings(claims: Sequence[ClaimRecord]) -> list[str]:
     about: dict[str, dict[str, list[str]]] = {}
     for claim in claims:
         for one in claim.findings:
-            about.setdefault(words_of(one), {}).setdefault(claim.suite, []).append(claim.name)
+            about.setdefault(sentence(one), {}).setdefault(claim.suite, []).append(claim.name)
     return [
-        f"warning: {'; '.join(f'{suite}: {_first(list(dict.fromkeys(names)))}' for suite, names in suites.items())}: {text}"
+        warning(text, about="; ".join(f"{suite}: {_first(list(dict.fromkeys(names)))}" for suite, names in suites.items()))
         for text, suites in about.items()
     ]
 

@@ -1,24 +1,20 @@
-"""The terminal at the begin and at the end of a run: a header line, the table of claims, written reports, how to go on."""
+"""What a run says of its claims: a header line before them, and after them their table, the written reports and how to go on."""
 
 from __future__ import annotations
 
 import json
 import shlex
-import signal
-import threading
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from ..core.columns import visible, wrapped
-from ..core.errors import ModelError, SteerError, exceptions_named
-from ..core.evidence import SteeringInconclusive
+from ..core.errors import SteerError, exceptions_named
 from ..core.run_context import RunContext
-from ..core.sources import find_model, shown
-from .options import SUFFIXES, columns, painter, usage_error
+from ..core.sources import shown
+from .options import SUFFIXES, columns, painter
 from .session import provenance_of
 
 if TYPE_CHECKING:
@@ -72,34 +68,6 @@ def models_of(session: SteerSession, ids: Iterable[str], root: Path) -> list[str
         entries = {visible(entry.name): entry for entry in suite.entries}
         models += [session.model_name(suite, entries.get(name, suite.entries[0])) for name in wanted]
     return models
-
-
-def check_options(run: RunContext) -> None:
-    """Check before the first claim that the device, and a hub id given as the model, are available.
-
-    Raises:
-        pytest.UsageError: one is not.
-    """
-    if run.device != "auto":
-        from ..model.loading import pick_device
-
-        try:
-            pick_device(run.device)
-        except ModelError as error:
-            raise usage_error(f"--steer-device: {error}; 'cpu' always can") from None
-    source = find_model(run.model) if run.model is not None else None
-    if source is None or source.kind != "hub":
-        return
-    from transformers.utils.hub import cached_file
-
-    try:
-        cached_file(str(source.place), "config.json")
-    except Exception as error:  # the hub client raises nearly anything
-        first = str(error).strip().splitlines()[0]
-        raise usage_error(
-            f"--steer-model: {run.model!r} is neither a folder, a .gguf file, builtin:NAME nor package:NAME, and as "
-            f"a hub id it cannot be had: {first}"
-        ) from None
 
 
 def summarize(reporter: pytest.TerminalReporter, claims: list[Json], saved: list[str]) -> None:
@@ -183,19 +151,6 @@ def stopped_lines(session: SteerSession, ids: list[str], interrupted: bool) -> l
     return [*lines, kept]
 
 
-@contextmanager
-def uninterrupted() -> Iterator[None]:
-    """Ignore Ctrl-C in the body. The end of a run is short, and a second Ctrl-C would lose the report of an interrupted run."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, signal.default_int_handler if before is None else before)
-
-
 def write_reports(
     session: SteerSession, baseline: Baseline | None, config: pytest.Config, **ended: Any
 ) -> tuple[list[str], int | None]:
@@ -243,22 +198,3 @@ def write_reports(
         said, failed = baseline.replace(report)
         lines, code = [*lines, *said], code if failed is None else failed
     return lines, code
-
-
-_LETTER = "steer_letter"
-
-
-def note_letter(report: pytest.TestReport, error: BaseException) -> None:
-    """Store the letter of a failed test in its report, which may come from an xdist worker."""
-    if report.when != "call" or not report.failed:
-        return
-    if isinstance(error, SteeringInconclusive):
-        report.__dict__[_LETTER] = "?"
-    elif isinstance(error, SteerError):
-        report.__dict__[_LETTER] = "!"
-
-
-def status_of(report: pytest.TestReport | pytest.CollectReport) -> tuple[str, str, str] | None:
-    """The result of ``pytest_report_teststatus``: category, letter and word; None without a letter of ours."""
-    letter = getattr(report, _LETTER, None)
-    return ("failed", letter, "FAILED") if isinstance(letter, str) else None
