@@ -21,7 +21,7 @@ from ..data import ContrastItem, Items, TaskItem, TextLike
 from ..data.texts import entry_of
 from ..files import Suite, read_suite
 from ..steering import Intervention, SteeringVector, save_intervention
-from .output import say, write_text
+from .output import say, write_json, write_text
 
 LOOKS_BETTER = (
     "What was chosen on the validation items looks better there than it is: test it on items that the {} did not see."
@@ -163,9 +163,9 @@ def write_files(files: Files, chosen: Chosen, text: str) -> None:
             chosen.steering.save(files.vector)
         else:
             save_intervention(chosen.steering, files.vector)
-        write_text(files.test, json.dumps(entries, indent=1, ensure_ascii=False) + "\n")
+        write_json(files.test, entries)
         if files.neutral is not None:
-            write_text(files.neutral, json.dumps([*map(entry_of, chosen.texts)], indent=1, ensure_ascii=False) + "\n")
+            write_json(files.neutral, [*map(entry_of, chosen.texts)])
         write_text(files.claims, text)
     except SteerError:
         # None was there before. A part of them would be of no use, and in the way of the next try.

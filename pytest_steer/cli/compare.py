@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,9 +11,8 @@ import click
 
 from ..core.columns import stream_columns
 from ..core.evidence import plain
-from .main import OK
-from .options import Option, Tolerance, options_in, output, subcommand
-from .output import say, write_text
+from .options import Option, Tolerance, json_option, options_in, output, subcommand
+from .output import say, say_json, write_json
 
 _REPORT = click.Path(path_type=Path)
 
@@ -24,7 +22,7 @@ class _Options:
     old: Annotated[Path, click.argument("old", type=_REPORT, metavar="OLD")]
     new: Annotated[Path, click.argument("new", type=_REPORT, metavar="NEW")]
     tolerance: Tolerance
-    as_json: Annotated[bool, Option(None, None, "Print the comparison as JSON.", flag="--json", is_flag=True)]
+    as_json: Annotated[bool, json_option("the comparison")]
     out: Annotated[Path | None, Option(output(".json"), "FILE.json", "Write the comparison as JSON.")]
 
 
@@ -45,12 +43,11 @@ def command(options: _Options) -> int:
 
     before, after = report_of(options.old), report_of(options.new)
     against = held_against(before, after, options.tolerance, baseline=baseline_of(options.old, before))
-    content = json.dumps(plain(against), ensure_ascii=False, indent=1, allow_nan=False)
     if options.out is not None:
-        write_text(options.out, content + "\n")
+        write_json(options.out, plain(against))
     if options.as_json:
-        say(content)
+        say_json(plain(against))
     else:
         for line in summary_lines(against, stream_columns(sys.stdout)):
             say(line)
-    return exit_code(against) or OK
+    return exit_code(against)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -16,7 +15,7 @@ from ..core.run_context import RunContext
 from ..core.sources import shown
 from . import options as cli
 from .extensions import load_extensions
-from .output import measuring, say, write_text
+from .output import measuring, say, write_json
 
 if TYPE_CHECKING:
     from ..core.record import Row
@@ -88,7 +87,7 @@ def command(options: _Options) -> int:
         _print(compared[-1], options)
     if options.out is not None:
         content = {"schema": SCHEMA_NAME, "file": shown(options.file), "models": [_record(one, options) for one in compared]}
-        write_text(options.out, json.dumps(content, indent=1, allow_nan=False) + "\n")
+        write_json(options.out, content)
     code = 1 if any(one.found.failures for one in compared) else 0
     if options.claims is None:
         return code

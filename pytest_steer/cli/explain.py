@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import sys
 from collections.abc import Callable
@@ -18,8 +17,8 @@ from ..core.run_context import RunContext, running
 from ..core.sources import shown
 from .extensions import load_extensions
 from .main import OK, USAGE_ERROR
-from .options import AS_JSON, DEVICE, DTYPE, FOLDER, MODEL, Option, meant, options_in, subcommand
-from .output import clear_line, measuring, progress_line, say
+from .options import DEVICE, DTYPE, FOLDER, MODEL, Option, json_option, meant, options_in, subcommand
+from .output import clear_line, measuring, progress_line, say, say_json
 
 if TYPE_CHECKING:
     from ..core.evidence import Json
@@ -35,7 +34,7 @@ class _Options:
     profile: Annotated[str, Option(click.Choice(["dev", "ci", "nightly"]), None, "Effort of the run.", default="ci")]
     cache: Annotated[Path | None, Option(FOLDER, "DIR", "Folder of scores that the run would have.")]
     no_soundness: Annotated[bool, Option(None, None, "Without the check of the hooks.", is_flag=True)]
-    as_json: Annotated[bool, AS_JSON]
+    as_json: Annotated[bool, json_option()]
 
 
 @subcommand(
@@ -51,8 +50,7 @@ def command(options: _Options) -> int:
     with a search, its limits give the least and the most.
     The options are those of pytest, without `steer-`.
     """
-    from ..core.run_context import has_bfloat16
-    from ..pytest_plugin.options import PROFILES
+    from ..pytest_plugin.options import at_profile
     from ..studies.explain import Explaining
     from .claim_file import suite_with
 
@@ -65,8 +63,7 @@ def command(options: _Options) -> int:
         model=options.model,
         device=options.device,
         dtype=options.dtype,
-        half_on_cpu=options.profile == "dev" and options.dtype == "auto" and has_bfloat16(),
-        effort=PROFILES[options.profile],
+        **at_profile(options.profile, options.dtype),
         cache=options.cache,
         soundness=not options.no_soundness,
         progress=progress_line(sys.stderr),
@@ -84,7 +81,7 @@ def command(options: _Options) -> int:
             if not options.as_json:
                 say("\n".join(wrapped(visible(line), columns) for line in _lines(record)))
     if options.as_json:
-        say(json.dumps({"file": shown(Path(file)), "claims": records}, ensure_ascii=False, indent=1))
+        say_json({"file": shown(Path(file)), "claims": records})
     elif len(records) > 1:
         least, most = (sum(one.get("seconds", (0, 0))[end] for one in records) for end in (0, 1))
         say(f"together about {_seconds(least, most)} (an estimate), without loading the model")

@@ -16,7 +16,7 @@ from ..core.run_context import RunContext, running
 from ..core.sources import shown
 from .extensions import load_extensions
 from .main import OK
-from .options import AS_JSON, LAYERS, VECTOR, Option, load_vector, options_in, subcommand
+from .options import LAYERS, VECTOR, Option, json_option, load_vector, options_in, subcommand
 from .output import measuring, say
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ class _Options:
         tuple[Path, ...], Option(VECTOR, "FILE", "Cosine to this one (repeatable).", flag="--with", multiple=True)
     ]
     model: Annotated[str | None, Option(None, "MODEL", "Dose on this model, relative to its hidden states.")]
-    as_json: Annotated[bool, AS_JSON]
+    as_json: Annotated[bool, json_option()]
 
 
 @dataclass(frozen=True)

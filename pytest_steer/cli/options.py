@@ -333,7 +333,16 @@ _OF_THE_RUN = (
 )
 MAX_ITEMS = Option(COUNT, "N", "The first N of each file only.").of("max_items")
 NO_SOUNDNESS = Option(None, None, "Do not check the hooks first.", is_flag=True).of("no_soundness")
-AS_JSON = Option(None, None, "Print it as JSON.", flag="--json", is_flag=True)
+
+
+def json_option(what: str = "it") -> Option:
+    """The option ``--json``.
+
+    Args:
+        what: is printed as JSON, for the help.
+    """
+    return Option(None, None, f"Print {what} as JSON.", flag="--json", is_flag=True)
+
 
 Run = Annotated[RunContext, run_options]
 ClaimFile = Annotated[Path, click.argument("file", type=FILE, metavar="FILE")]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import warnings
@@ -78,9 +79,23 @@ def colours() -> bool | None:
     return False if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb" else None
 
 
+def say_json(content: Any) -> None:
+    """Print an object as JSON."""
+    say(_json(content))
+
+
+def write_json(path: Path, content: Any) -> None:
+    """:func:`write_text` of an object as JSON."""
+    write_text(path, _json(content) + "\n")
+
+
+def _json(content: Any) -> str:
+    return json.dumps(content, ensure_ascii=False, indent=1, allow_nan=False)
+
+
 def write_text(path: Path, content: str) -> None:
-    """:func:`write_bytes` of a text."""
-    write_bytes(path, content.encode())
+    """:func:`write_bytes` of a text. Half a character, which JSON and a model can hold, is written as its escape."""
+    write_bytes(path, content.encode(errors="backslashreplace"))
 
 
 def write_bytes(path: Path, content: bytes) -> None:

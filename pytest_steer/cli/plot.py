@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -22,7 +21,7 @@ from ..core.sources import shown
 from . import options as cli
 from .extensions import load_extensions
 from .main import OK
-from .output import measuring, say, write_bytes
+from .output import measuring, say, write_bytes, write_json
 
 if TYPE_CHECKING:
     from ..studies.effect_cost import Drawn
@@ -167,7 +166,7 @@ def _write(files: Sequence[Path], content: Json, picture: Callable[..., bytes]) 
     for one in files:
         suffix = one.suffix.lower()
         if suffix == ".json":
-            write_bytes(one, (json.dumps(content, indent=1, allow_nan=False) + "\n").encode())
+            write_json(one, content)
         else:
             write_bytes(one, picture(suffix=suffix))
         say(f"written: {one}")

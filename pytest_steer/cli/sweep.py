@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from ..core.columns import visible
 from ..core.errors import SteerError
 from . import options as cli
 from .extensions import load_extensions
-from .output import colours, measuring, write_text
+from .output import colours, measuring, write_json, write_text
 
 if TYPE_CHECKING:
     from ..data import Items, Sample
@@ -190,7 +189,7 @@ def command(options: _Options) -> int:
         if fewer:
             place = {"layer": at.layer, "multiplier": at.multiplier}
             content["data_efficiency"] = place | {"sizes": [one.to_dict() for one in fewer]}
-        write_text(options.out, json.dumps(content, indent=1, allow_nan=False) + "\n")
+        write_json(options.out, content)
     if options.heatmap is not None:
         rows, columns = [f"layer {one.layer}" for one in found.measured], [f"{m:g}" for m in found.multipliers]
         title = f"{name}: effect of {vector.metadata.get('method', source)} by layer and multiplier"

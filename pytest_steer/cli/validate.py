@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import sys
 from dataclasses import dataclass
@@ -16,8 +15,8 @@ from ..core.errors import ClaimFileError, SteerError, exceptions_named
 from ..core.sources import find_model, shown
 from .extensions import load_extensions
 from .main import OK, USAGE_ERROR
-from .options import subcommand
-from .output import say
+from .options import json_option, subcommand
+from .output import say, say_json
 
 if TYPE_CHECKING:
     from ..files import Suite
@@ -35,7 +34,7 @@ class _Fault:
 
 @subcommand(example="pytest-steer validate tiny.steer.yaml", short_help="Say all that is wrong with claim files.")
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="FILE...")
-@click.option("--json", "as_json", is_flag=True, help="Print the faults as JSON.")
+@json_option("the faults").of("as_json")
 def command(files: tuple[Path, ...], as_json: bool) -> int:
     """Say all that is wrong with claim files, each fault with its line.
 
@@ -59,11 +58,7 @@ def command(files: tuple[Path, ...], as_json: bool) -> int:
             say(wrapped(visible(fault.message), stream_columns(sys.stdout)))
         say(f"{shown(file)}: {_counted(claims, 'claim')}, {_counted(len(faults), 'error') if faults else 'no errors'}")
     if as_json:
-        say(
-            json.dumps(
-                {"files": [shown(file) for file in files], "faults": [*map(vars, found)]}, ensure_ascii=False, indent=1
-            )
-        )
+        say_json({"files": [shown(file) for file in files], "faults": [*map(vars, found)]})
     return OK if whole and not found else USAGE_ERROR
 
 

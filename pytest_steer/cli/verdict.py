@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from .options import subcommand
-from .output import say
+from .options import json_option, subcommand
+from .output import say, say_json
 
 if TYPE_CHECKING:
     from ..core.evidence import Json
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
     short_help="Say whether all claims of a report hold: 0, 1 or 3.",
 )
 @click.argument("report", type=click.Path(path_type=Path), metavar="REPORT")
-@click.option("--json", "as_json", is_flag=True, help="Print the verdict as JSON.")
+@json_option("the verdict").of("as_json")
 def command(report: Path, as_json: bool) -> int:
     """Say whether every claim of a JSON report of --steer-report holds.
 
@@ -39,7 +38,7 @@ def command(report: Path, as_json: bool) -> int:
 
     found = verdict_of(report_of(report))
     if as_json:
-        say(json.dumps(_record(found), ensure_ascii=False, indent=1))
+        say_json(_record(found))
         return found.code
     say(found.headline)
     for category, claims in found.claims.items():

@@ -39,6 +39,11 @@ PROFILES = {
 }
 
 
+def at_profile(name: str, dtype: str) -> Json:
+    """What a profile decides, as arguments of ``RunContext``."""
+    return {"effort": PROFILES[name], "half_on_cpu": name == "dev" and dtype == "auto" and has_bfloat16()}
+
+
 @dataclass(frozen=True)
 class Settings:
     """The options of a pytest run.
@@ -320,12 +325,11 @@ def read_settings(config: pytest.Config) -> Settings:
 
     run = RunContext(
         seed=value["seed"],
-        effort=PROFILES[value["profile"]],
         soundness=not flag["no-soundness"],
         model=value["model"],
         device=value["device"],
         dtype=value["dtype"],
-        half_on_cpu=value["profile"] == "dev" and value["dtype"] == "auto" and has_bfloat16(),
+        **at_profile(value["profile"], value["dtype"]),
         allow_unexpected=value["allow-unexpected"],
         cache=value["cache"],
         counterexamples=counterexamples,

@@ -10,12 +10,15 @@ import jsonschema
 import numpy as np
 import pytest
 import torch
+from page_reports import report_of as made_up
+from page_reports import slopes
+from page_reports import steers as of_slopes
 from reports import noted
 from scipy import stats
 
 from pytest_steer import load_model
 from pytest_steer.cli.main import main
-from pytest_steer.report import report_schema
+from pytest_steer.report import report_schema, write_report
 
 DATA = Path(__file__).parents[2] / "example_suites" / "builtin" / "data"
 SUITE = """
@@ -100,6 +103,17 @@ def test_the_same_run_twice_is_no_change_to_the_last_byte(pytester, release, cap
     assert against["notes"] == []
     code, said, _ = compare(capsys, "old.json", "new.json")
     assert (code, said.splitlines()[-1]) == (0, "3 held")
+
+
+def test_half_a_character_is_compared_and_written_as_its_escape(tmp_path, capsys):
+    old = made_up([of_slopes("a", slopes(9))])
+    new = made_up([of_slopes("a", slopes(9)), of_slopes("half \ud83d", slopes(9))])
+    for name, report in (("old.json", old), ("new.json", new)):
+        write_report(tmp_path / name, report)
+    code, _, _ = compare(capsys, tmp_path / "old.json", tmp_path / "new.json", "--out", tmp_path / "against.json")
+    assert code == 0
+    against = json.loads((tmp_path / "against.json").read_text())
+    assert [one["name"] for one in against["claims"]] == ["a", "half \ud83d"]
 
 
 def test_checkpoints(pytester, release, checkpoints, capsys):
