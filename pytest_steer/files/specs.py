@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -129,6 +130,11 @@ class ClaimSpec:
     xfail_expires: datetime.date | None = None
     places: dict[str, tuple[int, str]] = field(default_factory=dict, repr=False, compare=False)
 
+    @cached_property
+    def is_expired(self) -> bool:
+        """Whether the last day of its known failure is over, so that nothing excuses it any more."""
+        return self.xfail_expires is not None and self.xfail_expires < datetime.date.today()
+
     @property
     def given_data(self) -> set[str]:
         """The keys of ``data`` that it has of what claims are measured on."""
@@ -179,6 +185,7 @@ class BrokenClaim:
     model: ClassVar[None] = None
     xfail: ClassVar[None] = None
     xfail_expires: ClassVar[None] = None
+    is_expired: ClassVar[bool] = False
     choice: ClassVar[Mapping[str, str]] = {}
 
     @property
@@ -222,3 +229,12 @@ class Suite:
     regressions: tuple[Json, ...] = ()
     allow_unexpected: tuple[str, ...] = ()
     needs_template: bool = False
+
+    def labelled(self, evidence: Evidence, entry: ClaimSpec | BrokenClaim) -> Evidence:
+        """The evidence of an entry with what the file says of it beside the claim: its suite, combination and known failure."""
+        return evidence.but(
+            suite=self.name,
+            matrix=dict(entry.choice) or None,
+            xfail=None if entry.is_expired else entry.xfail,
+            xfail_expires=None if entry.xfail_expires is None else entry.xfail_expires.isoformat(),
+        )

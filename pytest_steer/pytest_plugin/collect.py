@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 import inspect
 import os
 import re
@@ -33,10 +32,6 @@ if TYPE_CHECKING:
 SESSION = pytest.StashKey[SteerSession]()
 EVIDENCE = pytest.StashKey["list[Evidence]"]()
 
-
-CONTEXTS_UNUSED = (
-    "the file names contexts, but none of these kinds of claims searches them: what was measured is the context as given"
-)
 
 contexts_unused = code(
     "contexts-unused",
@@ -107,8 +102,7 @@ class ClaimItem(pytest.Item):
         self.suite = suite
         self.claim = claim
         self.add_marker(pytest.mark.steer)
-        self.expired = claim.xfail_expires is not None and claim.xfail_expires < datetime.date.today()
-        if claim.xfail is not None and not self.expired:
+        if claim.xfail is not None and not claim.is_expired:
             # A claim that is known to fail must fail; an error in it is still an error.
             self.add_marker(pytest.mark.xfail(reason=visible(claim.xfail), raises=SteeringFailure, strict=True))
 
@@ -131,7 +125,7 @@ class ClaimItem(pytest.Item):
         if evidence.error is not None:
             raise SteerError(evidence.message)
         raise_unless_held(evidence)
-        if self.expired and self.config.stash[SESSION].settings.strict_known:
+        if self.claim.is_expired and self.config.stash[SESSION].settings.strict_known:
             pytest.fail(visible(f"{self.name}: {self._expired_words()}\n{STRICT_KNOWN}"), pytrace=False)
 
     def _labelled(self, evidence: Evidence) -> Evidence:
@@ -141,18 +135,15 @@ class ClaimItem(pytest.Item):
         findings = []
         kinds = [entry.kind for entry in self.suite.entries]
         if self.suite.contexts and not any(kind and kind_of(kind).searches_contexts for kind in kinds):
-            findings.append(contexts_unused(CONTEXTS_UNUSED))
-        expires = self.claim.xfail_expires
-        if self.expired:
+            findings.append(
+                contexts_unused(
+                    "the file names contexts, but none of these kinds of claims searches them: what was measured is the context as given"
+                )
+            )
+        if self.claim.is_expired:
             findings.append(known_failure(self._expired_words()))
-        return evidence.noting(findings).but(
-            suite=self.suite.name,
-            matrix=self.claim.choice or None,
-            xfail_expires=expires.isoformat() if expires is not None else None,
-            xfail=None if self.expired else self.claim.xfail,
-            id=self.nodeid,
-            rerun=rerun_command(self),
-        )
+        labelled = self.suite.labelled(evidence.noting(findings), self.claim)
+        return labelled.but(id=self.nodeid, rerun=rerun_command(self))
 
     def _expired_words(self) -> str:
         claim = self.claim
@@ -184,7 +175,7 @@ class ClaimItem(pytest.Item):
         )
 
 
-def record_of(evidence: Evidence) -> Json:
+def plain_record(evidence: Evidence) -> Json:
     """The evidence as JSON values, or an error in its place if a test put something into it that no report can hold."""
     from ..core.evidence import error_evidence
 

@@ -26,7 +26,7 @@ from .collect import (
     fail_if_stale,
     mend_known,
     not_run,
-    record_of,
+    plain_record,
     rerun_command,
     show_broken,
     shown_id,
@@ -178,7 +178,7 @@ def pytest_runtest_makereport(
         width = None if isinstance(item, ClaimItem) else columns(item.config)
         call.excinfo = without_our_frames(call.excinfo, brief=is_brief(item.config), width=width)
     if call.when == "call" and EVIDENCE in item.stash:
-        add_properties(item, [record_of(evidence) for evidence in item.stash[EVIDENCE]])
+        add_properties(item, [plain_record(evidence) for evidence in item.stash[EVIDENCE]])
     report = yield
     if call.excinfo is not None:
         keep_headline(report, call.excinfo.value)
@@ -187,7 +187,7 @@ def pytest_runtest_makereport(
         fail_if_stale(item, report)
         mend_known(item, report, raised=call.excinfo is not None)
         # Plain values, so that they survive the way from an xdist worker.
-        report.__dict__["steer_evidence"] = [record_of(evidence) for evidence in item.stash[EVIDENCE]]
+        report.__dict__["steer_evidence"] = [plain_record(evidence) for evidence in item.stash[EVIDENCE]]
     return report
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -332,35 +333,29 @@ def measure_claims(measuring: Measuring, suites: Sequence[Suite], called: str) -
         measuring: of a run whose model is the one to measure on.
         called: the model's name in progress.
     """
-    entries = [(suite, entry) for suite in suites for entry in suite.entries]
-    measured = []
-    for index, (suite, entry) in enumerate(entries, 1):
-        report_progress(f"{called}: claim {entry.name} ({index} of {len(entries)})")
-        measured.append(measuring.evidence_of(suite, entry))
-    for suite in (suite for suite in suites if suite.holm):
-        own = [place for place, (one, _) in enumerate(entries) if one is suite]
-        for place, evidence in zip(own, adjusted([measured[place] for place in own]), strict=True):
-            measured[place] = evidence
-    return [_record(evidence, *entry) for evidence, entry in zip(measured, entries, strict=True)]
+    count = sum(len(suite.entries) for suite in suites)
+    records: list[Json] = []
+    number = itertools.count(1)
+    for suite in suites:
+        measured = []
+        for entry in suite.entries:
+            report_progress(f"{called}: claim {entry.name} ({next(number)} of {count})")
+            measured.append(measuring.evidence_of(suite, entry))
+        if suite.holm:
+            measured = adjusted(measured)
+        records += [_record(evidence, suite, entry) for evidence, entry in zip(measured, suite.entries, strict=True)]
+    return records
 
 
 def _record(evidence: Evidence, suite: Suite, entry: ClaimSpec | BrokenClaim) -> Json:
+    def whole(evidence: Evidence) -> Json:
+        return complete(suite.labelled(evidence, entry).but(id=f"{shown(suite.path)}::{entry.name}")).to_dict()
+
     try:
         with exceptions_named():
-            return _labelled(evidence, suite, entry).to_dict()
+            return whole(evidence)
     except SteerError as error:
-        return _labelled(entry.failed(error, suite.path), suite, entry).to_dict()
-
-
-def _labelled(evidence: Evidence, suite: Suite, entry: ClaimSpec | BrokenClaim) -> Evidence:
-    return complete(
-        evidence.but(
-            suite=suite.name,
-            id=f"{shown(suite.path)}::{entry.name}",
-            matrix=entry.choice or None,
-            xfail=entry.xfail,
-        )
-    )
+        return whole(entry.failed(error, suite.path))
 
 
 @dataclass(frozen=True)
