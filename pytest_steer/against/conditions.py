@@ -6,7 +6,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from ..core.record import ClaimRecord, Model, Report
+from msgspec import convert
+
+from ..core.record import ClaimRecord, Model, ReadByModel, Report
 
 MISSING = object()
 Part = TypeVar("Part")
@@ -109,12 +111,13 @@ def conditions(old: ClaimRecord, new: ClaimRecord) -> tuple[list[str], list[str]
 
 def _reads_worse(old: ClaimRecord, new: ClaimRecord) -> list[str]:
     """That the unsteered model reads the same texts or questions worse than before. A claim about what steering changes does not see it."""
-    before, after = (one.details.get("reading") for one in (old, new))
+    before, after = (convert(one.details.get("reading"), ReadByModel | None) for one in (old, new))
     if not before or not after or not old.data or not new.data or old.data.hash != new.data.hash:
         return []
-    if None in (before["interval"][1], after["interval"][0]) or after["interval"][0] <= before["interval"][1]:
+    most, least = before.interval[1], after.interval[0]
+    if most is None or least is None or least <= most:
         return []
-    return [f"the unsteered model reads its data worse: {before['loss']:.3g} -> {after['loss']:.3g} nats per token"]
+    return [f"the unsteered model reads its data worse: {before.loss:.3g} -> {after.loss:.3g} nats per token"]
 
 
 def report_notes(old: Report, new: Report) -> list[str]:

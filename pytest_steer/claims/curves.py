@@ -6,9 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from ..core.errors import SteerError
-from ..core.evidence import Json
 from ..core.numbers import number
-from ..core.record import LEFT_OUT, Bounds, Compared, Item
+from ..core.record import LEFT_OUT, Bounds, Compared, CurveNumbers, DeployedEffect, Item, Moved
 from ..measures import PropensityCurve, check_dose, check_multipliers, check_slope_grid, explained
 from ..measures.ask import Ask
 from ..measures.at_cost import spread
@@ -29,13 +28,17 @@ def with_deployed(ask: Ask, curve: PropensityCurve) -> PropensityCurve:
     return ask.propensity(curve.items, [0.0, deployed])
 
 
-def moves_of_deployed(subject: Subject, deployed: PropensityCurve, confidence: float, clusters: Sequence[int] | None) -> str:
+def moves_of_deployed(
+    subject: Subject, deployed: PropensityCurve, confidence: float, clusters: Sequence[int] | None
+) -> Moved:
     """Which way the mean effect at the deployed multiplier is proven to be: ``up``, ``down`` or ``neither way``."""
     effects = deployed.effects(float(subject.multiplier))
     return moves_of(mean_t(effects, confidence=confidence, clusters=clusters))
 
 
-def contradicted(judgement: Judgement, curve: PropensityCurve, clusters: Sequence[int] | None, at: Json) -> Judgement:
+def contradicted(
+    judgement: Judgement, curve: PropensityCurve, clusters: Sequence[int] | None, at: DeployedEffect
+) -> Judgement:
     """Withhold a pass if the effect at the deployed multiplier contradicts the slope that it rests on.
 
     It does if the mean effect has another sign than the slope gives it, provided that one of the two is significant.
@@ -44,15 +47,15 @@ def contradicted(judgement: Judgement, curve: PropensityCurve, clusters: Sequenc
         at: the record of the effect, of the items of the curve. clusters: of these.
     """
     slope = mean_t(curve.slopes, confidence=judgement.found.confidence, clusters=clusters)
-    sign = 1 if at["multiplier"] > 0 else -1
+    sign = 1 if at.multiplier > 0 else -1
     expected = "up" if slope.estimate * sign > 0 else "down"
-    is_opposite = at["moves"] == {"up": "down", "down": "up"}[expected]
-    is_significant, same_sign = slope.low > 0 or slope.high < 0, slope.estimate * at["mean_effect"] * sign > 0
+    is_opposite = at.moves == {"up": "down", "down": "up"}[expected]
+    is_significant, same_sign = slope.low > 0 or slope.high < 0, slope.estimate * at.mean_effect * sign > 0
     if not slope.estimate or not (is_opposite or (is_significant and not same_sign)):
         return judgement
     text = (
-        f"the slope over the multipliers says {expected} for the deployed multiplier {at['multiplier']:g}, and there the mean effect is "
-        f"{number(at['mean_effect'])}"
+        f"the slope over the multipliers says {expected} for the deployed multiplier {at.multiplier:g}, and there the mean effect is "
+        f"{number(at.mean_effect)}"
     )
     cure = "choose a smaller deployed multiplier, or multipliers that reach it"
     return withhold(judgement, Reason(contradiction.name, text, cure))
@@ -112,23 +115,23 @@ class Deployed:
 
 def deployed_record(
     subject: Subject, curve: PropensityCurve, confidence: float, clusters: Sequence[int] | None = None
-) -> Json:
+) -> DeployedEffect:
     """The evidence's ``details.deployed``: the mean effect there, and which way it is proven to move the model.
 
     Args:
         curve: with the deployed multiplier and 0. clusters: of its items, see ``data.Sample``.
     """
     effect = mean_t(curve.effects(float(subject.multiplier)), confidence=confidence, clusters=clusters)
-    return {
-        "multiplier": float(subject.multiplier),
-        "mean_effect": effect.estimate,
-        "interval": list(bounds_of(effect)),
-        "moves": moves_of(effect),
-        "direction": subject.direction,
-    }
+    return DeployedEffect(
+        multiplier=float(subject.multiplier),
+        mean_effect=effect.estimate,
+        interval=bounds_of(effect),
+        moves=moves_of(effect),
+        direction=subject.direction,
+    )
 
 
-def moves_of(effect: Inference) -> str:
+def moves_of(effect: Inference) -> Moved:
     """Which way the mean effect is proven to be: ``up``, ``down`` or ``neither way``."""
     return "up" if effect.low > 0 else "down" if effect.high < 0 else "neither way"
 
@@ -179,15 +182,15 @@ def item_records(curve: PropensityCurve) -> list[Item]:
     ]
 
 
-def curve_details(curve: PropensityCurve, subject: Subject) -> Json:
+def curve_numbers(curve: PropensityCurve, subject: Subject) -> CurveNumbers:
     """What the evidence says of a curve besides its verdict. Steerability is the slope as it is; anti-steerable is what moves the wrong way."""
-    return {
-        "steerability": curve.steerability,
-        "anti_steerable_share": wrong_share(curve, subject.slope_sign),
-        "curvature": float(curve.curvatures.mean()) if curve.curvatures is not None else None,
-        "monotonicity": float(curve.monotonicity.mean()),
-        "explained": explained(curve),
-    }
+    return CurveNumbers(
+        steerability=curve.steerability,
+        anti_steerable_share=wrong_share(curve, subject.slope_sign),
+        curvature=float(curve.curvatures.mean()) if curve.curvatures is not None else None,
+        monotonicity=float(curve.monotonicity.mean()),
+        explained=explained(curve),
+    )
 
 
 def wrong_share(curve: PropensityCurve, sign: int) -> float:

@@ -12,6 +12,7 @@ from ..core.errors import SteerError
 from ..core.evidence import Direction, Json, Verdict
 from ..core.finding import CODES, Finding, Weight, code, ordered
 from ..core.numbers import number
+from ..core.record import PromisedSide
 from ..core.registry import did_you_mean
 from ..data import Items, Sample, TextLike
 from ..data.texts import content_of
@@ -376,22 +377,15 @@ def of_weak_promises(found: Found) -> Iterator[Finding]:
     yield from map(weak_promise, found.claim.kind.weak_promises(found.claim))
 
 
-def on_promised_side(found: Found) -> Json:
-    """The share of units that keep the promise of a mean by themselves, as an entry of the evidence's details."""
+def on_promised_side(found: Found) -> PromisedSide | None:
+    """The share of units that keep the promise of a mean by themselves, as an entry of the evidence's details; None where the statistic is no mean."""
     seen = _as_mean(found)
     if seen is None:
-        return {}
+        return None
     values, at, _ = seen
     keeps = values >= at if found.judgement.direction is Direction.AT_LEAST else values <= at
     share = Share().infer(keeps.astype(float), found.measured.entries.clusters, confidence=found.judgement.found.confidence)
-    return {
-        "on_promised_side": {
-            "items": int(keeps.sum()),
-            "of": len(values),
-            "share": share.estimate,
-            "interval": [share.low, share.high],
-        }
-    }
+    return PromisedSide(items=int(keeps.sum()), of=len(values), share=share.estimate, interval=(share.low, share.high))
 
 
 def of_single_values(found: Found) -> Iterator[Finding]:

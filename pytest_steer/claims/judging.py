@@ -132,12 +132,12 @@ def not_read(read: Read, confidence: float) -> Finding | None:
     None if it does, or if they are too short to tell.
     """
     record = read.record(confidence)
-    if read.reading is None or record is None or record["is_better"]:
+    if read.reading is None or record is None or record.is_better:
         return None
-    low, high = map(number, record["interval"])
+    low, high = map(number, record.interval)
     return unread(
         f"{f'{read.of}: ' if read.of else ''}it is not proven that the unsteered model reads {read.reading.of} better than chance: "
-        f"{number(record['loss'])} [{low}, {high}] nats per token, and {number(record['chance'])} for tokens drawn at random",
+        f"{number(record.loss)} [{low}, {high}] nats per token, and {number(record.chance)} for tokens drawn at random",
         "give texts in a language that this model reads, or the right model and tokenizer",
     )
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..core.evidence import Direction, Json
 from ..core.finding import Finding
-from ..core.record import Asked, Compared, Units, UnitsKind
+from ..core.record import Asked, Compared, ReadByModel, Units, UnitsKind
 from ..data import Sample, TextLike
 from ..data.likeness import content_hash
 from ..measures import Array, NoiseFloor, PropensityCurve, Reading
@@ -111,7 +111,7 @@ class Read:
     texts: Sequence[TextLike] = ()
     asked: Sequence[Sequence[Probe]] = ()
 
-    def record(self, confidence: float) -> Json | None:
+    def record(self, confidence: float) -> ReadByModel | None:
         """Whether the model is proven to read them better than chance, by Student's t over the texts."""
         reading = self.reading
         if reading is None:
@@ -121,13 +121,13 @@ class Read:
         if len(reading.per_text) > 1:
             found = mean_t(reading.per_text, confidence=confidence, clusters=self.clusters)
             interval, is_better = bounds_of(found), reading.is_better_at(found.high)
-        return {
-            "loss": reading.loss,
-            "interval": list(interval),
-            "chance": reading.chance,
-            "is_better": is_better,
-            "texts": len(reading.per_text),
-        }
+        return ReadByModel(
+            loss=reading.loss,
+            interval=interval,
+            chance=reading.chance,
+            is_better=is_better,
+            texts=len(reading.per_text),
+        )
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -17,7 +17,7 @@ from ..model import Model
 from ..soundness import check_before
 from ..stats import Verdict, holm
 from .base import AnyClaim, Claim
-from .curves import compared_by_items, contradicted, curve_band, curve_details, deployed_record, item_records, with_deployed
+from .curves import compared_by_items, contradicted, curve_band, curve_numbers, deployed_record, item_records, with_deployed
 from .findings import Found, check_silence, findings_of, on_promised_side, weak_promise
 from .judging import Judgement, not_read, withhold
 from .measurement import Measurement, Read
@@ -67,7 +67,8 @@ def _measured(claim: Claim, model: Model) -> Evidence:
     judgement, details = _doubted(claim, ask, measured, judgement)
     found = Found(claim, ask, measured, judgement, details)
     more = dict(claim.after(ask, measured, judgement))
-    details |= on_promised_side(found) | plain(more, claim.name)
+    details |= {"on_promised_side": plain(side)} if (side := on_promised_side(found)) is not None else {}
+    details |= plain(more, claim.name)
     own = replace(measured.details, **more) if is_dataclass(measured.details) else None  # type: ignore[type-var]
     return _recorded(claim, ask, found).but(own=own)
 
@@ -101,15 +102,16 @@ def _doubted(claim: Claim, ask: Ask, measured: Measurement, judgement: Judgement
     sample = measured.sample_of_entries
     details = {**sample.details(), **plain(measured.described, claim.name), **plain(measured.details, claim.name)}
     if measured.deployed is not None and "deployed" not in details:
-        details["deployed"] = deployed_record(ask.subject, measured.deployed, claim.confidence, sample.clusters)
+        effect = deployed_record(ask.subject, measured.deployed, claim.confidence, sample.clusters)
+        details["deployed"] = plain(effect)
         if measured.is_slope and claim.kind.directed:
             assert measured.curve is not None
-            judgement = contradicted(judgement, measured.curve, sample.clusters, details["deployed"])
+            judgement = contradicted(judgement, measured.curve, sample.clusters, effect)
     judgement = claim.doubt(ask, measured, judgement)
     for one in measured.reads:
         judgement = _unread(judgement, one, claim.confidence)
         if not one.of:
-            details["reading"] = one.record(claim.confidence)
+            details["reading"] = plain(one.record(claim.confidence))
     return judgement, details
 
 
@@ -164,7 +166,7 @@ def _of_curve(claim: Claim, ask: Ask, found: Found, curve: PropensityCurve) -> J
         "items": items,
     }
     if measured.has_slopes:
-        fields["details"] = curve_details(curve, found.subject) | found.details
+        fields["details"] = plain(curve_numbers(curve, found.subject)) | found.details
         fields["strata"] = strata(curve, found.subject.slope_sign)
     if measured.compared is None:
         assert measured.deployed is not None

@@ -25,6 +25,7 @@ VerdictName = Literal["pass", "fail", "inconclusive", "error"]
 DirectionName = Literal["at_least", "at_most"]
 Thinking = Literal["closed", "open"]
 UnitsKind = Literal["mean", "share", "change"]
+Moved = Literal["up", "down", "neither way"]
 Reached = Literal["cost", "most", "least", "fixed"]
 
 SCHEMA_NAME: Final = "pytest-steer/report/2"
@@ -575,6 +576,70 @@ class Compared(Record):
     tasks: tuple[ComparedTask, ...] | None = field(default=None, metadata=LEFT_OUT)
     entanglement: Entanglement | None = field(default=None, metadata=LEFT_OUT)
     rank: int = 0
+
+
+# --- entries of ``details`` that claims of many kinds have ---
+
+
+class DeployedEffect(Record):
+    """``deployed``: what the deployed multiplier does to the items.
+
+    Attributes:
+        moves: which way the mean effect is proven to be
+        direction: what the deployed model is meant to do
+    """
+
+    multiplier: float
+    mean_effect: float
+    interval: Bounds
+    moves: Moved
+    direction: Literal["raises", "lowers"]
+
+
+class CurveNumbers(Record):
+    """What a claim about items says of its curve besides its verdict.
+
+    Attributes:
+        steerability: mean slope as it is
+        anti_steerable_share: of items that move the wrong way
+        explained: label to the share of the slopes' variance that it explains
+    """
+
+    steerability: float
+    anti_steerable_share: float
+    curvature: float | None
+    monotonicity: float
+    explained: Mapping[str, float]
+
+
+class ReadByModel(Record):
+    """``reading``: how the unsteered model reads the texts or questions.
+
+    Attributes:
+        loss: nats per token
+        chance: the loss of a guess
+        is_better: it is proven to read them better than chance
+        texts: how many they are
+    """
+
+    loss: float
+    interval: Bounds
+    chance: float
+    is_better: bool
+    texts: int
+
+
+class PromisedSide(Record):
+    """``on_promised_side``: units that keep the promise of a mean by themselves.
+
+    Attributes:
+        interval: of the share, exact
+    """
+
+    items: int
+    of: int
+    share: float
+    interval: Bounds
 
 
 # --- a claim ---

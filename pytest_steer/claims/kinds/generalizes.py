@@ -16,7 +16,7 @@ from ...core.finding import Finding, Weight, code
 from ...core.numbers import number
 from ...core.parameters import Param
 from ...core.promises import Promise
-from ...core.record import LEFT_OUT, Bounds, Data
+from ...core.record import LEFT_OUT, Bounds, Data, DeployedEffect, PromisedSide
 from ...data import ContrastItem, Items, Sample, sample_of
 from ...data.traces import known_in, traces
 from ...measures import Array, PropensityCurve
@@ -154,8 +154,8 @@ class Details(WithControls):
     worst: str
     base: InSetting | None = field(default=None, metadata=LEFT_OUT)
     settings: Sequence[Judged]
-    deployed: Mapping[str, Any]
-    on_promised_side: Mapping[str, object] | None = field(default=None, metadata=LEFT_OUT)
+    deployed: DeployedEffect
+    on_promised_side: PromisedSide | None = field(default=None, metadata=LEFT_OUT)
 
 
 @dataclass(frozen=True)
@@ -418,7 +418,8 @@ class Generalizes(OverItems):
     def after(self, ask: Ask, measured: Measurement, judgement: Judgement) -> dict[str, object]:
         """The share of items that keep the promise in the worst setting, and random directions there if the model does not provably move."""
         as_mean, (_, worst) = self._as_mean(Found(self, ask, measured, judgement)), measured.kept
-        found = {} if as_mean is None else on_promised_side(as_mean)
+        side = None if as_mean is None else on_promised_side(as_mean)
+        found: dict[str, object] = {} if side is None else {"on_promised_side": side}
         if judgement.verdict is Verdict.PASS:
             return found
         deployed = with_deployed(measured.where(ask), worst.curve)

@@ -21,7 +21,7 @@ from ...core.finding import Finding, Weight, code
 from ...core.numbers import number
 from ...core.parameters import Param
 from ...core.promises import Promise
-from ...core.record import LEFT_OUT, Bounds, Data, RootMeanSquares
+from ...core.record import LEFT_OUT, Bounds, Data, PromisedSide, ReadByModel, RootMeanSquares
 from ...data import ItemLike, Items, Sample, safety_items, sample_of
 from ...data.formats import Reading
 from ...measures import MULTIPLIERS, Array, PropensityCurve, asked_record
@@ -117,7 +117,7 @@ class LeftAlone(Moved):
     p_pass: float | None
     p_fail: float | None
     verdict: str
-    reading: Mapping[str, object] | None
+    reading: ReadByModel | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,7 +135,7 @@ class Details:
     deployed: Deployed
     effects: list[float] | None = field(default=None, metadata=LEFT_OUT)
     own: Moved | None = field(default=None, metadata=LEFT_OUT)
-    on_promised_side: Mapping[str, object] | None = field(default=None, metadata=LEFT_OUT)
+    on_promised_side: PromisedSide | None = field(default=None, metadata=LEFT_OUT)
 
 
 @dataclass(frozen=True, eq=False)
@@ -426,7 +426,8 @@ class LeavesAlone(Claim):
     def after(self, ask: Ask, measured: Measurement, judgement: Judgement) -> dict[str, object]:
         """The share of the furthest behaviour's items that are within the band."""
         furthest = measured.but(units=None, values=abs(measured.kept.values), estimator=Mean())
-        return on_promised_side(Found(self, ask, furthest, judgement))
+        side = on_promised_side(Found(self, ask, furthest, judgement))
+        return {} if side is None else {"on_promised_side": side}
 
     def _sample(self, name: str, data: Iterable[ItemLike] | OtherData) -> Sample[Items]:
         with _named(name):  # the shipped items have no keys that name clusters
