@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from pytest_steer.core.record import Commit
 from pytest_steer.pytest_plugin.session import commit_of
 
 git_is_there = pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed")
@@ -32,14 +33,14 @@ def repository(tmp_path: Path) -> Path:
 @git_is_there
 def test_its_id_and_whether_it_is_changed(repository):
     head = git(repository, "rev-parse", "HEAD")
-    assert commit_of(repository / "suites") == {"id": head, "dirty": False}
+    assert commit_of(repository / "suites") == Commit(id=head, dirty=False)
     (repository / "out.json").write_text("a report is no change")
-    assert commit_of(repository) == {"id": head, "dirty": False}
+    assert commit_of(repository) == Commit(id=head, dirty=False)
     (repository / "suites" / "a.txt").write_text("two")
-    assert commit_of(repository) == {"id": head, "dirty": True}
+    assert commit_of(repository) == Commit(id=head, dirty=True)
     git(repository, "commit", "-qam", "second")
-    assert commit_of(repository) == {"id": git(repository, "rev-parse", "HEAD"), "dirty": False}
-    assert commit_of(repository)["id"] != head
+    assert commit_of(repository) == Commit(id=git(repository, "rev-parse", "HEAD"), dirty=False)
+    assert commit_of(repository).id != head
 
 
 @git_is_there

@@ -13,6 +13,7 @@ import click
 
 from ..core.columns import stream_columns, visible, wrapped
 from ..core.errors import DataError, SteerError
+from ..core.evidence import Json, plain
 from ..core.run_context import RunContext, running
 from ..core.sources import shown
 from .extensions import load_extensions
@@ -21,8 +22,10 @@ from .options import DEVICE, DTYPE, FOLDER, MODEL, Option, json_option, meant, o
 from .output import clear_line, measuring, progress_line, say, say_json
 
 if TYPE_CHECKING:
-    from ..core.evidence import Json
     from ..studies.explain import Counted, Explained
+
+Ends = tuple[int, int]
+"""The least and the most."""
 
 
 @dataclass(frozen=True)
@@ -70,103 +73,161 @@ def command(options: _Options) -> int:
         option_prefix="--",
     )
     suite = suite_with(Path(file), name or None)
-    records, faulty, columns = [], False, stream_columns(sys.stdout)
+    columns = stream_columns(sys.stdout)
+    records: list[Json] = []
+    known: list[_Costs] = []
     with measuring(), running(run):
         for entry, found in Explaining(run).all(suite, [one for one in suite.entries if name in ("", one.name)]):
-            said = {"error": entry.located(found, suite.path)} if isinstance(found, SteerError) else _record(found)
-            record = {"claim": entry.name, **said}
-            records.append(record)
-            faulty = faulty or "error" in record
+            if isinstance(found, SteerError):
+                error = entry.located(found, suite.path)
+                records.append({"claim": entry.name, "error": error})
+                lines = [f"{entry.name}: error: {error}", ""]
+            else:
+                known.append(_costs(found))
+                records.append({"claim": entry.name, **plain(known[-1])})
+                lines = _lines(entry.name, known[-1])
             clear_line(sys.stderr)
             if not options.as_json:
-                say("\n".join(wrapped(visible(line), columns) for line in _lines(record)))
+                say("\n".join(wrapped(visible(line), columns) for line in lines))
     if options.as_json:
         say_json({"file": shown(Path(file)), "claims": records})
     elif len(records) > 1:
-        least, most = (sum(one.get("seconds", (0, 0))[end] for one in records) for end in (0, 1))
+        least, most = (sum(costs.seconds[end] for costs in known) for end in (0, 1))
         say(f"together about {_seconds(least, most)} (an estimate), without loading the model")
-    return USAGE_ERROR if faulty else OK
+    return USAGE_ERROR if len(known) < len(records) else OK
 
 
-def _record(found: Explained) -> Json:
-    """The counts as JSON values, each as [least, most]: bounds from the search limits, or from the rehearsals."""
+@dataclass(frozen=True)
+class _Layers:
+    """The blocks whose output is changed, or None, and the number of all."""
 
-    def ends(value: Callable[[Counted], float]) -> list[int]:
+    changed: tuple[int, ...] | None
+    of: int
+
+
+@dataclass(frozen=True)
+class _Scores:
+    """Scores that are asked for, and of these the ones that are known already, in the cache, and computed."""
+
+    asked: Ends
+    known: Ends
+    cached: Ends
+    computed: Ends
+
+
+@dataclass(frozen=True)
+class _Search:
+    """The least and the most that searches try, and of what."""
+
+    least: int
+    most: int
+    of: str
+
+
+@dataclass(frozen=True)
+class _Costs:
+    """What a claim would cost, as JSON has it. Bounds come from the search limits, or from the rehearsals.
+
+    Attributes:
+        ways: way to the number of scores that are computed in it.
+        checks: forwards that check ways and noise.
+        plain_tokens: tokens if each score had its own forward.
+        depends_on_scores: the scores decide how many are asked for.
+        stopped: why a rehearsal ended early.
+    """
+
+    check: str
+    model: str
+    layers: _Layers
+    scores: _Scores
+    ways: dict[str, Ends]
+    forwards: Ends
+    checks: Ends
+    tokens: Ends
+    plain_tokens: Ends
+    reply_tokens: Ends
+    judged_replies: Ends
+    depends_on_scores: bool
+    search: _Search | None
+    seconds: tuple[float, float]
+    seconds_prepared: float
+    seconds_checked: float
+    stopped: str | None
+
+
+def _costs(found: Explained) -> _Costs:
+    def ends(value: Callable[[Counted], float]) -> Ends:
         least, most = found.between(value)
-        return [math.floor(least), math.ceil(most)]
+        return math.floor(least), math.ceil(most)
 
     ways = {
         way: ends(lambda part, way=way: part.ways.get(way, 0))  # type: ignore[misc]
         for way in dict.fromkeys(way for course in found.courses for way in course.ways)
     }
-    stopped = [course.stopped for course in found.courses if course.stopped]
-    looks = found.looks
-    return {
-        "check": found.claim.kind,
-        "model": found.model.id,
-        "layers": {"changed": None if found.layers is None else list(found.layers), "of": found.model.n_layers},
-        "scores": {
-            "asked": ends(lambda part: part.asked),
-            "known": ends(lambda part: part.known),
-            "cached": ends(lambda part: part.cached),
-            "computed": ends(lambda part: part.computed),
-        },
-        "ways": ways,
-        "forwards": ends(lambda part: len(part.passes)),
-        "checks": ends(lambda part: sum(one.what == "check" for one in part.passes)),
-        "tokens": ends(found.tokens),
-        "plain_tokens": ends(found.plain_tokens),
-        "reply_tokens": ends(lambda part: part.written),
-        "judged_replies": ends(lambda part: part.judged),
-        "depends_on_scores": found.depends,
-        "search": None if looks is None else {"least": looks[0], "most": looks[1], "of": looks[2]},
-        "seconds": [round(seconds, 3) for seconds in found.seconds],
-        "seconds_prepared": round(found.prepared, 3),
-        "seconds_checked": round(found.checked, 3),
-        "stopped": stopped[0] if stopped else None,
-    }
+    least, most = found.seconds
+    return _Costs(
+        check=found.claim.kind,
+        model=found.model.id,
+        layers=_Layers(found.layers, found.model.n_layers),
+        scores=_Scores(
+            asked=ends(lambda part: part.asked),
+            known=ends(lambda part: part.known),
+            cached=ends(lambda part: part.cached),
+            computed=ends(lambda part: part.computed),
+        ),
+        ways=ways,
+        forwards=ends(lambda part: len(part.passes)),
+        checks=ends(lambda part: sum(one.what == "check" for one in part.passes)),
+        tokens=ends(found.tokens),
+        plain_tokens=ends(found.plain_tokens),
+        reply_tokens=ends(lambda part: part.written),
+        judged_replies=ends(lambda part: part.judged),
+        depends_on_scores=found.depends,
+        search=None if found.looks is None else _Search(*found.looks),
+        seconds=(round(least, 3), round(most, 3)),
+        seconds_prepared=round(found.prepared, 3),
+        seconds_checked=round(found.checked, 3),
+        stopped=next((course.stopped for course in found.courses if course.stopped), None),
+    )
 
 
-def _lines(record: Json) -> list[str]:
-    if "error" in record:
-        return [f"{record['claim']}: error: {record['error']}", ""]
-    layers, scores = record["layers"], record["scores"]
-    changed = "no layer changed" if layers["changed"] is None else f"layer {', '.join(map(str, layers['changed']))} changed"
-    head = f"{record['claim']} ({record['check']}) on {record['model']}: {changed}, of {layers['of']}"
-    search = record["search"]
+def _lines(name: str, costs: _Costs) -> list[str]:
+    layers, scores, search = costs.layers, costs.scores, costs.search
+    changed = "no layer changed" if layers.changed is None else f"layer {', '.join(map(str, layers.changed))} changed"
     lines = [
-        head,
-        *([f"  search    {_count([search['least'], search['most']])} {search['of']}, by its limits"] if search else []),
-        f"  scores    {_count(scores['asked'])} asked: {_count(scores['computed'])} computed, {_count(scores['known'])} known already, "
-        f"{_count(scores['cached'])} in the cache",
-        *(f"  way       {way}: {_count(rows)} scores" for way, rows in record["ways"].items()),
-        f"  forwards  {_count(record['forwards'])}, {_count(record['checks'])} of them to check ways and noise",
-        f"  tokens    {_count(record['tokens'])} through all layers (a forward for each score: {_count(record['plain_tokens'])})",
+        f"{name} ({costs.check}) on {costs.model}: {changed}, of {layers.of}",
+        *([f"  search    {_count((search.least, search.most))} {search.of}, by its limits"] if search else []),
+        f"  scores    {_count(scores.asked)} asked: {_count(scores.computed)} computed, {_count(scores.known)} known already, "
+        f"{_count(scores.cached)} in the cache",
+        *(f"  way       {way}: {_count(rows)} scores" for way, rows in costs.ways.items()),
+        f"  forwards  {_count(costs.forwards)}, {_count(costs.checks)} of them to check ways and noise",
+        f"  tokens    {_count(costs.tokens)} through all layers (a forward for each score: {_count(costs.plain_tokens)})",
         *(
             [
-                f"  replies   {_count(record['reply_tokens'])} tokens at most are written, {_count(record['judged_replies'])} replies are judged; their time is not in the estimate"
+                f"  replies   {_count(costs.reply_tokens)} tokens at most are written, {_count(costs.judged_replies)} replies are judged; "
+                "their time is not in the estimate"
             ]
-            if any(record["reply_tokens"])
+            if any(costs.reply_tokens)
             else []
         ),
-        f"  time      about {_seconds(*record['seconds'])} (an estimate; {record['seconds_prepared']:.1f} s for data and vector, "
-        f"{record['seconds_checked']:.1f} s for hooks, doses and statistics)",
+        f"  time      about {_seconds(*costs.seconds)} (an estimate; {costs.seconds_prepared:.1f} s for data and vector, "
+        f"{costs.seconds_checked:.1f} s for hooks, doses and statistics)",
     ]
-    if search and search["least"] < search["most"]:
+    if search and search.least < search.most:
         lines.append(
-            f"  note      least: the {search['of']} that are tried whatever the scores are; most: as many as the limits allow, each "
+            f"  note      least: the {search.of} that are tried whatever the scores are; most: as many as the limits allow, each "
             "counted like the costliest one that was rehearsed"
         )
-    elif record["depends_on_scores"]:
+    elif costs.depends_on_scores:
         lines.append(
             "  note      the scores decide how many are asked for: two examples, no bounds, of a vector without effect and one with much"
         )
-    if record["stopped"] is not None:
-        lines.append(f"  note      counted up to: {record['stopped'].splitlines()[0]}")
+    if costs.stopped is not None:
+        lines.append(f"  note      counted up to: {costs.stopped.splitlines()[0]}")
     return [*lines, ""]
 
 
-def _count(ends: list[int]) -> str:
+def _count(ends: Ends) -> str:
     least, most = ends
     return f"{least:,}" if least == most else f"{least:,} to {most:,}"
 

@@ -16,6 +16,7 @@ from .options import Settings
 
 if TYPE_CHECKING:
     from ..core.evidence import Evidence, Json
+    from ..core.record import Commit
     from ..files import BrokenClaim, ClaimSpec, Suite
     from ..files.build import Measuring
     from ..report import PartialReport
@@ -46,7 +47,7 @@ class SteerSession:
         self.saved: list[str] = []
         self.collected: list[str] | None = None
         self.header: Callable[[], None] | None = None
-        self.commit: Json | None = None
+        self.commit: Commit | None = None
         self.partials: PartialReports | None = None
         self._families: dict[int, dict[str, Evidence]] = {}
 
@@ -108,7 +109,7 @@ class PartialReports:
     written either.
     """
 
-    def __init__(self, settings: Settings, started: float, commit: Json | None) -> None:
+    def __init__(self, settings: Settings, started: float, commit: Commit | None) -> None:
         self._settings, self._started, self._commit = settings, started, commit
         self._open: dict[Path, PartialReport] = {}
         self._waiting: dict[Path, list[Json]] = {
@@ -162,18 +163,19 @@ _GIT = ("git", "--no-optional-locks", "-c", "core.fsmonitor=false", "-c", f"core
 _SECONDS = 10
 
 
-def commit_of(folder: Path) -> Json | None:
+def commit_of(folder: Path) -> Commit | None:
     """The commit of the repository that holds a folder.
 
     Returns:
-        ``id``, and whether it is ``dirty``: tracked files were changed after it, or None if git does not say in time. None in their place
-        if there is no repository, no commit in it yet, or no git.
+        None if there is no repository, no commit in it yet, or no git.
     """
+    from ..core.record import Commit
+
     found = _git(folder, "rev-parse", "--verify", "HEAD")
     if not found:
         return None
     changed = _git(folder, "status", "--porcelain", "--untracked-files=no")
-    return {"id": found.strip(), "dirty": None if changed is None else bool(changed)}
+    return Commit(id=found.strip(), dirty=None if changed is None else bool(changed))
 
 
 def _git(folder: Path, *arguments: str) -> str | None:

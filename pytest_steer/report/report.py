@@ -31,7 +31,7 @@ def build_report(
     started: float,
     interrupted: bool = False,
     not_run: int | None = 0,
-    commit: Json | None = None,
+    commit: Commit | None = None,
     options: Json | None = None,
 ) -> Json:
     """The report as one object.
@@ -54,7 +54,7 @@ def build_report(
         seed=seed,
         profile=profile,
         options=options or {},
-        commit=None if commit is None else Commit(**commit),
+        commit=commit,
         started=datetime.datetime.fromtimestamp(started, datetime.UTC).isoformat(timespec="seconds"),
         seconds=round(time.time() - started, 3),
         interrupted=interrupted,
