@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Container, Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -464,7 +464,7 @@ def loss_of(old: ClaimRecord, new: ClaimRecord, pairs: Paired, *, confidence: fl
 def _message(entry: AgainstClaim) -> str:
     """What became of one claim, in one line."""
     before, after, name = entry.before, entry.after, entry.name
-    what = f"{name}: {_called(entry.outcome)}"
+    what = f"{name}: {outcome_words(entry.outcome)}"
     if before is None or after is None:
         was = (
             f"{what}: was {before.verdict}" if before is not None else what if after is None else f"{what}: {after.verdict}"
@@ -503,8 +503,14 @@ def _because(entry: AgainstClaim) -> str:
     return f" ({'; '.join(reasons)})" if reasons else ""
 
 
-def _called(outcome: Outcome) -> str:
+def outcome_words(outcome: Outcome) -> str:
+    """The outcome of a claim in words."""
     return outcome.replace("_", " ")
+
+
+def units_words(items: OtherUnits) -> str:
+    """How many units only one of the two runs has; empty where both have the same."""
+    return ", ".join(f"{count} {word}" for word, count in asdict(items).items() if count)
 
 
 def summary_lines(against: Against, width: int = 80) -> list[str]:
@@ -530,7 +536,7 @@ def summary_lines(against: Against, width: int = 80) -> list[str]:
 def counts_line(against: Against) -> str:
     """The number of claims with each outcome, worst first."""
     counts = Counter(entry.outcome for entry in against.claims)
-    said = [f"{counts[outcome]} {_called(outcome)}" for outcome in OUTCOMES if counts[outcome]]
+    said = [f"{counts[outcome]} {outcome_words(outcome)}" for outcome in OUTCOMES if counts[outcome]]
     said += [f"{against.not_run} of the baseline not run"] if against.not_run else []
     return ", ".join(said) or "no claims"
 

@@ -15,6 +15,7 @@ from ..core.run_context import RunContext
 from ..core.sources import shown
 from . import options as cli
 from .extensions import load_extensions
+from .main import FAILED, OK
 from .output import measuring, say, write_json
 
 if TYPE_CHECKING:
@@ -88,11 +89,11 @@ def command(options: _Options) -> int:
     if options.out is not None:
         content = {"schema": SCHEMA_NAME, "file": shown(options.file), "models": [_record(one, options) for one in compared]}
         write_json(options.out, content)
-    code = 1 if any(one.found.failures for one in compared) else 0
+    code = FAILED if any(one.found.failures for one in compared) else OK
     if options.claims is None:
         return code
     # There is one plan: _check_writable has seen to it.
-    return code if _choose(compared[0], plans[0], options) else 1
+    return code if _choose(compared[0], plans[0], options) else FAILED
 
 
 def _measure(suite: Suite, plan: Plan, models: Models, options: _Options) -> _Measured:

@@ -16,6 +16,7 @@ from ..core.columns import beside, stream_columns
 from ..core.finding import CODES
 from ..core.parameters import Schema
 from .extensions import load_extensions
+from .main import FAILED, OK
 from .options import subcommand
 from .output import say
 
@@ -34,7 +35,7 @@ def command(markdown: bool) -> int:
     whole = load_extensions()
     if markdown:
         say(page(), nl=False)
-        return 0 if whole else 1
+        return OK if whole else FAILED
     columns = stream_columns(sys.stdout)
     for kind in registry.KINDS:
         things = registry.things(kind)
@@ -45,7 +46,7 @@ def command(markdown: bool) -> int:
         for line in beside(rows, columns):
             say(line)
         say()
-    return 0 if whole else 1
+    return OK if whole else FAILED
 
 
 _TAKES = {

@@ -7,6 +7,7 @@ import json
 import click
 
 from .extensions import load_extensions
+from .main import FAILED, OK
 from .options import subcommand
 from .output import say
 
@@ -23,4 +24,4 @@ def command(report: bool) -> int:
 
     whole = load_extensions()
     say(json.dumps(report_schema() if report else full_schema(), indent=2, ensure_ascii=False))
-    return 0 if whole else 1
+    return OK if whole else FAILED

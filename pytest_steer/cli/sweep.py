@@ -15,6 +15,7 @@ from ..core.columns import visible
 from ..core.errors import SteerError
 from . import options as cli
 from .extensions import load_extensions
+from .main import FAILED, OK
 from .output import colours, measuring, write_json, write_text
 
 if TYPE_CHECKING:
@@ -196,9 +197,9 @@ def command(options: _Options) -> int:
         write_text(options.heatmap, heat_map_svg(title, rows, columns, [one.effects.tolist() for one in found.measured]))
     chosen = of_sweep(found, parts)
     if chosen is None:
-        return 1
+        return FAILED
     show_and_write(chosen, options.claims, run, model=name)
-    return 0
+    return OK
 
 
 def of_sweep(sweep: Sweep, parts: Parts) -> Chosen | None:

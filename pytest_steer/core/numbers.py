@@ -39,3 +39,8 @@ def low_confidence(confidence: float) -> str:
 def bounds(interval: tuple[float | None, float | None], percent: bool = False) -> str:
     """An interval in brackets, with a dash for an absent bound; empty where both are absent."""
     return "" if interval == (None, None) else "[{}, {}]".format(*(number(end, percent) for end in interval))
+
+
+def bounded(value: float | None, interval: tuple[float | None, float | None], percent: bool = False) -> str:
+    """A number with its interval in brackets, if it has one."""
+    return f"{number(value, percent)} {bounds(interval, percent)}".rstrip()

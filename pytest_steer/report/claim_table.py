@@ -9,7 +9,7 @@ from msgspec import convert
 
 from ..core.columns import WITHOUT_TERMINAL, columns_of, cut, padded, shortened, visible, wrapped
 from ..core.finding import sentence, warning
-from ..core.numbers import bounds, number, promised
+from ..core.numbers import bounded, promised
 from ..core.record import UNBOUNDED, ClaimRecord, LeftOut
 from ..stats import expected_false_verdicts
 from .claim_words import marks_of, own_name, verdict_words
@@ -100,7 +100,7 @@ def _numbers(claim: ClaimRecord) -> list[str]:
     """Estimate with interval, promise and n."""
     if claim.estimate is None:
         return ["-", "-", str(claim.n or "-")]
-    estimate = f"{number(claim.estimate, claim.percent)} {bounds(claim.interval, claim.percent)}".rstrip()
+    estimate = bounded(claim.estimate, claim.interval, claim.percent)
     return [estimate, promised(_SIGNS[claim.promised], claim.threshold, claim.percent), str(claim.n or "-")]
 
 

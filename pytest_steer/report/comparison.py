@@ -6,8 +6,8 @@ import math
 from collections.abc import Sequence
 
 from ..core.columns import WITHOUT_TERMINAL, table, table_columns, wrapped
-from ..core.numbers import bounds, number
-from ..core.record import Bounds, Row, SideChanges, Strength, TaskRow
+from ..core.numbers import bounded, number
+from ..core.record import Row, SideChanges, Strength, TaskRow
 
 _Table = tuple[Sequence[Sequence[str | int]], Sequence[str]]
 
@@ -68,10 +68,10 @@ def _deployed(rows: Sequence[Row]) -> _Table:
     def line(row: Row) -> list[str | int]:
         at = row.deployed
         return [
-            row.behaviour, row.method, row.n, number(at.multiplier), _bounded(row.steerability, row.steerability_interval),
-            number(row.anti_steerable_share), _bounded(at.effect, at.interval), number(row.standardised(at.effect)),
+            row.behaviour, row.method, row.n, number(at.multiplier), bounded(row.steerability, row.steerability_interval),
+            number(row.anti_steerable_share), bounded(at.effect, at.interval), number(row.standardised(at.effect)),
             number(at.wrong_way), number(at.cost, percent=True), number(at.pne), *([number(at.kl)] if has_kl else []),
-            *([_bounded(at.accuracy_lost, at.accuracy_lost_interval, percent=True)] if has_accuracy else []),
+            *([bounded(at.accuracy_lost, at.accuracy_lost_interval, percent=True)] if has_accuracy else []),
         ]  # fmt: skip
 
     headers = [
@@ -84,8 +84,8 @@ def _deployed(rows: Sequence[Row]) -> _Table:
 def _sides(rows: Sequence[Row]) -> _Table:
     def line(row: Row, sides: SideChanges) -> list[str]:
         return [
-            row.behaviour, row.method, number(row.deployed.multiplier), _bounded(sides.matching_change, sides.matching_interval),
-            _bounded(sides.not_matching_change, sides.not_matching_interval), number(sides.promoted), number(sides.suppressed),
+            row.behaviour, row.method, number(row.deployed.multiplier), bounded(sides.matching_change, sides.matching_interval),
+            bounded(sides.not_matching_change, sides.not_matching_interval), number(sides.promoted), number(sides.suppressed),
         ]  # fmt: skip
 
     headers = ["behaviour", "method", "multiplier", "matching", "not matching", "promoted", "suppressed"]
@@ -95,7 +95,7 @@ def _sides(rows: Sequence[Row]) -> _Table:
 def _at_cost(rows: Sequence[Row], cost: float | None) -> _Table:
     def line(row: Row, at: Strength) -> list[str]:
         return [
-            row.behaviour, row.method, number(at.multiplier), number(at.cost, percent=True), _bounded(at.effect, at.interval),
+            row.behaviour, row.method, number(at.multiplier), number(at.cost, percent=True), bounded(at.effect, at.interval),
             number(row.standardised(at.effect)), number(at.wrong_way), number(at.pne), _note(at, cost),
         ]  # fmt: skip
 
@@ -147,7 +147,3 @@ def _tasks(tasks: Sequence[TaskRow], cost: float | None) -> _Table:
         lines.append(line)
     extra = f"\nequal cost{_wanted(cost)}"
     return lines, ["method", *(setting + (extra if at_cost else "") for at_cost, setting in columns)]
-
-
-def _bounded(value: float | None, interval: Bounds, *, percent: bool = False) -> str:
-    return f"{number(value, percent)} {bounds(interval, percent)}".rstrip()

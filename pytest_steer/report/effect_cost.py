@@ -12,7 +12,7 @@ from typing import Any, Literal
 from ..core.columns import current_columns, table
 from ..core.errors import SteerError
 from ..core.evidence import Json
-from ..core.numbers import number
+from ..core.numbers import bounded, number
 from ..core.record import Bounds
 
 Cost = Literal["perplexity", "kl"]
@@ -74,8 +74,8 @@ def effect_cost_table(lines: Sequence[Line], cost: Cost) -> str:
     rows = [
         [
             f"{one.multiplier:g}",
-            f"{number(one.effect)} {_interval(one.effect_interval)}",
-            f"{number(one.cost, percent=percent)} {_interval(one.cost_interval, percent=percent)}",
+            bounded(one.effect, one.effect_interval),
+            bounded(one.cost, one.cost_interval, percent),
             "deployed" if one.is_deployed else "",
         ]
         for _, one in points
@@ -255,7 +255,3 @@ def _said(one: Point, cost: Cost) -> str:
         f"multiplier {one.multiplier:g}{deployed}, effect {number(one.effect)}, {name} "
         f"{number(one.cost, percent=cost == 'perplexity')}"
     )
-
-
-def _interval(bounds: Bounds, *, percent: bool = False) -> str:
-    return f"[{number(bounds[0], percent=percent)}, {number(bounds[1], percent=percent)}]"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..core.columns import current_columns, table, visible
-from ..core.numbers import bounds, number
+from ..core.numbers import bounded, number
 from ..core.record import UNBOUNDED, Bounds, ClaimRecord
 from .effect_cost import check_drawable, framed, line_looks, saved
 
@@ -71,7 +71,7 @@ def curves_table(curves: Sequence[Curve]) -> str:
     for curve in curves:
         for one in curve.points:
             deployed = "deployed" if one.multiplier in curve.deployed else ""
-            rows.append([f"{one.multiplier:g}", f"{number(one.propensity)} {bounds(one.interval)}".rstrip(), deployed])
+            rows.append([f"{one.multiplier:g}", bounded(one.propensity, one.interval), deployed])
             names.append(curve.name)
     headers = ["multiplier", "propensity [interval]", ""]
     return "\n".join(table(rows, headers, width=current_columns(), groups=names))

@@ -6,10 +6,11 @@ import json
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import groupby
 from typing import Any, TypeVar
 
+from ...against.held_against import units_words
 from ...core.block import Curve, Intervals, Items, Line, Table, block_of
 from ...core.columns import visible
 from ...core.evidence import Json
@@ -342,7 +343,7 @@ def _against(against: Against, first: Callable[[Sequence[AgainstClaim]], Sequenc
         source = f" against {code(baseline.path, 160)}{details}"
     parts = ["### Against the baseline", f"{counts}{left_out}{source}."]
     parts += [f"- {prose(note, 400)}" for note in against.notes]
-    changed = [claim for claim in against.claims if claim.outcome != "held" or claim.reasons or _changed(claim)]
+    changed = [claim for claim in against.claims if claim.outcome != "held" or claim.reasons or units_words(claim.items)]
     if changed:
         changed.sort(key=lambda claim: list(_ORDER).index(claim.outcome))
         headers = ["outcome", "claim", "before", "after", "difference", "paired", "items that flipped", "why"]
@@ -358,16 +359,11 @@ def _against(against: Against, first: Callable[[Sequence[AgainstClaim]], Sequenc
     return parts
 
 
-def _changed(claim: AgainstClaim) -> str:
-    """How many items only one of the two runs has, which no claim may hide, held or not."""
-    return ", ".join(f"{count} {word}" for word, count in asdict(claim.items).items() if count)
-
-
 def _against_row(claim: AgainstClaim) -> list[str]:
     difference = number(claim.difference, claim.percent)
     if claim.difference is not None and claim.interval:
         difference += f" {bounds(claim.interval, claim.percent)}"
-    items = _changed(claim)
+    items = units_words(claim.items)
     why = "; ".join([*claim.reasons, *([f"items: {items}"] if items else [])]) or claim.message.partition("\n")[0]
     return [
         f"**{_ORDER[claim.outcome]}**",

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import asdict, dataclass, field
 
-from ...against.held_against import OUTCOMES
+from ...against.held_against import OUTCOMES, outcome_words, units_words
 from ...core.columns import cut
-from ...core.numbers import bounds, number
+from ...core.numbers import bounded, number
 from ...core.record import UNBOUNDED, Against, AgainstClaim, Bounds, Judged
 from .facts import Facts, commit_words, known
 
@@ -20,10 +20,12 @@ class Difference:
     """One claim compared with its earlier self.
 
     Attributes:
+        outcome: in words.
         flipped: of each item that flipped, the most moved first, its id, its question (shortened), and its value before -> after.
     """
 
     claim: AgainstClaim
+    outcome: str
     before: str
     after: str
     difference: str
@@ -55,7 +57,7 @@ class Differences:
     @property
     def counts(self) -> list[tuple[str, int]]:
         found = Counter(one.claim.outcome for one in self.claims)
-        return [(name.replace("_", " "), count) for name, count in found.items()]
+        return [(outcome_words(name), count) for name, count in found.items()]
 
 
 def differences(against: Against | None) -> Differences:
@@ -70,9 +72,10 @@ def differences(against: Against | None) -> Differences:
 
 
 def _difference(one: AgainstClaim) -> Difference:
-    changed = ", ".join(f"{count} {what}" for what, count in asdict(one.items).items() if count)
+    changed = units_words(one.items)
     return Difference(
         claim=one,
+        outcome=outcome_words(one.outcome),
         before=_side(one.before, one.percent),
         after=_side(one.after, one.percent),
         difference=_words(one.difference, one.interval, one.percent),
@@ -93,4 +96,4 @@ def _side(side: Judged | None, percent: bool) -> str:
 
 
 def _words(value: float | None, interval: Bounds | None, percent: bool) -> str:
-    return "" if value is None else f"{number(value, percent)} {bounds(interval or UNBOUNDED, percent)}".rstrip()
+    return "" if value is None else bounded(value, interval or UNBOUNDED, percent)
