@@ -1,9 +1,9 @@
 """An inference (an estimate with two bounds), and ways to make one: Student's t, the bootstrap and Hall's t for a mean, Clopper-Pearson for a share."""
 
 import math
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -605,3 +605,73 @@ class TransformedTails(Mirrored):
 
     def negated(self) -> "TransformedTails":
         return TransformedTails(-self.mean, self.standard_deviation, -self.skewness, self.n)
+
+
+# --- the ways to infer a mean, by name ---
+
+IntervalMethod = Literal["t", "bootstrap", "transformed_t"]
+"""How the bounds of a mean are made, as claims and claim files name it."""
+
+
+@dataclass(frozen=True)
+class MeanMethod:
+    """One way to make the bounds of a mean.
+
+    Attributes:
+        about: what it does, as the end of a sentence that its name begins.
+        mean: values to their inference; it takes ``confidence`` and ``clusters``, and ``seed`` if it ``draws``.
+        test_ratios: its test of the mean of ``shifted - r * base`` for many r, if that is quicker than ``mean`` for each of them.
+    """
+
+    about: str
+    mean: Callable[..., Inference]
+    draws: bool = False
+    test_ratios: Callable[[FloatArray, FloatArray, Clusters | None, int], Callable[[float], Tails]] | None = None
+
+    def infer(
+        self, values: npt.ArrayLike, *, confidence: float = 0.95, seed: int = 0, clusters: Iterable[Hashable] | None = None
+    ) -> Inference:
+        drawn = {"seed": seed} if self.draws else {}
+        return self.mean(values, confidence=confidence, clusters=clusters, **drawn)
+
+    def tested(
+        self, shifted: FloatArray, base: FloatArray, clusters: Clusters | None, seed: int
+    ) -> Callable[[float], Tails]:
+        """r -> the test of the mean of ``shifted - r * base``."""
+        if self.test_ratios is not None:
+            return self.test_ratios(shifted, base, clusters, seed)
+        return lambda ratio: self.infer(shifted - ratio * base, seed=seed, clusters=clusters)._tails
+
+
+def method_of(name: str) -> MeanMethod:
+    """The way to infer a mean of that name.
+
+    Raises:
+        ValueError: there is none.
+    """
+    if name not in METHODS:
+        raise ValueError(f"interval was {name!r}; expected one of {', '.join(METHODS)}.")
+    return METHODS[name]
+
+
+def _bootstrap_ratios(shifted: FloatArray, base: FloatArray, groups: Clusters | None, seed: int) -> Callable[[float], Tails]:
+    # One seed draws the same items for both, and they are drawn once for all ratios.
+    means, of_base = (resampled_means(own, groups, seed, RESAMPLES) for own in (shifted, base))
+
+    def tested(ratio: float) -> Tails:
+        values = shifted - ratio * base
+        mean, deviations = mean_and_deviations(values, groups)
+        spread = root_mean_square(deviations)
+        if not spread:
+            return StudentTails(mean, 0.0, deviations.size - 1)
+        return bootstrap_tails(means - ratio * of_base, mean, deviations / spread, values)
+
+    return tested
+
+
+METHODS: dict[str, MeanMethod] = {
+    "t": MeanMethod("is Student's interval over the items", mean_t),
+    "bootstrap": MeanMethod("resamples them", mean_bootstrap, draws=True, test_ratios=_bootstrap_ratios),
+    "transformed_t": MeanMethod("(Hall 1992) allows for skewness", mean_transformed_t),
+}
+"""Every :data:`IntervalMethod`. A new one is an entry here and a name there."""
