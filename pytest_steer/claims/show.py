@@ -8,7 +8,7 @@ from statistics import fmean, stdev
 
 from ..core.block import Block, Curve, Distribution, Entry, Estimate, Excerpt, Items, Line, Series, Table, items_of
 from ..core.evidence import Evidence, Json, Verdict
-from ..core.numbers import number, promised
+from ..core.numbers import number, promised, would_decide
 from ..core.record import Data, Dose, Item, Stratum, Vector
 
 # Properties of hooks that only a model can keep from being checked; the others are left out for what an intervention is.
@@ -101,8 +101,8 @@ def _advice(evidence: Evidence) -> str:
         return "not enough evidence: measure more prompts (how many would decide is not known of replies in clusters)"
     if evidence.items_needed is None:
         return "not enough evidence, and the estimate is so close to the threshold that no feasible number would decide"
-    plan = "a fixed sample of about" if "sequential" in evidence.details else "about"
-    return f"not enough evidence: {plan} {evidence.items_needed} {evidence.unit} would decide (80 % power, if the estimate is the truth)"
+    plan = "a fixed sample of " if "sequential" in evidence.details else ""
+    return f"not enough evidence: {plan}{would_decide(evidence.items_needed, evidence.unit)}"
 
 
 # --- whatever the verdict ---

@@ -31,6 +31,11 @@ def promised(sign: str, value: float | None, percent: bool = False) -> str:
     return "no threshold yet" if value is None else f"{sign} {promise(value, percent)}"
 
 
+def would_decide(n: int, unit: str) -> str:
+    """How many units would decide an inconclusive claim, as a sentence."""
+    return f"about {n} {unit} would decide (80 % power, if the estimate is the truth)"
+
+
 def low_confidence(confidence: float) -> str:
     """What a verdict at less than 90 % is followed by."""
     return f" at {100 * confidence:.4g} %" if confidence < 0.9 else ""

@@ -18,7 +18,7 @@ from ...core.clusters import clusters_of
 from ...core.errors import DataError, SteerError
 from ...core.evidence import Direction, Evidence, Verdict
 from ...core.finding import Finding, Weight, code
-from ...core.numbers import number
+from ...core.numbers import number, would_decide
 from ...core.parameters import Param
 from ...core.promises import Promise
 from ...core.record import LEFT_OUT, Bounds, Data, RootMeanSquares
@@ -528,7 +528,7 @@ class LeavesAlone(Claim):
     def cure(evidence: Evidence) -> str | None:
         needed = evidence.items_needed
         contradicted = evidence.own.deployed.contradicts is not None
-        return f"not enough evidence: about {needed} {evidence.unit} would decide" if contradicted and needed else None
+        return f"not enough evidence: {would_decide(needed, evidence.unit)}" if contradicted and needed else None
 
     @staticmethod
     def why(evidence: Evidence) -> Iterator[Block]:
