@@ -18,7 +18,7 @@ from ..model import Model
 from ..model.arguments import check_arguments
 from ..model.model import looked_at_once
 from .base import AnyClaim
-from .explain import complete
+from .drawn import complete
 from .kind import EVERY, ClaimKind
 from .running import evidence_of
 

@@ -391,7 +391,7 @@ class ClaimKind:
         where = f"{self.declared.__module__}: {part} of the claim {self.name!r} gave"
         if part in ("always", "why"):
             blocks = [*said]
-            wrong = next((one for one in blocks if not isinstance(one, tuple(BLOCKS.values()))), None)
+            wrong = next((one for one in blocks if type(one) not in BLOCKS.values()), None)
             if wrong is not None:
                 raise SteerError(f"{where} {type(wrong).__name__}, not blocks such as Line(...)")
             return blocks

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from typing import Any
 
-from ..core.block import Block, Conversation, Curve, Intervals, Items, Line, Table, as_reasons
+from ..core.block import Block, Conversation, Curve, Intervals, Items, Line, Table, as_reasons, in_text
 from ..core.columns import current_columns, cut, in_columns, table, visible, wrapped
 from ..core.evidence import Evidence, Verdict
 from ..core.numbers import low_confidence, number
@@ -103,14 +103,8 @@ def _verdict(evidence: Evidence) -> str:
 
 def _drawn(evidence: Evidence, blocks: Iterable[Block]) -> list[str]:
     lines: list[str] = []
-    for block in blocks:
-        if getattr(block, "is_drawing", False):
-            continue
-        if isinstance(block, Conversation):
-            lines += _conversation(evidence, block)
-        else:
-            draw = _DRAWN.get(type(block))
-            lines += draw(block) if draw is not None else []
+    for block in in_text(blocks):
+        lines += _conversation(evidence, block) if isinstance(block, Conversation) else _DRAWN[type(block)](block)
     return lines
 
 
@@ -181,7 +175,6 @@ def _cut(line: str) -> str:
     return cut(visible(line), current_columns())
 
 
-# Only the page draws a distribution and an effect against its cost. Their result is a line of the claim.
 _DRAWN: dict[type, Callable[[Any], list[str]]] = {
     Line: _line,
     Table: _table,
