@@ -43,7 +43,7 @@ from ..controls import WithControls, controls_of_no_effect
 from ..curves import check_has_slope, contradicted, deployed_record, moves_of_deployed, with_deployed, wrong_share
 from ..findings import Found, of_single_values, of_the_vector, of_training_data, on_promised_side
 from ..from_file import CONTEXT
-from ..judging import Judgement, verdict_of
+from ..judging import Judgement, at_level, verdict_of
 from ..kind import claim
 from ..measurement import Counted, Measurement, counted
 from ..other_data import CONTEXTS, DATA_SETS, OtherData, checked_data_sets, faults_of_settings, items_of, units_of
@@ -528,8 +528,7 @@ class Generalizes(OverItems):
         verdict = verdict_of(replace(ratio, n=fewest), at, Direction.AT_LEAST, self.min_n)
         if at is not None:
             p_pass, p_fail = ratio.p_at_least(at), min(1.0, settings * ratio.p_at_most(at))
-            if verdict is Verdict.FAIL and p_fail > 1 - self.confidence:
-                verdict = Verdict.INCONCLUSIVE
+            verdict = at_level(verdict, p_pass, p_fail, self.confidence)
         judged = Judged(
             **vars(self._in_setting(one.curve, one.context, one.put, bounds_of(ratio))),
             name=one.name,
