@@ -46,13 +46,20 @@ from ..steering import Apply, Intervention, Positions, SteeringVector, applied, 
 from ..steering.intervention import StrengthMeaning
 from . import show
 from .common import Controls, FromTurn, JudgedSpan, MaxNewTokens, Samples, Sequential, Temperature, TopP
-from .controls import controls_of_no_effect
-from .curves import check_has_slope
+from .curves import check_has_slope, controls_of_no_effect
 from .findings import Found
 from .judging import Judgement, inferred, judge_measurement
 from .measurement import Counted, Measurement
-from .over_replies import Written, asked_replies, cluster_details, read_replies, reply_probes
-from .rulings import Ruling, noted_replies, replies_record
+from .rulings import (
+    Ruling,
+    Written,
+    asked_replies,
+    cluster_details,
+    noted_replies,
+    read_replies,
+    replies_record,
+    reply_probes,
+)
 
 LEAST_ITEMS = 8
 """Items before the first look at the bounds of a mean. With fewer these say nothing, see stats/sequential.py."""

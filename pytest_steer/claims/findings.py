@@ -26,7 +26,7 @@ from ..stats import error_rate_of_t, is_clearly_skewed, judge, one_per_cluster, 
 from ..stats.estimators import MIN_N, Estimator, Mean, Share
 from .judging import Judgement, few_units, not_read
 from .measurement import Measurement
-from .over_replies import Written
+from .rulings import Written
 
 
 @dataclass(frozen=True, eq=False)

@@ -21,8 +21,7 @@ from ..model import Probe
 from ..prompting import Context
 from ..stats import mean_t
 from ..stats.estimators import Estimator
-from .over_replies import Written
-from .rulings import Ruling
+from .rulings import Ruling, Written
 
 Clusters = Sequence[int] | None
 

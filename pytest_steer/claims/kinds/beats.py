@@ -37,8 +37,7 @@ from .. import show
 from ..asserting import assertion
 from ..base import AboutItems
 from ..common import Interval
-from ..controls import WithControls, controls_of_no_effect
-from ..curves import moves_of, moves_of_deployed
+from ..curves import WithControls, controls_of_no_effect, moves_of, moves_of_deployed
 from ..findings import Found, at_chance
 from ..from_file import ITEMS, QUESTIONS
 from ..judging import Judgement, Reason, over_budget, withhold, within_rounding

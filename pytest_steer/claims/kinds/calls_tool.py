@@ -24,14 +24,15 @@ from ..asserting import assertion
 from ..base import OverReplies
 from ..kind import claim
 from ..measurement import Measurement
-from ..over_replies import Side, Written
 from ..rulings import (
     SIDES,
     AcceptedShare,
     AsDeployed,
     Ruling,
     ShareAccepted,
+    Side,
     SideName,
+    Written,
     accepted,
     share_blocks,
     shares_by_side,

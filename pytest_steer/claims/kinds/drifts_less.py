@@ -40,8 +40,7 @@ from ..findings import Found, equal_values
 from ..from_file import JUDGE
 from ..kind import claim
 from ..measurement import Measurement
-from ..over_replies import Side, Written
-from ..rulings import Ruling, ShareGained, accepted, counts_lines, gained, rule_on
+from ..rulings import Ruling, ShareGained, Side, Written, accepted, counts_lines, gained, rule_on
 
 By = Literal["accepted", "score"]
 # From an effect of -1, as a difference of shares, to one of 1.

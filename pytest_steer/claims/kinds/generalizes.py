@@ -39,8 +39,16 @@ from ...stats.estimators import Clusters, Estimator, Mean, Ratio
 from .. import show
 from ..asserting import assertion
 from ..base import OverItems
-from ..controls import WithControls, controls_of_no_effect
-from ..curves import check_has_slope, contradicted, deployed_record, moves_of_deployed, with_deployed, wrong_share
+from ..curves import (
+    WithControls,
+    check_has_slope,
+    contradicted,
+    controls_of_no_effect,
+    deployed_record,
+    moves_of_deployed,
+    with_deployed,
+    wrong_share,
+)
 from ..findings import Found, of_single_values, of_the_vector, of_training_data, on_promised_side
 from ..from_file import CONTEXT
 from ..judging import Judgement, at_level, verdict_of

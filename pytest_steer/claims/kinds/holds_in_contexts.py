@@ -42,8 +42,7 @@ from .. import show
 from ..asserting import assertion
 from ..base import OverItems
 from ..common import WEAK_MEAN, WEAK_SHARE, Interval
-from ..controls import WithControls, controls_of_no_effect
-from ..curves import check_has_slope, with_deployed
+from ..curves import WithControls, check_has_slope, controls_of_no_effect, with_deployed
 from ..judging import Judgement, exceeding_nothing, verdict_of
 from ..kind import claim
 from ..measurement import Measurement, counted

@@ -29,8 +29,7 @@ from ..common import Interval, Stride, Window
 from ..judging import Judgement, verdict_of
 from ..kind import claim
 from ..measurement import Counted, Measurement, Read
-from ..over_replies import Side, Written
-from ..rulings import counts_lines, unjudged
+from ..rulings import Side, Written, counts_lines, unjudged
 from .stays_fluent import values_of
 
 

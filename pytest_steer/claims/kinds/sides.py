@@ -31,8 +31,7 @@ from .. import show
 from ..asserting import assertion
 from ..base import OverItems
 from ..common import Interval
-from ..controls import WithControls, controls_of_no_effect
-from ..curves import check_has_slope, compared_by_items
+from ..curves import WithControls, check_has_slope, compared_by_items, controls_of_no_effect
 from ..findings import Found
 from ..from_file import ITEMS
 from ..judging import Judgement

@@ -30,8 +30,7 @@ from ..common import Interval
 from ..findings import weak_promise
 from ..kind import claim
 from ..measurement import Measurement, Scale
-from ..over_replies import Side, reply_probes
-from ..rulings import SIDES, SideName, counts_lines, unjudged
+from ..rulings import SIDES, Side, SideName, counts_lines, reply_probes, unjudged
 
 FluencyMeasure = Literal["repetition", "distinct_2", "entropy", "base_perplexity"]
 

@@ -26,8 +26,7 @@ from .. import show
 from ..asserting import assertion
 from ..base import AboutItems, OverTexts
 from ..common import WEAK_MEAN, Interval, Stride, Window
-from ..controls import WithControls, controls_of_no_effect
-from ..curves import moves_of
+from ..curves import WithControls, controls_of_no_effect, moves_of
 from ..findings import Found, below_floor
 from ..judging import Judgement, Reason, few_units, withhold
 from ..kind import Starter, claim
