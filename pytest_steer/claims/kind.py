@@ -512,6 +512,11 @@ def _reading(kind: ClaimKind) -> None:
         for name in readers.keys() & given.keys():
             given[name] = None if given[name] is None else readers[name](given[name])
         made(self, **{"name": kind.name, **given})
+        chosen = [name for name in kind.one_of if getattr(self, kind.field_of[name]) is not None]
+        if kind.one_of and len(chosen) != 1:
+            raise SteerError(
+                f"{kind.name} takes exactly one of {', '.join(kind.one_of)}, not {' and '.join(chosen) or 'none'}"
+            )
 
     kind.declared.__init__ = read  # type: ignore[misc]
 
