@@ -118,6 +118,10 @@ class Deployed:
     direction: Moves
     contradicts: str | None = field(default=None, metadata=LEFT_OUT)
 
+    @staticmethod
+    def of(subject: Subject, contradicts: str | None = None) -> Deployed:
+        return Deployed(float(subject.multiplier), subject.direction, contradicts)
+
 
 def deployed_record(
     subject: Subject, curve: PropensityCurve, confidence: float, clusters: Sequence[int] | None = None

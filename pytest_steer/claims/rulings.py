@@ -11,6 +11,7 @@ import numpy as np
 
 from ..core import record
 from ..core.block import Block, Conversation, Estimate, Intervals, Line
+from ..core.clusters import part_of
 from ..core.errors import MeasurementError
 from ..core.evidence import Direction, Evidence, Json
 from ..core.numbers import number
@@ -21,7 +22,6 @@ from ..measures import Array
 from ..measures.judges import Exchange, Judge, Judgement, Rated, judged
 from ..measures.outcomes import ENDED, Outcome, Span, read_reply, split
 from ..measures.shown import shown_probe
-from ..measures.subject import Moves
 from ..model import Model, Probe, engine_of
 from ..model.rehearsal import Rehearsal
 from ..model.replies import Replies, Reply
@@ -69,13 +69,11 @@ class Written:
     def clusters(self) -> tuple[int, ...] | None:
         """The cluster of each reply: samples of a prompt, and prompts that belong together. None if each stands for itself."""
         labels = self.sample.clusters or tuple(range(len(self.sample.units)))
-        found = tuple(label for label in labels for _ in range(self.drawing.samples))
-        return None if len(set(found)) == len(found) else found
+        return part_of(labels, (prompt for prompt, _ in self.ids))
 
     def clusters_of(self, replies: Sequence[int]) -> tuple[int, ...] | None:
         """The cluster of some of the replies; None if each stands for itself."""
-        found = None if self.clusters is None else tuple(self.clusters[at] for at in replies)
-        return None if found is None or len(set(found)) == len(found) else found
+        return part_of(self.clusters, replies)
 
     @property
     def ids(self) -> list[tuple[int, int]]:
@@ -270,7 +268,7 @@ class ShareAccepted(Filled):
 
 
 @dataclass(frozen=True)
-class ShareGained:
+class ShareGained(Estimator):
     """The share of accepted replies in the first column minus that in the second, paired by reply.
 
     Replies without a ruling (NaN) are rejected in the first column and accepted in the second for the lower bound, the other way round for
@@ -303,9 +301,6 @@ class ShareGained:
     ) -> int | None:
         return None
 
-    def as_mean(self, values: Array, threshold: float, direction: Direction) -> tuple[Array, float, Estimator] | None:
-        return None
-
 
 def accepted(rulings: Sequence[Ruling], unknown: float = np.nan) -> Array:
     """[n_replies] 1 for an accepted reply, 0 for a rejected one; ``unknown`` for one without a ruling."""
@@ -321,14 +316,6 @@ def gained(before: Sequence[Ruling], after: Sequence[Ruling], *, sign: int = 1) 
 def _gains(values: Array, fill: int) -> Array:
     gains: Array = np.nan_to_num(values[:, 0], nan=fill) - np.nan_to_num(values[:, 1], nan=1 - fill)
     return gains
-
-
-@dataclass(frozen=True)
-class AsDeployed:
-    """The deployed multiplier, and what the deployed model is meant to do with the behaviour."""
-
-    multiplier: float
-    direction: Moves
 
 
 @dataclass(frozen=True)

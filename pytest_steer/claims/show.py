@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable, Sequence
 from datetime import date
 from statistics import fmean, stdev
 
-from ..core.block import Block, Curve, Distribution, Entry, Estimate, Excerpt, Items, Line, Series, Table, items_of
-from ..core.evidence import Evidence, Json, Verdict
+from ..core.block import Block, Curve, Distribution, Entry, Excerpt, Items, Line, Series, Table, items_of
+from ..core.evidence import Evidence, Verdict
 from ..core.numbers import number, promised, would_decide
 from ..core.record import Data, Dose, Item, Stratum, Vector
 
@@ -265,7 +265,7 @@ def curve(evidence: Evidence) -> list[Block]:
         return [drawn]
     # Where effects are judged, "anti-steerable" is about them; the slopes are shown under another name.
     sign, curvature = slope_sign(evidence), details.get("curvature")
-    flat = "anti-steerable share" if sign > 0 else "share that does not fall"
+    flat = wrong_share(sign)
     if "effects" in details:
         flat = f"slopes of 0 or {'less' if sign > 0 else 'more'}"
     shape = f"{steerability(sign)} {number(sign * details['steerability'])}, {flat} {details['anti_steerable_share']:.2f}"
@@ -390,12 +390,6 @@ def deployed_mark(evidence: Evidence) -> list[tuple[float, str]]:
     return [] if multiplier is None else [(multiplier, "deployed")]
 
 
-def estimate_row(found: Json, name: str, estimate: str = "estimate", interval: str = "interval") -> Estimate:
-    """A row of a record that has an estimate and its bounds under these keys."""
-    low, high = found.get(interval) or (None, None)
-    return Estimate(name, found[estimate], (low, high), found.get("n"), found.get("verdict"))
-
-
 def slope_sign(evidence: Evidence) -> int:
     """1 or -1, as ``Subject.slope_sign``: the factor that makes a slope above 0 mean as promised."""
     at = evidence.details.get("deployed") or {}
@@ -410,6 +404,11 @@ def effect_sign(evidence: Evidence) -> int:
 def steerability(sign: int) -> str:
     """The name of a slope that is multiplied by the sign."""
     return "steerability" if sign > 0 else "negative steerability"
+
+
+def wrong_share(sign: int) -> str:
+    """The name of the share of items whose slope is not on the promised side of 0."""
+    return "anti-steerable share" if sign > 0 else "share that does not fall"
 
 
 def wrong_way(sign: int) -> str:

@@ -13,7 +13,7 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 
-from ..core.clusters import clusters_of
+from ..core.clusters import part_of
 from ..core.evidence import Direction
 from ._arguments import FloatArray
 from .extremes import as_rise, between_fillings, items_needed_within, largest_of, least_of, size_of_mean
@@ -322,9 +322,7 @@ class Worst(_Around):
         labels, found = np.array(self.parts, dtype=object), {}
         for part in dict.fromkeys(self.parts):
             own = labels == part
-            together = (
-                None if clusters is None else clusters_of([one for one, here in zip(clusters, own, strict=True) if here])
-            )
+            together = part_of(clusters, np.flatnonzero(own).tolist())
             found[part] = self._of(part).infer(values[own], together, confidence=confidence, direction=direction)
         return found
 

@@ -14,7 +14,6 @@ import numpy as np
 import torch
 
 from ...core.block import Block, Estimate, Intervals, Line, Table
-from ...core.clusters import clusters_of
 from ...core.errors import DataError, SteerError
 from ...core.evidence import Direction, Evidence, Verdict
 from ...core.finding import Finding, Weight, code
@@ -39,7 +38,7 @@ from ..curves import Deployed, check_has_slope, with_deployed
 from ..findings import Found, of_single_values, on_promised_side
 from ..judging import Judgement, verdict_of
 from ..kind import claim
-from ..measurement import Counted, Measurement, Read
+from ..measurement import Measurement, Read, counted, counted_together
 from ..other_data import BEHAVIOURS, OtherData, checked_data, faults_of_behaviours, items_of, units_of
 
 shared_items = code(
@@ -364,7 +363,7 @@ class LeavesAlone(Claim):
         tests = sum(len(one.sizes) for one in measured)
         tested, alone = self._deciding(measured, tests)
         decided = Decided(measured, tested, tests)
-        furthest = decided.furthest
+        furthest, of_it = decided.furthest, decided.furthest.sample
         by_effect = tested > 0 or not by_slope
         reads = [Read(ask.reading(one.sample.units), of=one.name) for one in measured]
         details = Details(
@@ -372,7 +371,7 @@ class LeavesAlone(Claim):
             furthest=furthest.name,
             behaviours=[self._left_alone(ask, one, read, tests) for one, read in zip(measured, reads, strict=True)],
             entanglement=_entanglement(measured),
-            deployed=Deployed(multiplier, self.subject.direction, _contradiction(furthest, alone) if tested else None),
+            deployed=Deployed.of(self.subject, _contradiction(furthest, alone) if tested else None),
             effects=furthest.effects.tolist() if by_effect else None,
             own=None if own is None else replace(self._measured(ask, "its own", own, grid).described(), name="(its own)"),
         )
@@ -383,7 +382,7 @@ class LeavesAlone(Claim):
         found = Measurement(
             sample=furthest.sample,
             of=furthest.name,
-            units=_counted(decided),
+            units=counted_together([counted(one.sample) for one in measured], of_it.called, n=of_it.n, unit=of_it.counted),
             values=np.concatenate([one.tested[tested] for one in measured]),
             estimator=Worst(Size(self.estimator), tuple(one.name for one in measured for _ in one.effects), tests),
             statistic=f"{largest}|{what}| of {of}",
@@ -590,18 +589,6 @@ def _shared(samples: Mapping[str, Sample[Items]], own: Sample[Items] | None) -> 
             if shared:
                 yield shared_items(f"{name}: {shared} of its {len(forms)} items are in {other} too")
         known[name] = forms
-
-
-def _counted(decided: Decided) -> Counted:
-    """The items of all behaviours, of which those of the furthest are said to count."""
-    items = [item for one in decided.behaviours for item in one.sample.units]
-    labels = [
-        (at, label) for at, one in enumerate(decided.behaviours) for label in one.sample.clusters or range(len(one.effects))
-    ]
-    of = decided.furthest.sample
-    return Counted(
-        [item.id for item in items], [item.form for item in items], of.called, clusters_of(labels), n=of.n, unit=of.counted
-    )
 
 
 def _of_scores(measured: Sequence[Behaviour]) -> Iterator[Finding]:
