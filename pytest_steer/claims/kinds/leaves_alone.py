@@ -187,7 +187,7 @@ class Behaviour:
         least, alpha = floor_of(self.mean, self.claim.min_n), 1 - self.claim.confidence
         if least is not None and self.mean.n < least:
             return 1.0, 1.0, Verdict.INCONCLUSIVE
-        verdict = Verdict.FAIL if outside <= alpha else Verdict.PASS if inside <= alpha else Verdict.INCONCLUSIVE
+        verdict = Verdict.PASS if inside <= alpha else Verdict.FAIL if outside <= alpha else Verdict.INCONCLUSIVE
         return inside, outside, verdict
 
     @property
