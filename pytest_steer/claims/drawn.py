@@ -9,7 +9,7 @@ from typing import Any
 from ..core.block import Block, Conversation, Curve, Intervals, Items, Line, Table, as_reasons, in_text
 from ..core.columns import current_columns, cut, in_columns, table, visible, wrapped
 from ..core.evidence import Evidence, Verdict
-from ..core.numbers import low_confidence, number
+from ..core.numbers import bounds, low_confidence, number
 from ..core.record import Reply
 from . import show
 from .kind import ClaimKind, kind_of
@@ -131,11 +131,8 @@ def _curve(block: Curve) -> list[str]:
 def _intervals(block: Intervals) -> list[str]:
     rows = []
     for one in block.rows:
-        low, high = (number(bound, block.percent) for bound in one.interval)
-        bounds = "" if one.interval == (None, None) else f"[{low}, {high}]"
-        rows.append(
-            [one.name, "" if one.n is None else str(one.n), number(one.estimate, block.percent), bounds, one.verdict or ""]
-        )
+        n, interval = "" if one.n is None else str(one.n), bounds(one.interval, block.percent)
+        rows.append([one.name, n, number(one.estimate, block.percent), interval, one.verdict or ""])
     return [f"  {block.title}:", *_cells(rows, ["", "n", block.x, "interval", ""])]
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from ..core.errors import SteerError
 from ..core.evidence import Direction, Evidence, Verdict
 from ..core.finding import Finding, Weight, code
-from ..core.numbers import number
+from ..core.numbers import estimated, number
 from ..core.record import Bounds, Holm, Noise, Receipt
 from ..measures import Array, NoiseFloor, noise_floor, steering_receipt
 from ..measures.ask import Ask
@@ -169,10 +169,9 @@ def not_read(read: Read, confidence: float) -> Finding | None:
     record = read.record(confidence)
     if read.reading is None or record is None or record["is_better"]:
         return None
-    low, high = map(number, record["interval"])
     return unread(
         f"{f'{read.of}: ' if read.of else ''}it is not proven that the unsteered model reads {read.reading.of} better than chance: "
-        f"{number(record['loss'])} [{low}, {high}] nats per token, and {number(record['chance'])} for tokens drawn at random",
+        f"{estimated(record['loss'], record['interval'])} nats per token, and {number(record['chance'])} for tokens drawn at random",
         "give texts in a language that this model reads, or the right model and tokenizer",
     )
 

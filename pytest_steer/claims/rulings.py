@@ -14,7 +14,7 @@ from ..core.block import Block, Conversation, Estimate, Intervals, Line
 from ..core.clusters import part_of
 from ..core.errors import MeasurementError
 from ..core.evidence import Direction, Evidence, Json
-from ..core.numbers import number
+from ..core.numbers import estimated
 from ..core.record import Agreement, Asked, CountsBySide, ReplyCounts, ReplyPair
 from ..data import Dialogues, Sample
 from ..data.units import cluster_record
@@ -439,8 +439,7 @@ def agreement_words(replies: record.Replies) -> str:
     found = replies.agreement
     if found is None or found.kappa is None or found.interval is None:
         return ""
-    low, high = map(number, found.interval)
-    return f"Cohen's kappa with {found.n} human labels {number(found.kappa)} [{low}, {high}]"
+    return f"Cohen's kappa with {found.n} human labels {estimated(found.kappa, found.interval)}"
 
 
 def short_reason(why: str) -> str:

@@ -8,7 +8,7 @@ from statistics import fmean, stdev
 
 from ..core.block import Block, Curve, Distribution, Entry, Excerpt, Items, Line, Series, Table, items_of
 from ..core.evidence import Evidence, Verdict
-from ..core.numbers import number, promised, would_decide
+from ..core.numbers import estimated, number, promised, would_decide
 from ..core.record import Data, Dose, Item, Stratum, Vector
 
 # Properties of hooks that only a model can keep from being checked; the others are left out for what an intervention is.
@@ -30,8 +30,7 @@ def headline(evidence: Evidence) -> str:
 def _seen(evidence: Evidence) -> str:
     if evidence.estimate is None:
         return "-"
-    low, high = (number(bound, evidence.percent) for bound in evidence.interval)
-    return f"{number(evidence.estimate, evidence.percent)} [{low}, {high}]"
+    return estimated(evidence.estimate, evidence.interval, evidence.percent)
 
 
 def reason(evidence: Evidence, own: str | None = None) -> str:
@@ -147,13 +146,12 @@ def _deployed(evidence: Evidence) -> list[str]:
     at = evidence.details.get("deployed") or {}
     if not at.get("interval"):
         return []
-    low, high = map(number, at["interval"])
     moves = (
         f"the model moves {at['moves']}" if at["moves"] != "neither way" else "it is not proven which way the model moves"
     )
     lowers = "; direction: lowers" if at["direction"] == "lowers" else ""
     return [
-        f"deployed at multiplier {at['multiplier']:g} {moves}: mean effect {number(at['mean_effect'])} [{low}, {high}]{lowers}"
+        f"deployed at multiplier {at['multiplier']:g} {moves}: mean effect {estimated(at['mean_effect'], at['interval'])}{lowers}"
     ]
 
 
@@ -420,8 +418,3 @@ def shorten(text: str, width: int) -> str:
     """A text in one line of at most ``width`` characters."""
     flat = " ".join(text.split())
     return flat if len(flat) <= width else flat[: width - 3] + "..."
-
-
-def bounds(interval: Iterable[float | None], percent: bool = False) -> str:
-    """Both bounds in words: ``[0.1, 0.3]``."""
-    return f"[{', '.join(number(bound, percent) for bound in interval)}]"

@@ -16,7 +16,7 @@ from ...core.block import Block, Estimate, Intervals, Line, Table
 from ...core.errors import DataError, MeasurementError, SteerError
 from ...core.evidence import Evidence
 from ...core.finding import Finding, Weight, code
-from ...core.numbers import number
+from ...core.numbers import estimated, number
 from ...core.parameters import Param
 from ...core.promises import Promise
 from ...core.record import LEFT_OUT, Bounds
@@ -437,7 +437,7 @@ class Beats(AboutItems):
                 one.name,
                 "" if one.multiplier is None else f"{one.multiplier:.3g}",
                 number(one.mean_effect),
-                "" if one.difference is None else f"{number(one.difference)} {show.bounds(one.interval)}",
+                "" if one.difference is None else f"{estimated(one.difference, one.interval)}",
                 "" if one.cost is None else f"{one.cost:+.1%}",
                 *([] if details.accuracy is None else [f"{one.accuracy:.1%}"]),
             ]

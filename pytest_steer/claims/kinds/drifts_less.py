@@ -14,7 +14,7 @@ from ...core.clusters import independent
 from ...core.errors import DataError, MeasurementError, SteerError
 from ...core.evidence import Direction, Evidence
 from ...core.finding import Finding, Weight, code
-from ...core.numbers import number
+from ...core.numbers import estimated, number
 from ...core.parameters import Param
 from ...core.promises import Promise
 from ...data import Dialogues
@@ -33,7 +33,6 @@ from ...stats import (
     size_of_mean,
 )
 from ...stats.estimators import Clusters, Estimator
-from .. import show
 from ..asserting import assertion
 from ..base import OverReplies
 from ..curves import Deployed
@@ -247,7 +246,7 @@ class DriftsLess(OverReplies):
     def always(evidence: Evidence) -> Iterator[Block]:
         for row in evidence.own.turns:
             yield Line(
-                f"turn {row.turn}: effect {number(row.effect)} {show.bounds(row.interval)} (unsteered {number(row.base)}, steered "
+                f"turn {row.turn}: effect {estimated(row.effect, row.interval)} (unsteered {number(row.base)}, steered "
                 f"{number(row.steered)})"
             )
         yield from counts_lines(evidence)

@@ -13,7 +13,7 @@ from ...core.block import Block, Estimate, Intervals, Line, Table
 from ...core.errors import DataError, MeasurementError, SteerError
 from ...core.evidence import Evidence
 from ...core.finding import Finding, Weight, code
-from ...core.numbers import number
+from ...core.numbers import in_brackets, number
 from ...core.parameters import Param
 from ...core.promises import Promise
 from ...core.record import LEFT_OUT, Bounds, Data
@@ -579,7 +579,7 @@ class Generalizes(OverItems):
                 number(sign * one.steerability),
                 *([] if one.own_vector is None else [number(sign * one.own_vector.steerability)]),
                 number(one.ratio),
-                show.bounds(one.interval),
+                in_brackets(one.interval),
                 f"{one.anti_steerable_share:.2f}",
                 one.verdict,
                 show.shorten(one.put, 60),

@@ -17,7 +17,7 @@ from ...core.block import Block, Estimate, Intervals, Line, Table
 from ...core.errors import DataError, SteerError
 from ...core.evidence import Direction, Evidence, Verdict
 from ...core.finding import Finding, Weight, code
-from ...core.numbers import number, would_decide
+from ...core.numbers import estimated, in_brackets, number, would_decide
 from ...core.parameters import Param
 from ...core.promises import Promise
 from ...core.record import LEFT_OUT, Bounds, Data, RootMeanSquares
@@ -495,7 +495,7 @@ class LeavesAlone(Claim):
                 one.name,
                 str(one.n),
                 number(one.estimate),
-                show.bounds(one.interval),
+                in_brackets(one.interval),
                 *([number(one.effect)] if by_slope else []),
                 f"{one.chosen.unsteered:.0%} -> {one.chosen.steered:.0%}",
                 _cosine_words(getattr(one, "cosine", None)),
@@ -627,10 +627,9 @@ def _hidden_by_mean(behaviours: Sequence[Behaviour], band: float) -> Iterator[Fi
 
 def _contradiction(furthest: Behaviour, alone: Verdict) -> str:
     would = {Verdict.PASS: "pass", Verdict.INCONCLUSIVE: "be inconclusive"}[alone]
-    low, high = (number(bound) for bound in bounds_of(furthest.effect))
     return (
         f"the slopes alone would {would}, and at the deployed multiplier {furthest.claim.multiplier:g} the mean effect on {furthest.name} "
-        f"is {number(furthest.effect.estimate)} [{low}, {high}]"
+        f"is {estimated(furthest.effect.estimate, bounds_of(furthest.effect))}"
     )
 
 

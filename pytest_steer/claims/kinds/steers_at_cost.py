@@ -11,7 +11,7 @@ from ...core.block import Block, CostPoint, EffectAgainstCost, Line, Table
 from ...core.errors import MeasurementError
 from ...core.evidence import Evidence
 from ...core.finding import Finding, Weight, code
-from ...core.numbers import number, promise
+from ...core.numbers import estimated, number, promise
 from ...core.parameters import Param
 from ...core.promises import Promise
 from ...core.record import Bounds, Compared, Data, Reached, Strength
@@ -333,7 +333,7 @@ class SteersAtCost(OverTexts, AboutItems):
     def always(evidence: Evidence) -> Iterator[Block]:
         """The multiplier and its cost, and the perplexity-normalised effect."""
         own: Details = evidence.own
-        cost = f"{number(own.cost, percent=True)} {show.bounds(own.cost_interval, percent=True)}"
+        cost = estimated(own.cost, own.cost_interval, percent=True)
         yield Line(
             f"judged at multiplier {number(own.multiplier_at_cost)}: perplexity {cost} at {own.cost_confidence:.4g} each side, over "
             f"{own.neutral.n} texts; budget {promise(own.budget, percent=True)}"
