@@ -23,7 +23,7 @@ from ..measures.subject import Subject
 from ..model import Model
 from ..model.sites import mismatch_warnings
 from ..stats import error_rate_of_t, is_clearly_skewed, judge, one_per_cluster, skewness_of
-from ..stats.estimators import MIN_N, Estimator, Mean, Share
+from ..stats.estimators import MIN_N, AsMean, Estimator, Mean, Share
 from .judging import Judgement, few_units, not_read
 from .measurement import Measurement
 from .rulings import Written
@@ -408,7 +408,7 @@ def of_single_values(found: Found) -> Iterator[Finding]:
     yield from _of_skewness(found.judgement, one_per_cluster(values, found.measured.entries.clusters))
 
 
-def _as_mean(found: Found) -> tuple[Array, float, Estimator] | None:
+def _as_mean(found: Found) -> AsMean:
     """Values and a threshold such that the claim holds if their mean keeps the threshold; None where the statistic is no mean."""
     judgement, measured = found.judgement, found.measured
     if judgement.at is None:

@@ -32,7 +32,7 @@ from ...model import Model
 from ...model.noise import eps_of
 from ...prompting import Context
 from ...stats import Direction, Inference, Verdict, least_of
-from ...stats.estimators import Clusters, Estimator, Mean
+from ...stats.estimators import AsMean, Clusters, Mean
 from .. import show
 from ..asserting import assertion
 from ..base import AboutItems
@@ -204,7 +204,7 @@ class LeastMean(Mean):
         (column,) = values.T  # of several, runs are not paired
         return np.asarray(column)
 
-    def as_mean(self, values: Array, threshold: float, direction: Direction) -> tuple[Array, float, Estimator] | None:
+    def as_mean(self, values: Array, threshold: float, direction: Direction) -> AsMean:
         return (values[:, 0], threshold, Mean(self.interval, self.seed)) if values.shape[1] == 1 else None
 
 

@@ -36,6 +36,7 @@ from ...stats import (
     ratio_of_means,
 )
 from ...stats.estimators import Clusters, Estimator, Mean, Ratio
+from ...stats.extremes import shared_level
 from .. import show
 from ..asserting import assertion
 from ..base import OverItems
@@ -519,8 +520,7 @@ class Generalizes(OverItems):
         settings, worst = measured.kept
         if not worst.paired or self.threshold is None:
             return None
-        kept = 1 - self.confidence
-        level = 1 - (kept if judgement.verdict is Verdict.PASS else kept / len(settings))
+        level = shared_level(self.confidence, 1 if judgement.verdict is Verdict.PASS else len(settings))
         values = self.subject.slope_sign * (worst.curve.slopes - self.threshold * worst.base.slopes)
         estimator: Estimator = MeanOfClusters(confidence=level)
         in_worst = measured.but(values=values, estimator=estimator, units=counted(worst.sample))

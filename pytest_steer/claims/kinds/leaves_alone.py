@@ -29,6 +29,7 @@ from ...measures.compared import bounds_of
 from ...prompting import AS_GIVEN, IN_TASK_FORM, Context
 from ...stats import Inference, items_needed_within, largest_of, size_of_mean
 from ...stats.estimators import Clusters, Mean, Size, Worst, floor_of
+from ...stats.extremes import shared_level
 from ...steering import Intervention, SteeringVector, as_intervention
 from .. import show
 from ..asserting import assertion
@@ -245,7 +246,7 @@ class MeanOfSeveral(Mean):
     def infer(
         self, values: Array, clusters: Clusters = None, *, confidence: float, direction: Direction = Direction.AT_LEAST
     ) -> Inference:
-        strict = 1 - (1 - confidence) / self.tests
+        strict = shared_level(confidence, self.tests)
         return super().infer(values, clusters, confidence=strict, direction=direction)
 
 
@@ -600,7 +601,7 @@ def _of_scores(measured: Sequence[Behaviour]) -> Iterator[Finding]:
 
 def _needed(decided: Decided, band: float, confidence: float) -> int | None:
     """What would prove one mean to be outside if one seems to be, else what the most demanding behaviour needs to be inside."""
-    strict = 1 - (1 - confidence) / decided.tests
+    strict = shared_level(confidence, decided.tests)
 
     def needed(size: Inference) -> int | None:
         deviation = size.standard_deviation or 0.0

@@ -21,7 +21,7 @@ from ...measures.at_cost import MAX_MULTIPLIER, matching_probability, pne, sprea
 from ...measures.compared import finite, strength_of
 from ...measures.subject import Moves
 from ...stats import Direction, Inference, Verdict, mean_t
-from ...stats.estimators import Clusters, Estimator, Mean, floor_of
+from ...stats.estimators import AsMean, Clusters, Mean, floor_of
 from .. import show
 from ..asserting import assertion
 from ..base import AboutItems, OverTexts
@@ -118,7 +118,7 @@ class MeanOverBudget(Mean):
     ) -> int | None:
         return None
 
-    def as_mean(self, values: Array, threshold: float, direction: Direction) -> tuple[Array, float, Estimator] | None:
+    def as_mean(self, values: Array, threshold: float, direction: Direction) -> AsMean:
         return None
 
 
