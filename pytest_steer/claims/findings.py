@@ -440,7 +440,7 @@ def _of_single_units(found: Found, values: Array, at: float, estimator: Estimato
     units = np.unique(of_value)
     if len(units) < 3:
         return
-    if len(units) > _MOST_REFITS or "bootstrap" in judgement.found.method:
+    if len(units) > _MOST_REFITS or judgement.found.is_resampled:
         own = one_per_cluster(values, of_value.tolist())
         units = units[[int(own.argmin()), int(own.argmax())]]
     decisive = []
@@ -469,7 +469,7 @@ def _of_single_units(found: Found, values: Array, at: float, estimator: Estimato
 
 
 def _of_skewness(judgement: Judgement, values: Array) -> Iterator[Finding]:
-    if judgement.found.method not in ("t", "clustered t", "sequential t", "fieller", "clustered fieller"):
+    if not judgement.found.is_symmetric:
         return
     skewness, n = skewness_of(values - values.mean()), len(values)
     lower = (judgement.direction is Direction.AT_LEAST) == (judgement.verdict is Verdict.PASS)

@@ -64,6 +64,8 @@ class Inference:
         standard_deviation: of one independent unit, so that the standard error is ``standard_deviation / sqrt(n)``;
             None for a share or a ratio. :func:`items_needed_mean` takes it.
         is_exact: whether the bounds hold for any number of units, as those of a share do.
+        is_symmetric: whether they take the values to be spread alike on both sides, as Student's t does.
+        is_resampled: whether they come from thousands of samples of the values.
 
     Two inferences are equal, and hash alike, when these seven are the same. An inference of a mean or a share can be pickled.
     """
@@ -77,6 +79,8 @@ class Inference:
     standard_deviation: float | None
     _tails: Tails = field(repr=False, compare=False)
     is_exact: bool = field(default=False, repr=False, compare=False)
+    is_symmetric: bool = field(default=False, repr=False, compare=False)
+    is_resampled: bool = field(default=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         checked_confidence(self.confidence)
@@ -118,6 +122,8 @@ def infer(
     n: int,
     standard_deviation: float | None = None,
     is_exact: bool = False,
+    is_symmetric: bool = False,
+    is_resampled: bool = False,
 ) -> Inference:
     """The inference whose bounds at ``confidence`` and p-values come from ``tails``."""
     return Inference(
@@ -130,6 +136,8 @@ def infer(
         standard_deviation=standard_deviation,
         _tails=tails,
         is_exact=is_exact,
+        is_symmetric=is_symmetric,
+        is_resampled=is_resampled,
     )
 
 
@@ -182,7 +190,9 @@ def mean_t(values: npt.ArrayLike, *, confidence: float = 0.95, clusters: Iterabl
     standard_deviation = root_mean_square(deviations) * math.sqrt(n / (n - 1))
     standard_error = standard_deviation / math.sqrt(n)
     tails = StudentTails(mean, standard_error, n - 1)
-    return infer(tails, confidence, estimate=mean, method=method, n=n, standard_deviation=standard_deviation)
+    return infer(
+        tails, confidence, estimate=mean, method=method, n=n, standard_deviation=standard_deviation, is_symmetric=True
+    )
 
 
 def share(successes: int, n: int, *, confidence: float = 0.95) -> Inference:
@@ -427,7 +437,9 @@ def mean_bootstrap(
         tails = bootstrap_tails(resampled_means(items, numbers, seed, resamples), mean, deviations / spread, items)
     standard_deviation = spread * math.sqrt(n / (n - 1))
     method = "bootstrap" if clusters is None else "clustered bootstrap"
-    return infer(tails, confidence, estimate=mean, method=method, n=n, standard_deviation=standard_deviation)
+    return infer(
+        tails, confidence, estimate=mean, method=method, n=n, standard_deviation=standard_deviation, is_resampled=True
+    )
 
 
 @dataclass(frozen=True, eq=False)

@@ -102,6 +102,8 @@ def ratio_of_means(
         estimate=tails.shifted / base_mean,
         method=called if groups is None else f"clustered {called}",
         n=n,
+        is_symmetric=interval == "t" and paired,
+        is_resampled=method.draws,
     )
 
 
