@@ -306,7 +306,7 @@ class ClaimKind:
         given = {name: self._loaded(name, file) for name in self.parameters if name in file.params}
         if "sequential" in given:
             given["sequential"] = file.in_rounds
-        left_out = self._left_out(file.params, file.data)
+        left_out = self._left_out({**file.params, **given}, file.data)  # an empty promise of a file is given too
         for name in self.fields:
             if name in fillers and name not in left_out:  # what is filled in is made only if the kind asks for it
                 given[name] = file.frame[name] if name in file.frame else getattr(file, name)
