@@ -12,7 +12,7 @@ from typing import Any, Literal
 from ..core.columns import current_columns, table
 from ..core.errors import SteerError
 from ..core.evidence import Json
-from ..core.numbers import bounded, number
+from ..core.numbers import estimated, number
 from ..core.record import Bounds
 
 Cost = Literal["perplexity", "kl"]
@@ -74,8 +74,8 @@ def effect_cost_table(lines: Sequence[Line], cost: Cost) -> str:
     rows = [
         [
             f"{one.multiplier:g}",
-            bounded(one.effect, one.effect_interval),
-            bounded(one.cost, one.cost_interval, percent),
+            estimated(one.effect, one.effect_interval),
+            estimated(one.cost, one.cost_interval, percent),
             "deployed" if one.is_deployed else "",
         ]
         for _, one in points
