@@ -15,6 +15,7 @@ from typing import Any, Literal, get_args
 
 from ...core.errors import DataError
 from ...core.evidence import Json
+from ...core.file_formats import suffixes_of
 from ...core.registry import discover
 from ...core.sources import BUILTIN_FOLDER
 from ..items import Items
@@ -104,7 +105,7 @@ def _texts_of(file: Path, names: Mapping[str, str], chosen: Json) -> Texts:
         if own.keys() - {"id"}:
             raise DataError(
                 f"{file}: is read as a text file, one text per line, which has no column {next(iter(own.values()))!r}. Delete it, or give "
-                "the file the suffix of what it is (.csv, .tsv, .json, .jsonl, .parquet)"
+                f"the file the suffix of what it is ({', '.join(suffixes_of('data format'))})"
             )
         found = Texts(text_lines(file))
     else:
