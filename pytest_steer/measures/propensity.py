@@ -30,7 +30,6 @@ from .asking import (
     OfAsked,
     Scope,
     asked_of,
-    column_of,
     finite,
     items_to_measure,
     propensities,
@@ -144,8 +143,7 @@ class PropensityCurve(OfAsked):
             raise SteerError(
                 f"the effect at {multiplier:g} needs the multipliers {multiplier:g} and 0 among {list(self.multipliers)}"
             )
-        steered, base = (column_of(self.multipliers, wanted) for wanted in (multiplier, 0.0))
-        effect: Array = self.values[:, steered] - self.values[:, base]
+        effect: Array = self.values[:, self.column(multiplier)] - self.values[:, self.column(0.0)]
         return effect
 
 
@@ -468,14 +466,6 @@ class AnswerLikelihoods(OfAsked):
         """
         steered, base = self.column(multiplier), self.column(0.0)
         return self.matching[:, steered] - self.matching[:, base], self.not_matching[:, steered] - self.not_matching[:, base]
-
-    def column(self, multiplier: float) -> int:
-        """The index of a multiplier.
-
-        Raises:
-            SteerError: it was not measured.
-        """
-        return column_of(self.multipliers, multiplier)
 
 
 @checks_arguments
