@@ -45,15 +45,9 @@ _CONVERT = (
 )
 
 
-class _Holder:
-    """Stands in for steering_vectors.SteeringVector while a file is read: two attributes and no code of its own."""
-
-    layer_activations: Any
-    layer_type: Any
-
-
-_Holder.__module__, _Holder.__qualname__ = _CLASS.split()
-_Holder.__name__ = _Holder.__qualname__
+_MODULE, _NAME_OF_CLASS = _CLASS.split()
+# Stands in for steering_vectors.SteeringVector while a file is read, and has no code of its own.
+_Holder = type(_NAME_OF_CLASS, (), {"__module__": _MODULE})
 
 
 @vector_format("pt", suffixes=[".pt", ".pth"], recognises=lambda start: start.startswith(_ZIP) and not is_npz(start))
