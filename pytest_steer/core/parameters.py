@@ -259,9 +259,9 @@ def _schema(hint: Any, name: str) -> Schema:
     origin, arguments = get_origin(hint), get_args(hint)
     if origin is Literal:
         return {"enum": list(arguments)}
-    if origin in (Union, types.UnionType) and float in arguments and any(get_origin(one) is Mapping for one in arguments):
-        return dict(_TYPES[float])  # a promise
     if origin in (Union, types.UnionType):
+        if float in arguments and any(get_origin(one) is Mapping for one in arguments):
+            return dict(_TYPES[float])  # a promise
         kinds = [_schema(one, name) for one in arguments if one is not type(None)]
         if len(kinds) == 1:
             return kinds[0]

@@ -23,18 +23,7 @@ from ..model.arguments import checks_arguments
 from ..prompting import AS_GIVEN, Context
 from ..prompting.options import find_options
 from ..steering import Intervention, Positions, SteeringVector, as_intervention
-from .asking import (
-    AFTER_PROMPT,
-    Array,
-    Asked,
-    OfAsked,
-    Scope,
-    asked_of,
-    finite,
-    items_to_measure,
-    propensities,
-    sides_of,
-)
+from .asking import AFTER_PROMPT, Array, Asked, OfAsked, Scope, asked_of, finite, items_to_measure, propensities, sides_of
 
 # The largest number of float32, in which multipliers reach the model.
 LARGEST = (2 - 2.0**-23) * 2.0**127

@@ -331,13 +331,7 @@ def custom(
         raise VectorError(f"strength is linear, interpolated, angle or ignored; not {strength!r}")
     identity = hashlib.sha256(f"custom:{name}:{blocks}:{strength}:{site}:{next(_made)}".encode()).hexdigest()
     return Intervention(
-        layers=blocks,
-        transform=transform,
-        strength=strength,
-        hash=identity,
-        method=name,
-        site=check_site(site),
-        rests=rests,
+        layers=blocks, transform=transform, strength=strength, hash=identity, method=name, site=check_site(site), rests=rests
     )
 
 

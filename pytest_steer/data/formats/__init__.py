@@ -184,11 +184,7 @@ def safety_items(reading: Reading = "open") -> dict[str, Items]:
     if reading not in get_args(Reading):
         raise DataError(f"safety items are read as {' or '.join(get_args(Reading))}, not {reading!r}")
     columns = _OPEN if reading == "open" else None
+    suite = {name: read_items(BUILTIN_FOLDER / f"{name}.json", columns=columns) for name in SAFETY_SUITE}
     return {
-        name: Items(
-            read_items(BUILTIN_FOLDER / f"{name}.json", columns=columns),
-            f"{name} ({reading})",
-            f"safety_items({reading!r})[{name!r}]",
-        )
-        for name in SAFETY_SUITE
+        name: Items(items, f"{name} ({reading})", f"safety_items({reading!r})[{name!r}]") for name, items in suite.items()
     }
