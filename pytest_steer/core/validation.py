@@ -74,7 +74,7 @@ def _as_in_a_file(value: Any) -> Any:
 
 
 def reason_of(error: ValidationError) -> tuple[str, str] | None:
-    """What is wrong with a value, as the end of a sentence, and what to do; None if it is no matter of a value."""
+    """What is wrong with a value, as the end of a sentence, and what to do; None for errors that are not about a value."""
     known = _REASONS.get(error.validator)
     return known(error) if known is not None else None
 

@@ -202,7 +202,7 @@ class Doses:
             self.check_one(probes, change, multiplier, f"multiplier {multiplier!r}")
 
     def check_one(self, probes: Sequence[Probe], change: Intervention, multiplier: float, called: str) -> None:
-        """The same for one multiplier, or a distance between two."""
+        """Refuse one multiplier, or a distance between two, whose dose is lost in rounding."""
         unit = self.relative(probes, change, 1.0)
         if change.strength == "ignored" or (
             abs(multiplier) >= _LEAST if unit is None else abs(multiplier) * unit >= self.least

@@ -141,7 +141,7 @@ class Model:
         return hash((self._written(), self._checksum()))
 
     def known_state(self) -> int:
-        """The same; in ``looked_at_once`` what bypasses torch's count of writes (``.data``) is looked for once."""
+        """As ``weights_state``; within ``looked_at_once``, writes that bypass torch's count (``.data``) are looked for once."""
         written, known = self._written(), _looked_at.get()
         if known is None:
             return hash((written, self._checksum()))

@@ -91,7 +91,7 @@ def measuring(model: Model) -> Iterator[None]:
 
 @contextmanager
 def watched(model: Model, *, steered: bool = True) -> Iterator[None]:
-    """The same for the body of a ``steered`` block, which begins with ``check_state``."""
+    """Refuse changes by hooks of others in the body of a ``steered`` block, which begins with ``check_state``."""
     hooks = check_ready(model)
     if _trusting.get():
         yield
