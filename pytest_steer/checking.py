@@ -70,13 +70,18 @@ _MULTIPLIERS = (2.0, -2.0, 6.0, -6.0, 0.5)
 _PLACES = ("mill", "inn", "lake", "school", "market", "forest")
 _EVENTS = ("lesson", "dinner")
 _GOOD, _BAD = "It was delightful.", "It was dreadful."
+_VERDICTS = {Verdict.PASS: "a pass", Verdict.FAIL: "a fail", Verdict.INCONCLUSIVE: "no verdict"}
+_OTHER_HOW = "changes `units.how`, though it says judges=True: runs with other values of it would not be compared"
+_SAME_HOW = "changes what is measured, and `units.how` stays: runs with other values of it would be compared"
 _OF_FILES = {"x-file", "x-questions", "x-items", "x-baseline", "x-context"}
 
 
 @dataclass
 class _Trial:
-    """What was tried, and what is wrong."""
+    """What was tried, with the values and the file that were given, and what is wrong."""
 
+    given: Json
+    sample: Path | None
     tried: list[str] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
 
@@ -89,6 +94,15 @@ class _Trial:
                 yield
         except SteerError as error:
             self.faults.append(f"{what}: {error}")
+
+    def check(self, what: str, holds: Callable[[], bool], otherwise: str) -> None:
+        """Try something that has to hold."""
+        with self.of(what):
+            _require(holds(), otherwise)
+
+    def settings_of(self, kind: MethodKind | InterventionKind | FileFormat) -> Json:
+        """The given settings, and examples of those without which nothing can be made."""
+        return {name: _examples(kind.settings[name])[0] for name in kind.required if name not in self.given} | self.given
 
 
 def check_extension(
@@ -123,10 +137,10 @@ def check_extension(
         registry.find(kind or "claim", name)  # which says what there is
     if len(found) > 1:
         raise SteerError(f"{name!r} is the name of {' and of '.join(f'a {one}' for one in found)}: add kind={found[0]!r}")
-    trial = _Trial()
+    trial = _Trial(dict(given or {}), None if sample is None else Path(sample))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about so few built-in data
-        _CHECKS[found[0]](trial, registry.find(found[0], name), dict(given or {}), None if sample is None else Path(sample))
+        _CHECKS[found[0]](trial, registry.find(found[0], name))
     if trial.faults:
         lines = "".join(f"\n- {fault}" for fault in trial.faults)
         home = registry.home_of(found[0], name)
@@ -195,20 +209,22 @@ _DATA: dict[str, Callable[[], Any]] = {
 
 
 def _examples(schema: Schema) -> list[Any]:
-    """Values that a parameter can have: its example first, then others within its bounds."""
+    """Values that a parameter can have: its example first, then others within its bounds; of one that is a vector's file, vectors."""
+    if schema.get("x-vector"):
+        drawn = [torch.randn(_vector().width, generator=torch.Generator().manual_seed(seed)) for seed in (1, 2)]
+        return [SteeringVector({LAYER: direction}) for direction in drawn]
     if schema.get("x-judge"):
         return [{"regex": "e"}, {"contains": ["the"]}]
     found = [*schema.get("examples", ()), *schema.get("enum", ())]
     kinds = schema.get("type", ())
     kinds = [kinds] if isinstance(kinds, str) else kinds
-    if "boolean" in kinds:
-        found += [True, False]
+    found += [True, False] if "boolean" in kinds else []
     if {"integer", "number"} & {*kinds}:
         low, high = _bounds(schema)
-        ends = [low + 1 if math.isfinite(low) else None, high - 1 if high < _MOST else None, 1, 2]
-        ends += [(low + high) / 2] if math.isfinite(low + high) and "number" in kinds else []
         found = [one for one in found if not isinstance(one, (int, float)) or abs(one) < _MOST]
-        found += [end for end in ends if end is not None]
+        found += [low + 1] if math.isfinite(low) else []
+        found += [high - 1, 1, 2] if high < _MOST else [1, 2]
+        found += [(low + high) / 2] if math.isfinite(low + high) and "number" in kinds else []
     values, checks = [], Checks({**schema, "$defs": full_schema()["$defs"]})
     for value in found:
         if isinstance(value, float) and value.is_integer() and "integer" in kinds and "number" not in kinds:
@@ -226,25 +242,23 @@ def _bounds(schema: Schema) -> tuple[float, float]:
 
 def _beyond(schema: Schema) -> list[float]:
     """Numbers that the bounds of a parameter exclude."""
-    found = [schema[key] for key in ("exclusiveMinimum", "exclusiveMaximum") if key in schema]
-    found += [schema["minimum"] - 1] if "minimum" in schema else []
-    return [*found, *([schema["maximum"] + 1] if "maximum" in schema else [])]
+    steps = {"exclusiveMinimum": 0, "exclusiveMaximum": 0, "minimum": -1, "maximum": 1}
+    return [schema[key] + step for key, step in steps.items() if key in schema]
 
 
 # --- a claim ---
 
 
-def _claim(trial: _Trial, kind: ClaimKind, given: Json, sample: Path | None) -> None:
+def _claim(trial: _Trial, kind: ClaimKind) -> None:
     base = {
         name: _DATA[name]() for name, needed in kind.fields.items() if name in _DATA and (needed or name in kind.either[:1])
     }
     base |= {"vector": _vector()} if "vector" in kind.fields else {}
-    base |= _needed(kind, given) | given
+    base |= _needed(kind, trial.given) | trial.given
     promise = next((name for name in (kind.main, *kind.promises) if name in kind.promises), None)
 
     def measured(**changes: Any) -> Evidence:
-        values = base | changes
-        return evidence_of(kind.declared(**{k: v for k, v in values.items() if v is not ...}), _model())
+        return evidence_of(_declared(kind, base | changes), _model())
 
     forced: dict[Verdict, Evidence] = {}
     if promise is None or not issubclass(kind.declared, Claim):
@@ -252,17 +266,19 @@ def _claim(trial: _Trial, kind: ClaimKind, given: Json, sample: Path | None) -> 
             evidence = measured()
             forced[evidence.verdict] = evidence
     else:
-        for verdict in (Verdict.PASS, Verdict.FAIL, Verdict.INCONCLUSIVE):
-            with trial.of(
-                f"{'no verdict' if verdict is Verdict.INCONCLUSIVE else f'a {verdict}'} is forced through {promise!r}"
-            ):
+        for verdict, called in _VERDICTS.items():
+            with trial.of(f"{called} is forced through {promise!r}"):
                 forced[verdict] = _forced(kind, promise, verdict, measured)
     with trial.of("its evidence goes through every report format and back"):
         _reported(list(forced.values()))
     with trial.of("its units average to the estimate"):
         for evidence in forced.values():
             _averages(evidence)
-    _varied(trial, kind, promise, base, measured, next(iter(forced.values()), None))
+    _varied(trial, kind, base, measured)
+
+
+def _declared(kind: ClaimKind, values: Json) -> Any:
+    return kind.declared(**{name: value for name, value in values.items() if value is not ...})
 
 
 def _needed(kind: ClaimKind, given: Json) -> Json:
@@ -355,14 +371,7 @@ def _averages(evidence: Evidence) -> None:
     _require(close, f"the mean of the {len(units.values)} units is {mean:.6g}, and the estimate {estimate:.6g}")
 
 
-def _varied(
-    trial: _Trial,
-    kind: ClaimKind,
-    promise: str | None,
-    base: Json,
-    measured: Callable[..., Evidence],
-    before: Evidence | None,
-) -> None:
+def _varied(trial: _Trial, kind: ClaimKind, base: Json, measured: Callable[..., Evidence]) -> None:
     hints = hints_of(kind.declared)
     for name, schema in kind.parameters.items():
         number = schema.get("properties", {}).get("value", schema) if schema.get("x-promise") else schema
@@ -372,24 +381,18 @@ def _varied(
         if name in kind.promises or _OF_FILES & schema.keys() or name in kind.any_of or (kind.either and name == "on"):
             continue
         param = param_of(hints[kind.field_of[name]])
-        partner = {
-            other: _examples(kind.parameters[other])[0] for other in [kind.only_with.get(name)] if other in kind.parameters
-        }
+        other = kind.only_with.get(name)
+        partner = {other: _examples(kind.parameters[other])[0]} if other in kind.parameters else {}
         with trial.of(f"{name} is varied"):
             changed = _changes_how(name, _examples(schema), base, partner, measured)
             judges = param is not None and param.judges
-            if changed is not None and changed == judges:
-                said = (
-                    "changes `units.how`, though it says judges=True"
-                    if judges
-                    else "changes what is measured, and `units.how` stays"
-                )
-                raise SteerError(f"{said}: runs with other values of it would {'not ' if judges else ''}be compared")
+            if changed == judges:
+                raise SteerError(_OTHER_HOW if judges else _SAME_HOW)
 
 
 def _refuses(kind: ClaimKind, values: Json, name: str) -> None:
     try:
-        kind.declared(**{key: value for key, value in values.items() if value is not ...})
+        _declared(kind, values)
     except SteerError as error:
         _require(kind.field_of[name] in str(error) or name in str(error), f"the error names another thing: {error}")
         return
@@ -398,30 +401,23 @@ def _refuses(kind: ClaimKind, values: Json, name: str) -> None:
 
 def _changes_how(name: str, values: list[Any], base: Json, partner: Json, measured: Callable[..., Evidence]) -> bool | None:
     """Whether ``units.how`` differs between the default of a parameter and another value; None if none could be tried."""
-    try:
-        before = measured(**partner)
-    except SteerError:
+    changes, before = None, None
+    with suppress(SteerError):
+        before = measured(**partner).units
+    if before is None:
         return None
-    changes = None
     for value in values[:4]:
-        if before.units is None or value == base.get(name, before.units.how.get(name)):
-            continue
-        try:
-            after = measured(**partner, **{name: value})
-        except SteerError:
-            continue  # a value that these data, or the other parameters, do not allow
-        if after.units is None:
-            continue
-        changes = after.units.how != before.units.how
-        if changes:
-            break
+        if not changes and value != base.get(name, before.how.get(name)):
+            with suppress(SteerError):  # a value that these data, or the other parameters, do not allow
+                after = measured(**partner, **{name: value}).units
+                changes = changes if after is None else after.how != before.how
     return changes
 
 
 # --- what steers ---
 
 
-def _method(trial: _Trial, kind: MethodKind, given: Json, sample: Path | None) -> None:
+def _method(trial: _Trial, kind: MethodKind) -> None:
     seen = [f"At the {place}, the {event} began." for place in _PLACES for event in _EVENTS]
     sides = ([f"{_GOOD} {one}" for one in seen], [f"{_BAD} {one}" for one in seen])
     forms = {
@@ -429,7 +425,7 @@ def _method(trial: _Trial, kind: MethodKind, given: Json, sample: Path | None) -
         "texts": Training(sides, Path("texts"), 0),
         "pairs of a task": Training(_tasks(), Path("tasks"), 0),
     }
-    settings = {name: _examples(kind.settings[name])[0] for name in kind.required if name not in given} | given
+    settings = trial.settings_of(kind)
     for form, training in forms.items():
         if kind.takes == "items" and form == "texts":
             continue
@@ -464,10 +460,8 @@ def _same(one: SteeringVector | Intervention, other: SteeringVector | Interventi
     return as_intervention(one).hash == as_intervention(other).hash
 
 
-def _intervention(trial: _Trial, kind: InterventionKind, given: Json, sample: Path | None) -> None:
-    vector = _vector()
-    values = {name: _settings_of(schema) for name, schema in kind.settings.items()}
-    settings = {name: values[name][0] for name in kind.required if name not in given} | given
+def _intervention(trial: _Trial, kind: InterventionKind) -> None:
+    vector, settings = _vector(), trial.settings_of(kind)
 
     def made(**more: Any) -> Intervention:
         layers = (LAYER,) if "layers" in kind.filled else None
@@ -478,8 +472,8 @@ def _intervention(trial: _Trial, kind: InterventionKind, given: Json, sample: Pa
         record = examine(_model(), lambda layer: own(_model(), subject), examples=4, seed=0)
         broken = [f"{one.property}: {one.message}" for one in record.broken]
         _require(not broken, "; ".join(broken))
-    with trial.of("made twice, it is the same"):
-        _require(made().hash == made().hash, "its hash differs each time: give it settings that JSON can hold")
+    words = "its hash differs each time: give it settings that JSON can hold"
+    trial.check("made twice, it is the same", lambda: made().hash == made().hash, words)
     with trial.of("its file makes it again"):
         first = made()
         with tempfile.TemporaryDirectory() as folder:
@@ -494,29 +488,22 @@ def _intervention(trial: _Trial, kind: InterventionKind, given: Json, sample: Pa
                 torch.equal(first.apply(hidden, strength, steered, layer), back.apply(hidden, strength, steered, layer)),
                 "what is read does something else",
             )
-    for name in kind.settings:
+    for name, schema in kind.settings.items():
         with trial.of(f"its hash changes with {name}"):
-            hashes = [made(**{name: value}).hash for value in values[name][:3]]
+            hashes = [made(**{name: value}).hash for value in _examples(schema)[:3]]
             _require(len({*hashes}) == len(hashes), f"two values of {name} give one hash")
-
-
-def _settings_of(schema: Schema) -> list[Any]:
-    """Values of a setting; of one that is a vector's file, vectors."""
-    if not schema.get("x-vector"):
-        return _examples(schema)
-    width = _vector().width
-    return [SteeringVector({LAYER: torch.randn(width, generator=torch.Generator().manual_seed(seed))}) for seed in (1, 2)]
 
 
 # --- how it is asked ---
 
 
-def _axis(trial: _Trial, axis: Axis, given: Json, sample: Path | None) -> None:
-    values = given.get("values") or _values_of(axis)
+def _axis(trial: _Trial, axis: Axis) -> None:
+    values = trial.given.get("values") or _values_of(axis)
     examples = _items() if axis.draws_examples else None
     items = [*islice(_items(), 2), *islice(_lettered(), 2)]
-    with trial.of("it has values to try"):
-        _require(bool(values), "it has no value to try: give an example, Axis(..., example=...)")
+    trial.check(
+        "it has values to try", lambda: bool(values), "it has no value to try: give an example, Axis(..., example=...)"
+    )
     changed = False
     for value in values:
         with trial.of(f"{value!r} is rendered".replace("\n", " ")[:100]):
@@ -526,8 +513,8 @@ def _axis(trial: _Trial, axis: Axis, given: Json, sample: Path | None) -> None:
             written = json.loads(json.dumps(context.to_dict()))
             back = Context.from_dict(written, examples=examples, axes=[axis])
             _require(back == context, f"{written} is read as {back!r}")
-    with trial.of("a value changes what the model is asked"):
-        _require(changed, "no value changes the prompt or the answers of any item")
+    words = "no value changes the prompt or the answers of any item"
+    trial.check("a value changes what the model is asked", lambda: changed, words)
     with trial.of("a search shrinks it to as given"):
         space = contexts(examples=examples, **{axis.name: [*values, axis.as_given]})
         quick = searching(max_examples=50, database=None, deadline=None, suppress_health_check=[*HealthCheck])
@@ -555,39 +542,36 @@ def _asked(items: Iterable[ContrastItem], context: Context) -> list[Any]:
     return found
 
 
-def _judge(trial: _Trial, kind: JudgeKind, given: Json, sample: Path | None) -> None:
-    exchanges = [
-        Exchange((item.question,), reply, item.id)
-        for item, reply in zip(_items(), (_GOOD, _BAD, "", "Sorry."), strict=False)
-    ]
+def _judge(trial: _Trial, kind: JudgeKind) -> None:
+    pairs = zip(_items(), (_GOOD, _BAD, "", "Sorry."), strict=False)
+    exchanges = [Exchange((item.question,), reply, item.id) for item, reply in pairs]
     with trial.of("it gives one judgement for each reply"):
-        made = kind.make(kind.example | given, {"base": Path(), "model": _model()})
+        made = kind.make(kind.example | trial.given, {"base": Path(), "model": _model()})
         first = [*made.judge(exchanges)]
         _require(len(first) == len(exchanges), f"{len(first)} judgements of {len(exchanges)} replies")
         wrong = next((one for one in first if not isinstance(one, Judgement)), None)
         _require(wrong is None, f"gives {type(wrong).__name__}, not Judgement")
-    with trial.of("it judges the same twice"):
-        _require([*made.judge(exchanges)] == first, "two calls judge differently")
-    with trial.of("its record is plain data"):
-        _require(json.loads(json.dumps(made.record(), allow_nan=False)) is not None, "it has none")
+    trial.check("it judges the same twice", lambda: [*made.judge(exchanges)] == first, "two calls judge differently")
+    trial.check("its record is plain data", lambda: json.dumps(made.record(), allow_nan=False) != "null", "it has none")
 
 
 # --- files ---
 
 
-def _vector_format(trial: _Trial, known: FileFormat, given: Json, sample: Path | None) -> None:
-    with trial.of("there is a file to read, or it writes one"):
-        _require(
-            sample is not None or known.write is not None,
-            f"name one: check_extension({known.name!r}, sample='FILE{known.suffixes[0]}')",
-        )
-    settings = {name: _examples(known.settings[name])[0] for name in known.required if name not in given} | given
+def _sample_named(known: FileFormat) -> str:
+    return f"name one: check_extension({known.name!r}, sample='FILE{known.suffixes[0]}')"
+
+
+def _vector_format(trial: _Trial, known: FileFormat) -> None:
+    sample, is_written = trial.sample, known.write is not None
+    trial.check("there is a file to read, or it writes one", lambda: sample is not None or is_written, _sample_named(known))
+    settings = trial.settings_of(known)
     layer = settings.pop("layer", "all")
     if sample is not None:
         with trial.of("it reads the file, twice the same"):
             one, other = (SteeringVector.load(sample, layer=layer, **settings) for _ in range(2))
             _require(_same(one, other), "two reads give two vectors")
-    if known.write is not None:
+    if is_written:
         with trial.of("what it writes it reads again"), tempfile.TemporaryDirectory() as folder:
             vector = SteeringVector({LAYER: _vector().directions[LAYER], LAYER + 1: 2 * _vector().directions[LAYER]})
             vector.save(Path(folder, f"a{known.suffixes[0]}"))
@@ -597,9 +581,9 @@ def _vector_format(trial: _Trial, known: FileFormat, given: Json, sample: Path |
             )
 
 
-def _data_format(trial: _Trial, known: FileFormat, given: Json, sample: Path | None) -> None:
-    with trial.of("there is a file to read"):
-        _require(sample is not None, f"name one: check_extension({known.name!r}, sample='FILE{known.suffixes[0]}')")
+def _data_format(trial: _Trial, known: FileFormat) -> None:
+    sample = trial.sample
+    trial.check("there is a file to read", lambda: sample is not None, _sample_named(known))
     if sample is None:
         return
     with trial.of("it reads entries that are plain data, twice the same"):
@@ -614,7 +598,7 @@ def _data_format(trial: _Trial, known: FileFormat, given: Json, sample: Path | N
         _require([*read(sample)] == [*read(lines)], "they are read as others")
 
 
-def _report_format(trial: _Trial, known: FileFormat, given: Json, sample: Path | None) -> None:
+def _report_format(trial: _Trial, known: FileFormat) -> None:
     records = []
     for name, limit in (("pass", 90.0), ("fail", 1e-9), ("open", None)):
         evidence = evidence_of(PplDeltaBelow(vector=_vector(), texts=_texts(), limit=limit, name=name), _model())
@@ -628,7 +612,7 @@ def _report_format(trial: _Trial, known: FileFormat, given: Json, sample: Path |
             _require(files[0].read_bytes() == files[1].read_bytes(), "one report is written in two ways")
 
 
-_CHECKS: dict[str, Callable[[_Trial, Any, Json, Path | None], None]] = {
+_CHECKS: dict[str, Callable[[_Trial, Any], None]] = {
     "claim": _claim,
     "method": _method,
     "intervention": _intervention,

@@ -175,9 +175,8 @@ def _is_whole(word: str) -> bool:
 
 def _broken_command(label: str, command: str, width: int) -> list[str]:
     indent = " " * (len(label) - len(label.lstrip()) + 4)
-    arguments = _ARGUMENT.findall(command)
     units: list[str] = []
-    for argument in arguments:
+    for argument in _ARGUMENT.findall(command):
         room = width - len(indent) - len(units[-1]) - 3 if units else 0
         is_value = units and units[-1].startswith("--") and " " not in units[-1] and not argument.startswith("-")
         if is_value and (columns_of(argument) <= room or argument.startswith("'{")):

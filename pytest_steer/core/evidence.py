@@ -165,7 +165,7 @@ class Evidence:
         return replace(self, **changes)
 
     def noting(self, findings: Iterable[Finding]) -> Evidence:
-        """The evidence with further findings, those that it has already and repeats aside."""
+        """The evidence with further findings, without repeats."""
         return self.but(findings=tuple(ordered([*self.findings, *findings])))
 
     @property

@@ -104,8 +104,10 @@ def format_decorator(kind: str, name: str, suffixes: Sequence[str], **more: Any)
 
 
 def format_of(kind: str, path: Path) -> FileFormat | None:
-    """The format whose suffix a file has, or None: of ``.npz`` and ``.sae.npz`` the longer one. Extensions are loaded if none of the known
-    formats has it, or the name has a longer suffix."""
+    """The format of a file by the longest registered suffix of its name, or None.
+
+    Extensions are loaded if no known format fits, or if the name has several suffixes.
+    """
     if path.suffix.lower() not in _by_suffix(kind) or len(path.suffixes) > 1:
         registry.load_extensions()
     name = path.name.lower()
@@ -141,7 +143,7 @@ def reading(file: Path, name: str, error: type[SteerError], *, home: str = "") -
 
 
 def write_whole(path: Path, data: bytes) -> None:
-    """Write a file beside its place, and then put it there in one step. A device or a pipe is written to as it is.
+    """Write a file next to its place, then move it there in one step. Devices and pipes are written directly.
 
     Raises:
         OSError: it cannot be written; a file that was there before is untouched.

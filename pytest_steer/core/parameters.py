@@ -100,7 +100,7 @@ class Param:
 
 
 def properties_of(declared: Declared) -> dict[str, Schema]:
-    """The JSON Schema of each parameter that a dataclass or a function declares with :class:`Param`; others are none."""
+    """The JSON Schema of each parameter that a dataclass or a function declares with :class:`Param`."""
     hints = hints_of(declared)
     found = {}
     for name, default in _defaults_of(declared).items():
@@ -118,7 +118,7 @@ def properties_of(declared: Declared) -> dict[str, Schema]:
 
 
 def names_of(declared: Declared) -> dict[str, str]:
-    """The field of each parameter to the parameter's name."""
+    """Map the field of each parameter to its name in claim files."""
     params = {name: param_of(hint) for name, hint in hints_of(declared).items()}
     return {name: param.called or name for name, param in params.items() if param is not None and param.in_files}
 
@@ -259,9 +259,9 @@ def _schema(hint: Any, name: str) -> Schema:
     origin, arguments = get_origin(hint), get_args(hint)
     if origin is Literal:
         return {"enum": list(arguments)}
-    if origin in (Union, types.UnionType) and float in arguments and any(get_origin(one) is Mapping for one in arguments):
-        return dict(_TYPES[float])  # a promise
     if origin in (Union, types.UnionType):
+        if float in arguments and any(get_origin(one) is Mapping for one in arguments):
+            return dict(_TYPES[float])  # a promise
         kinds = [_schema(one, name) for one in arguments if one is not type(None)]
         if len(kinds) == 1:
             return kinds[0]

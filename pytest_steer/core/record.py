@@ -119,6 +119,11 @@ class LeftOut(Record):
     of: Count
     ids: tuple[str, ...]
 
+    @property
+    def line(self) -> str:
+        """The record in one line."""
+        return f"{self.n} of {self.of} left out, {self.rule}"
+
 
 class Data(Record):
     """What a claim was measured on.

@@ -104,7 +104,7 @@ def home_of(kind: str, name: str) -> str:
 
 
 def nearest(word: str, options: Iterable[str]) -> str | None:
-    """That of ``options`` which ``word`` probably means."""
+    """The option that ``word`` probably means; None if no option is similar."""
 
     def plain(text: str) -> str:
         return text.lower().replace("-", "_").replace(" ", "_")

@@ -21,13 +21,13 @@ DTYPES = ("auto", "float32", "bfloat16", "float16")
 
 
 class Looks(Protocol):
-    """Told of searches, which try more or less as the scores come in."""
+    """Receives what searches plan to try, which depends on the scores so far."""
 
     def most(self, count: int, what: str) -> None:
-        """A search tries at most ``count`` ``contexts`` or ``multipliers``."""
+        """Note that a search tries at most ``count`` ``contexts`` or ``multipliers``."""
 
     def look(self, count: int, *, sure: bool) -> AbstractContextManager[None]:
-        """The body measures ``count`` of them; ``sure``: whatever the scores are. 0: something else, which may be known by then."""
+        """Note that the body measures ``count`` of them, with ``sure`` whatever the scores are. 0: other measurements, which may be known."""
 
 
 @dataclass(frozen=True)
@@ -146,10 +146,10 @@ _BFLOAT16 = frozenset({"avx512_bf16", "amx_bf16", "bf16"})
 
 
 @cache
-def has_bfloat16(listing: Path = Path("/proc/cpuinfo")) -> bool:
+def has_bfloat16() -> bool:
     """Whether the processor has instructions for bfloat16; False where that cannot be told."""
     try:
-        text = listing.read_text(encoding="utf-8", errors="replace")
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
     except OSError:
         return False
     flags = (line.partition(":")[2] for line in text.splitlines() if line.lower().startswith(("flags", "features")))

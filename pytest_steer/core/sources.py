@@ -65,14 +65,14 @@ def find_model(name: str | os.PathLike[str]) -> ModelSource:
     if text.startswith("package:"):
         return _package(text)
     path = _local(text)
-    if path.is_dir():
-        if not (path / "config.json").is_file() and (path / "adapter_config.json").is_file():
+    if path.is_dir() and not (path / "config.json").is_file():
+        if (path / "adapter_config.json").is_file():
             raise ModelError(
                 f"model {text!r}: the folder holds a PEFT adapter alone. Put it into the folder of its base model, or merge it: load it with "
                 "peft, then merge_and_unload().save_pretrained(...)"
             )
-        if not (path / "config.json").is_file():
-            raise ModelError(f"model {text!r}: the folder has no config.json, so it is not a transformers folder")
+        raise ModelError(f"model {text!r}: the folder has no config.json, so it is not a transformers folder")
+    if path.is_dir():
         return ModelSource(text, "folder", path.resolve())
     if path.suffix.lower() == ".gguf":
         if not path.is_file():

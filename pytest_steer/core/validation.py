@@ -74,7 +74,7 @@ def _as_in_a_file(value: Any) -> Any:
 
 
 def reason_of(error: ValidationError) -> tuple[str, str] | None:
-    """What is wrong with a value, as the end of a sentence, and what to do; None if it is no matter of a value."""
+    """What is wrong with a value, as the end of a sentence, and what to do; None for errors that are not about a value."""
     known = _REASONS.get(error.validator)
     return known(error) if known is not None else None
 
@@ -208,27 +208,18 @@ def _enum(error: ValidationError) -> tuple[str, str]:
     return reason, f"Did you mean {meant!r}?" if meant else ""
 
 
+_LIMITS = {
+    "minimum": "at least", "exclusiveMinimum": "greater than", "maximum": "at most", "exclusiveMaximum": "less than",
+}  # fmt: skip
+
+
 def _bounds(error: ValidationError) -> tuple[str, str]:
     schema, value = error.schema, error.instance
-    words = [
-        f"{text} {schema[keyword]}"
-        for keyword, text in (
-            ("minimum", "at least"),
-            ("exclusiveMinimum", "greater than"),
-            ("maximum", "at most"),
-            ("exclusiveMaximum", "less than"),
-        )
-        if keyword in schema
-    ]
+    words = [f"{text} {schema[keyword]}" for keyword, text in _LIMITS.items() if keyword in schema]
     fraction = value / 100 if 1 < value <= 100 else None
     fits = fraction is not None and not any(Checks(schema).iter_errors(fraction))
     hint = f"Did you mean {fraction:g} ({value} %)?" if fits and len(words) == 2 else ""
     return f"must be {' and '.join(words)}, but {_is(value)}", hint
-
-
-def _not(error: ValidationError) -> tuple[str, str]:
-    forbidden = error.validator_value.get("const")
-    return f"must not be {flow(forbidden)}", ""
 
 
 def _min_items(error: ValidationError) -> tuple[str, str]:
@@ -236,16 +227,9 @@ def _min_items(error: ValidationError) -> tuple[str, str]:
     return ("the list is empty" if count == 0 else f"needs at least {least} entries, but has {count}"), ""
 
 
-def _max_items(error: ValidationError) -> tuple[str, str]:
-    return f"takes at most {error.validator_value} entries, but has {len(error.instance)}", ""
-
-
 def _max_properties(error: ValidationError) -> tuple[str, str]:
-    keys = ", ".join(map(shown, error.instance))
-    return (
-        f"takes {error.validator_value} key{'s' if error.validator_value > 1 else ''}, but has {len(error.instance)}: {keys}",
-        "",
-    )
+    most, keys = error.validator_value, error.instance
+    return f"takes {most} key{'s' if most > 1 else ''}, but has {len(keys)}: {', '.join(map(shown, keys))}", ""
 
 
 def _unique(error: ValidationError) -> tuple[str, str]:
@@ -268,13 +252,10 @@ def _pattern(error: ValidationError) -> tuple[str, str]:
 _REASONS: dict[str, Callable[[ValidationError], tuple[str, str]]] = {
     "type": _type,
     "enum": _enum,
-    "minimum": _bounds,
-    "exclusiveMinimum": _bounds,
-    "maximum": _bounds,
-    "exclusiveMaximum": _bounds,
-    "not": _not,
+    **dict.fromkeys(_LIMITS, _bounds),
+    "not": lambda error: (f"must not be {flow(error.validator_value.get('const'))}", ""),
     "minItems": _min_items,
-    "maxItems": _max_items,
+    "maxItems": lambda error: (f"takes at most {error.validator_value} entries, but has {len(error.instance)}", ""),
     "minProperties": lambda error: ("is an empty mapping", ""),
     "maxProperties": _max_properties,
     "uniqueItems": _unique,

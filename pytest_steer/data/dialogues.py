@@ -212,12 +212,8 @@ def _fields(entry: Any, columns: Mapping[str, str]) -> Json:
     identities = [columns["id"]] if "id" in columns else _IDS
     identity = next((entry[name] for name in identities if entry.get(name) is not None), None)
     meta = others_of(entry, (key, "tools", columns.get("id", "id")))
-    return {
-        **_turns(entry, key, columns),
-        "tools": tools,
-        "meta": meta,
-        **({} if identity is None else {"id": str(identity)}),
-    }
+    found = {**_turns(entry, key, columns), "tools": tools, "meta": meta}
+    return found if identity is None else {**found, "id": str(identity)}
 
 
 def _asked_key(entry: Mapping[str, object], columns: Mapping[str, str]) -> str | None:
@@ -226,7 +222,7 @@ def _asked_key(entry: Mapping[str, object], columns: Mapping[str, str]) -> str |
     if there := [key for key in named if key in entry]:
         return there[0]
     found = [key for key in _ASKED if entry.get(key) is not None]
-    if len(found) == 2 and found == ["turns", "messages"]:
+    if found == ["turns", "messages"]:
         return "messages"  # the transcript before the turns
     if len(found) > 1:
         raise DataError(

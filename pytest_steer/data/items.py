@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Hashable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from ..core.errors import DataError
@@ -160,8 +160,7 @@ def as_items(items: Iterable[ItemLike]) -> Items:
     for index, item in enumerate(items):
         if isinstance(item, (tuple, list)) and len(item) == 3:
             try:
-                question, matching, not_matching = item
-                item = ContrastItem(question, matching, not_matching, str(index))  # type: ignore[arg-type]
+                item = ContrastItem(*item, str(index))  # type: ignore[arg-type]
             except DataError as error:
                 raise DataError(f"item {index}: {error}") from None
         if not isinstance(item, ContrastItem):
@@ -171,7 +170,7 @@ def as_items(items: Iterable[ItemLike]) -> Items:
                 "(question, matching, not_matching)"
             )
         if not item.id:
-            item = ContrastItem(item.question, item.matching, item.not_matching, str(index), item.meta)
+            item = replace(item, id=str(index))
         numbered.append(item)
     return Items(numbered)
 

@@ -84,7 +84,7 @@ class Twins:
 
 
 def case_twins(forms: Sequence[tuple[str, ...]], groups: Sequence[Hashable] | None = None) -> Twins | None:
-    """Units that differ in nothing but case, those of one group aside; None if there are none."""
+    """Units that differ only in case from one of another group; None if there are none."""
     alike: defaultdict[tuple[str, ...], list[int]] = defaultdict(list)
     for index, form in enumerate(forms):
         alike[tuple(part.casefold() for part in form)].append(index)
@@ -92,7 +92,7 @@ def case_twins(forms: Sequence[tuple[str, ...]], groups: Sequence[Hashable] | No
 
 
 def number_twins(forms: Sequence[tuple[str, ...]], groups: Sequence[Hashable] | None = None) -> Twins | None:
-    """Units that differ in nothing but numbers, punctuation and case, and not in case alone; those of one group aside.
+    """Units that differ only in numbers, punctuation and case from one of another group, and not in case alone.
 
     Three words that are no numbers have to be left: the sums of arithmetic are different questions.
     """
@@ -117,7 +117,7 @@ def _without_numbers(form: tuple[str, ...]) -> tuple[tuple[str, ...], ...] | Non
 
 
 def near_twins(forms: Sequence[tuple[str, ...]], groups: Sequence[Hashable] | None = None) -> Twins | None:
-    """Units that share at least :data:`NEAR` of their words and differ in more than case and numbers, those of one group aside.
+    """Units that share at least :data:`NEAR` of their words with one of another group, and differ in more than case and numbers.
 
     Raises:
         TooManyPairs: so many of them share rare words that comparing them would take long.

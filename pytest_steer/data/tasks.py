@@ -81,9 +81,9 @@ def as_tasks(tasks: Iterable[TaskItem], source: str = "") -> Tasks:
 
 
 def read_tasks(path: str | PathLike[str], *, columns: Mapping[str, str] | None = None) -> Tasks:
-    """Reads the field's files of functional tasks: a JSON list, JSON Lines or a table of {input, output}.
+    """Read files of functional tasks: a JSON list, JSON Lines or a table of {input, output}.
 
-    An output that is a list of texts (several right answers) stands for its first. Numbers are read as text.
+    Of an output that is a list of texts (several right answers), the first is read. Numbers are read as text.
 
     Args:
         columns: other names of the two, ``{"input": "word", "output": "opposite"}``.
@@ -200,7 +200,7 @@ def draw_demonstrations(
 
 
 def deal_anew(shown: Sequence[TaskItem], draw: random.Random) -> tuple[TaskItem, ...]:
-    """The demonstrations with shuffled outputs, so that as few as possible keep their own.
+    """Shuffle the outputs of demonstrations, so that as few as possible keep their own.
 
     None does unless one output is that of more than half of them. The field (Todd et al. 2023, arXiv 2310.15213, section 2.3;
     ``extract.fv`` too) deals them out at random, so that some demonstrations may stay right and the shuffled baseline is a little

@@ -12,8 +12,7 @@ import regex
 
 from ..core.errors import DataError
 from ..core.finding import Finding, Weight, code
-from ..core.record import Data
-from ..core.record import LeftOut as LeftOutRecord
+from ..core.record import Data, LeftOut
 from ..core.registry import nearest
 from .items import check_text
 from .likeness import normal_form
@@ -55,38 +54,6 @@ ONE_PROMPT = code(
 
 TextLike = str | Completion
 """A plain text, or one with a prompt."""
-
-
-@dataclass(frozen=True)
-class LeftOut:
-    """What a rule left out of some texts.
-
-    Attributes:
-        rule: the rule in words. ids: of the texts that it left out. of: how many texts there were.
-    """
-
-    rule: str
-    ids: tuple[str, ...]
-    of: int
-
-    @property
-    def line(self) -> str:
-        """The record in one line."""
-        return f"{len(self.ids)} of {self.of} left out, {self.rule}"
-
-    @property
-    def findings(self) -> list[Finding]:
-        """A finding about a rule that may not be the one that was meant: it leaves out nothing, or more than half."""
-        if not self.ids:
-            text = f"leave_out leaves out none of the {self.of} texts, {self.rule}"
-            return [BY_RULE(text, "correct the rule, or delete it")]
-        if 2 * len(self.ids) > self.of:
-            text = (
-                f"leave_out leaves out {len(self.ids)} of the {self.of} texts, {self.rule}, and the claim is about the other "
-                f"{self.of - len(self.ids)} alone"
-            )
-            return [BY_RULE(text, "make the rule narrower if it was to leave out a few")]
-        return []
 
 
 class Texts(Units[TextLike]):
@@ -135,8 +102,7 @@ class Texts(Units[TextLike]):
         return Texts(texts, ids, self.left_out, self.chosen, source=source, expression=expression)
 
     def describe(self) -> Data:
-        left_out = tuple(LeftOutRecord(rule=one.rule, n=len(one.ids), of=one.of, ids=one.ids) for one in self.left_out)
-        return replace(super().describe(), chosen=self.chosen or None, left_out=left_out)
+        return replace(super().describe(), chosen=self.chosen or None, left_out=self.left_out)
 
     def check(self) -> None:
         for own, text in zip(self.ids, self, strict=True):
@@ -150,7 +116,7 @@ class Texts(Units[TextLike]):
         return "some are completions of one prompt"
 
     def remarks(self, clusters: Sequence[int] | None) -> list[Finding]:
-        found = [finding for record in self.left_out for finding in record.findings]
+        found = [finding for record in self.left_out for finding in findings_of_rule(record)]
         if self._complete_one_prompt:
             text = (
                 f"these {len(self)} completions answer one prompt, and n counts the completions: the interval is about other completions of "
@@ -167,6 +133,19 @@ class Texts(Units[TextLike]):
     @property
     def _complete_one_prompt(self) -> bool:
         return len(self) > 1 and len(set(self._prompts)) == 1
+
+
+def findings_of_rule(left: LeftOut) -> list[Finding]:
+    """A finding about a rule that may not be the one that was meant: it leaves out nothing, or more than half."""
+    if not left.n:
+        return [BY_RULE(f"leave_out leaves out none of the {left.of} texts, {left.rule}", "correct the rule, or delete it")]
+    if 2 * left.n <= left.of:
+        return []
+    text = (
+        f"leave_out leaves out {left.n} of the {left.of} texts, {left.rule}, and the claim is about the other "
+        f"{left.of - left.n} alone"
+    )
+    return [BY_RULE(text, "make the rule narrower if it was to leave out a few")]
 
 
 def as_texts(texts: Sequence[TextLike], source: str = "") -> Texts:
@@ -235,7 +214,8 @@ def leave_out(texts: Sequence[TextLike], rule: Rule) -> Texts:
     for name, own in _rules(rule):
         words, is_left_out = _KINDS[name](found, own)
         places = [at for at in range(len(found)) if is_left_out(at)]
-        record = LeftOut(words, tuple(found.ids[at] for at in places), len(found))
+        ids = tuple(found.ids[at] for at in places)
+        record = LeftOut(rule=words, n=len(ids), of=len(found), ids=ids)
         if len(places) == len(found):
             raise DataError(f"leave_out: no text is left: all {len(found)} are left out ({words})")
         gone = set(places)

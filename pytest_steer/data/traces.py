@@ -179,22 +179,16 @@ def _print(text: str) -> bytes:
 def _order_free(text: str) -> str:
     """A hash of the words, the same in whatever order the options of a question are listed, and under whatever labels."""
     listed = without_order(text)
-    parts = (
-        [" ".join(words_of(text)) or normal_form(text)]
-        if listed is None
-        else [" ".join(words_of(part)) for part in (listed[0], *listed[1])]
-    )
-    return short_hash("\n".join((parts[0], *sorted(parts[1:]))))
+    if listed is None:
+        return short_hash(" ".join(words_of(text)) or normal_form(text))
+    stem, *options = (" ".join(words_of(part)) for part in (listed[0], *listed[1]))
+    return short_hash("\n".join((stem, *sorted(options))))
 
 
 def _ends(text: str) -> list[str]:
     """The first and the last three words, of a text that has more."""
-    words = words_of(text)
-    return (
-        [" ".join(end) for end in (words[: _LEAST_WORDS - 1], words[1 - _LEAST_WORDS :])]
-        if len(words) >= _LEAST_WORDS
-        else []
-    )
+    words, count = words_of(text), _LEAST_WORDS - 1
+    return [" ".join(words[:count]), " ".join(words[-count:])] if len(words) > count else []
 
 
 def _runs_of(own: bytes) -> set[bytes]:

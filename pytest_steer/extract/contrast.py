@@ -5,14 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, get_args
 
 import torch
 
-from ..core.errors import DataError, SteerWarning
+from ..core.errors import DataError, warn_caller
 from ..core.parameters import Param
 from ..data import ContrastItem, Items, TaskItem, Tasks, as_items
 from ..data.traces import traces
@@ -76,7 +75,6 @@ def read_contrast(
     layer: int | Sequence[int],
     readout: str | None = None,
     context: Context = AS_GIVEN,
-    stacklevel: int = 3,
 ) -> Contrast:
     """Activations of contrast items, or of two lists of texts.
 
@@ -99,11 +97,11 @@ def read_contrast(
     layers = check_layers(model, layer)
     if isinstance(data, tuple) and len(data) == 2 and not isinstance(data[0], ContrastItem):
         return _of_texts(model, data[0], data[1], layers, readout or "mean")
-    return _of_items(model, data, layers, readout or "answer", context, stacklevel + 1)
+    return _of_items(model, data, layers, readout or "answer", context)
 
 
 def _of_items(
-    model: Model, items: Iterable[ContrastItem], layers: tuple[int, ...], readout: str, context: Context, stacklevel: int
+    model: Model, items: Iterable[ContrastItem], layers: tuple[int, ...], readout: str, context: Context
 ) -> Contrast:
     if readout not in get_args(Readout):
         raise DataError(f"readout of items is 'answer', 'last' or 'mean', not {readout!r}")
@@ -112,7 +110,7 @@ def _of_items(
         raise DataError(f"{data.source}: there are no items to extract a vector from")
     letters = letter_imbalance(data.label_balance())
     if letters:
-        warnings.warn(SteerWarning(f"{data.source}: {letters}"), stacklevel=stacklevel)
+        warn_caller(f"{data.source}: {letters}")
     pairs, starts = item_sequences(model, data, whole=readout != "answer", context=context)
     rows = _rows(model, list(zip(pairs, starts, strict=True)), layers, "mean" if readout == "mean" else "last")
     record = record_of_items(model, data, readout)
@@ -243,7 +241,7 @@ def difference_of_means(contrast: Contrast, method: str) -> SteeringVector:
         SteerWarning: see :func:`unreliable`.
     """
     directions = {at: contrast.mean_difference(at).float() for at in contrast.layers}
-    return with_reliability(contrast, SteeringVector(directions, {"method": method, **contrast.record}), stacklevel=4)
+    return with_reliability(contrast, SteeringVector(directions, {"method": method, **contrast.record}))
 
 
 # No paper gives thresholds: Braun et al. report that both predict how reliably a vector steers (rank correlations over
@@ -307,7 +305,7 @@ def unreliable(record: Mapping[str, Any]) -> str | None:
     )
 
 
-def with_reliability(contrast: Contrast, vector: SteeringVector, *, stacklevel: int = 3) -> SteeringVector:
+def with_reliability(contrast: Contrast, vector: SteeringVector) -> SteeringVector:
     """The vector with its reliability in its metadata; warn if that is low.
 
     Warns:
@@ -318,7 +316,7 @@ def with_reliability(contrast: Contrast, vector: SteeringVector, *, stacklevel: 
     made = SteeringVector(vector.directions, {**vector.metadata, "reliability": numbers})
     words = unreliable(made.metadata)
     if words:
-        warnings.warn(SteerWarning(words), stacklevel=stacklevel)
+        warn_caller(words)
     return made
 
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import random
-import warnings
 from collections.abc import Sequence
 from typing import Annotated
 
 import torch
 
-from ..core.errors import DataError, ModelError, SteerWarning
+from ..core.errors import DataError, ModelError, warn_caller
 from ..core.parameters import Param, properties_of
 from ..core.run_context import report_progress
 from ..core.validation import check_values
@@ -121,12 +120,8 @@ def fv(
     ranked.sort(key=lambda entry: -entry[0])
     chosen = ranked[:heads]
     if not ranked[0][0] > 1e-6:  # float32 rounding
-        warnings.warn(
-            SteerWarning(
-                f"no head of {model.id} raises the probability of the right answers of this task, so its function vector is "
-                "likely to do nothing"
-            ),
-            stacklevel=2,
+        warn_caller(
+            f"no head of {model.id} raises the probability of the right answers of this task, so its function vector is likely to do nothing"
         )
     total = sum(_written(model, block, head, means[block][head]) for _, block, head in chosen)
     assert isinstance(total, torch.Tensor)

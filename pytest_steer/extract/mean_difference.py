@@ -45,11 +45,7 @@ def mean_difference(
         SteerWarning: the two sides are hard to tell apart along the vector (see ``reliability``); of items, one answer letter is
             the matching one in more than 60 % of them.
     """
-    data: Data
-    if negative_texts is None:
-        data = as_items(positive_texts)  # type: ignore[arg-type]  # texts are refused there
-    else:
-        data = (positive_texts, negative_texts)  # type: ignore[assignment]
+    data: Data = as_items(positive_texts) if negative_texts is None else (positive_texts, negative_texts)  # type: ignore
     return difference_of_means(read_contrast(model, data, layer=layer, readout=readout, context=context), "mean_difference")
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -20,7 +19,7 @@ from hypothesis import Phase, target
 from hypothesis.database import DirectoryBasedExampleDatabase
 from hypothesis.strategies import SearchStrategy
 
-from ..core.errors import DataError, SteerError, SteerWarning
+from ..core.errors import DataError, SteerError, warn_caller
 from ..core.evidence import Json
 from ..prompting import Axis
 from ..prompting.contexts import Context, Read, as_text, identity
@@ -162,10 +161,7 @@ class Remembered:
         self._database.save(self._key, entry)
         if entry not in self._database.fetch(self._key):
             self._database.delete(self._key, entry)  # a full disk may have left a part of it
-            warnings.warn(
-                SteerWarning(f"the context that broke the claim is not kept: {self.folder} is full or cannot be written to"),
-                stacklevel=2,
-            )
+            warn_caller(f"the context that broke the claim is not kept: {self.folder} is full or cannot be written to")
 
     def forget(self, context: Context) -> None:
         self._database.delete(self._key, identity(context).encode())

@@ -20,7 +20,6 @@ from .likelihood import chance_warnings as chance_warnings
 from .likelihood import perplexity as perplexity
 from .likelihood import perplexity_curves as perplexity_curves
 from .likelihood import reading_of_texts as reading_of_texts
-from .likelihood import relative_mean_rise as relative_mean_rise
 from .likelihood import relative_rise as relative_rise
 from .multiple_choice import Capability as Capability
 from .multiple_choice import PromptForm as PromptForm

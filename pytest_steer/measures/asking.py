@@ -125,14 +125,26 @@ def asked_of(
 
 
 class OfAsked:
-    """Numbers of units that were asked of the model; ``asked`` says how."""
+    """Numbers of units that were asked of the model at each multiplier; ``asked`` says how."""
 
     asked: tuple[Asked, ...]
+    multipliers: Array
 
     @cached_property
     def probes(self) -> tuple[Probe, ...]:
         """Everything that was asked of the model."""
         return tuple(probe for one in self.asked for probe in one.probes)
+
+    def column(self, multiplier: float) -> int:
+        """The index of a multiplier.
+
+        Raises:
+            SteerError: it was not measured.
+        """
+        at = np.flatnonzero(self.multipliers == multiplier)
+        if not len(at):
+            raise SteerError(f"multiplier {multiplier:g} was not measured: it is not among {self.multipliers.tolist()}")
+        return int(at[0])
 
 
 def items_to_measure(items: Iterable[ItemLike]) -> Items:
@@ -176,18 +188,6 @@ def finite(values: Array, what: str) -> Array:
     if not np.isfinite(values).all():
         raise MeasurementError(f"{what} is NaN or infinite")
     return values
-
-
-def column_of(multipliers: Array, multiplier: float) -> int:
-    """The index of a multiplier.
-
-    Raises:
-        SteerError: it was not measured.
-    """
-    at = np.flatnonzero(multipliers == multiplier)
-    if not len(at):
-        raise SteerError(f"multiplier {multiplier:g} was not measured: it is not among {multipliers.tolist()}")
-    return int(at[0])
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from ..model import Model, engine_of
 from ..model.arguments import checks_arguments
 from ..prompting import Context
 from ..steering import Intervention, Positions, SteeringVector
-from .asking import Array, Asked, OfAsked, Scope, asked_of, column_of, finite
+from .asking import Array, Asked, OfAsked, Scope, asked_of, finite
 from .propensity import Flags, check_multipliers, fitting, pairs_of
 
 ScoredBy = Literal["sum", "mean", "letters"]
@@ -80,14 +80,6 @@ class Capability(OfAsked):
         """[n_multipliers] the share of questions that are answered right, weighted where the questions have weights."""
         found: Array = self.weights @ self.right
         return found
-
-    def column(self, multiplier: float) -> int:
-        """The index of a multiplier.
-
-        Raises:
-            SteerError: it was not measured.
-        """
-        return column_of(self.multipliers, multiplier)
 
 
 @checks_arguments

@@ -23,19 +23,7 @@ from ..model.arguments import checks_arguments
 from ..prompting import AS_GIVEN, Context
 from ..prompting.options import find_options
 from ..steering import Intervention, Positions, SteeringVector, as_intervention
-from .asking import (
-    AFTER_PROMPT,
-    Array,
-    Asked,
-    OfAsked,
-    Scope,
-    asked_of,
-    column_of,
-    finite,
-    items_to_measure,
-    propensities,
-    sides_of,
-)
+from .asking import AFTER_PROMPT, Array, Asked, OfAsked, Scope, asked_of, finite, items_to_measure, propensities, sides_of
 
 # The largest number of float32, in which multipliers reach the model.
 LARGEST = (2 - 2.0**-23) * 2.0**127
@@ -144,8 +132,7 @@ class PropensityCurve(OfAsked):
             raise SteerError(
                 f"the effect at {multiplier:g} needs the multipliers {multiplier:g} and 0 among {list(self.multipliers)}"
             )
-        steered, base = (column_of(self.multipliers, wanted) for wanted in (multiplier, 0.0))
-        effect: Array = self.values[:, steered] - self.values[:, base]
+        effect: Array = self.values[:, self.column(multiplier)] - self.values[:, self.column(0.0)]
         return effect
 
 
@@ -468,14 +455,6 @@ class AnswerLikelihoods(OfAsked):
         """
         steered, base = self.column(multiplier), self.column(0.0)
         return self.matching[:, steered] - self.matching[:, base], self.not_matching[:, steered] - self.not_matching[:, base]
-
-    def column(self, multiplier: float) -> int:
-        """The index of a multiplier.
-
-        Raises:
-            SteerError: it was not measured.
-        """
-        return column_of(self.multipliers, multiplier)
 
 
 @checks_arguments

@@ -75,12 +75,12 @@ def asked_record(model: Model, curve: PropensityCurve, context: Context) -> Aske
 
 
 def asked_as_text(model: Model, probe: Probe) -> Asked:
-    """The same of tasks, which have no chat template: their first sequence as the model sees it."""
+    """How tasks were asked, which have no chat template, for the evidence."""
     return Asked(thinking=None, date=None, answers=None, lengths=None, notes=(), first_item=(shown_probe(model, probe),))
 
 
 def asked_texts(model: Model, asked: Sequence[AskedText]) -> Asked:
-    """The same of texts: plain ones are read as they are, completions by the chat template."""
+    """How texts were asked, for the evidence: plain ones as they are, completions by the chat template."""
     record = asked_as_text(model, asked[0].probes[0])
     completions = [one for one in asked if one.is_completion]
     if not completions:

@@ -202,7 +202,7 @@ class Doses:
             self.check_one(probes, change, multiplier, f"multiplier {multiplier!r}")
 
     def check_one(self, probes: Sequence[Probe], change: Intervention, multiplier: float, called: str) -> None:
-        """The same for one multiplier, or a distance between two."""
+        """Refuse one multiplier, or a distance between two, whose dose is lost in rounding."""
         unit = self.relative(probes, change, 1.0)
         if change.strength == "ignored" or (
             abs(multiplier) >= _LEAST if unit is None else abs(multiplier) * unit >= self.least
@@ -231,9 +231,8 @@ class Doses:
                 found = self._remembered(("norms", asked, tuple(sorted(layers)), site), read)
                 self._norms |= {(site, int(layer)): float(median) for layer, median in found.items()}
         for change in changes:
-            self._units[change.hash] = (
-                self._of_vector(change) if change.vector is not None else self._of_change(sample, change)
-            )
+            is_vector = change.vector is not None
+            self._units[change.hash] = self._of_vector(change) if is_vector else self._of_change(sample, change)
 
     def _medians(self, sample: Sequence[Probe], layers: Sequence[int], site: Site) -> dict[str, torch.Tensor]:
         """The median norm of the hidden states at steered positions, by layer."""

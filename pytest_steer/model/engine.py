@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
@@ -13,7 +12,7 @@ import numpy as np
 import torch
 from safetensors.torch import load, save
 
-from ..core.errors import DataError, MeasurementError, SteerWarning
+from ..core.errors import DataError, MeasurementError, warn_caller
 from ..core.run_context import report_progress
 from ..steering import Intervention, Site
 from .activations import Doses, Reader, read_outputs
@@ -375,7 +374,7 @@ class Engine:
                 raise
         # After the handler, so that nothing of the failed forward is held any more.
         if not self._halved:
-            warnings.warn(SteerWarning("memory ran out: going on with smaller batches"), stacklevel=2)
+            warn_caller("memory ran out: going on with smaller batches")
         self._halved = True
         self._budget = half_of(self.model, batch, prefix.length if prefix else 0, way.kind, self._budget)
         return [answer for half in parts for answer in self._computed(half, way, prefix)]

@@ -25,10 +25,11 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
+from ..prompting.chat import common_prefix
 from ..steering import Intervention
 from .abilities import abilities_of
 from .model import Model
-from .probes import Bundle, Pair, Probe, Row, common_prefix
+from .probes import Bundle, Pair, Probe, Row
 from .sites import hidden_of, with_hidden
 from .state import structure_of
 from .tokens import Padding

@@ -141,7 +141,7 @@ class Model:
         return hash((self._written(), self._checksum()))
 
     def known_state(self) -> int:
-        """The same; in ``looked_at_once`` what bypasses torch's count of writes (``.data``) is looked for once."""
+        """As ``weights_state``; within ``looked_at_once``, writes that bypass torch's count (``.data``) are looked for once."""
         written, known = self._written(), _looked_at.get()
         if known is None:
             return hash((written, self._checksum()))
@@ -256,8 +256,7 @@ def find_blocks(hf: Any) -> tuple[nn.Module, nn.ModuleList]:
         # LongCat counts each of its blocks as two layers.
         found = [(name, module) for name, module in lists if len(module) == getattr(text, "num_layers", None)]
     if len(found) > 1:
-        usual = [(name, module) for name, module in found if name.rpartition(".")[2] in _USUAL]
-        found = usual or found
+        found = [(name, module) for name, module in found if name.rpartition(".")[2] in _USUAL] or found
     if len(found) != 1:
         every = [f"{n} ({len(m)})" for n, m in hf.named_modules() if isinstance(m, nn.ModuleList)]
         raise ModelError(
@@ -281,11 +280,8 @@ def _runner(hf: Any, name: str) -> nn.Module:
 
 def _depth(text: Any) -> int | None:
     """How many blocks the decoder has. Configurations of BART and its kin call the depth of their encoder num_hidden_layers."""
-    for name in ("decoder_layers", "num_decoder_layers", "num_hidden_layers"):
-        depth = getattr(text, name, None)
-        if isinstance(depth, int) and depth > 0:
-            return depth
-    return None
+    depths = (getattr(text, name, None) for name in ("decoder_layers", "num_decoder_layers", "num_hidden_layers"))
+    return next((depth for depth in depths if isinstance(depth, int) and depth > 0), None)
 
 
 def _is_text(name: str, blocks: nn.ModuleList) -> bool:

@@ -7,6 +7,7 @@ from array import array
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
+from ..prompting.chat import common_prefix
 from ..steering import Applied, Intervention
 from .tokens import Ids
 
@@ -192,14 +193,6 @@ def bundle_up(rows: Sequence[Row]) -> list[Bundle]:
     if current:
         bundles.append(_bundle(current, stem))
     return bundles
-
-
-def common_prefix(one: Ids, other: Ids) -> int:
-    """How many tokens two sequences share at their start."""
-    for index, (a, b) in enumerate(zip(one, other, strict=False)):
-        if a != b:
-            return index
-    return min(len(one), len(other))
 
 
 def _bundle(rows: list[Row], stem: int) -> Bundle:

@@ -91,7 +91,7 @@ def measuring(model: Model) -> Iterator[None]:
 
 @contextmanager
 def watched(model: Model, *, steered: bool = True) -> Iterator[None]:
-    """The same for the body of a ``steered`` block, which begins with ``check_state``."""
+    """Refuse changes by hooks of others in the body of a ``steered`` block, which begins with ``check_state``."""
     hooks = check_ready(model)
     if _trusting.get():
         yield
@@ -572,9 +572,8 @@ def _tensors(value: Any) -> list[torch.Tensor]:
 def _equal(one: torch.Tensor, other: torch.Tensor) -> bool:
     if one is other:
         return True
-    return (
-        one.shape == other.shape and one.dtype == other.dtype and torch.allclose(one, other, rtol=0, atol=0, equal_nan=True)
-    )
+    alike = one.shape == other.shape and one.dtype == other.dtype
+    return alike and torch.allclose(one, other, rtol=0, atol=0, equal_nan=True)
 
 
 def _table_of(found: Found) -> Any:

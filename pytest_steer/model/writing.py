@@ -17,13 +17,13 @@ from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 
 from ..core.errors import MeasurementError, SteerError
+from ..prompting.chat import common_prefix
 from ..steering import Intervention, Rows
 from .abilities import abilities_of, inputs_of, traits_of
 from .hooks import entered, hooked
 from .memo import Scores
 from .model import Model, once_per_model
 from .noise import MISFITS, Noise, agree, is_coarse, is_out_of_memory, noise_between
-from .probes import common_prefix
 from .tokens import Ids, end_tokens, padded
 
 # Finished rows leave a batch when they make up this share of it. Leaving copies the caches of all rows that stay.

@@ -565,10 +565,10 @@ def _shared(text: str, other: str, markers: Iterable[str]) -> int:
     return end
 
 
-def common_prefix(one: str, other: str) -> int:
-    """The number of characters that two texts share at their start."""
-    same = itertools.takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False))
-    return len(list(same))
+def common_prefix(one: Sequence[object], other: Sequence[object]) -> int:
+    """The number of characters or tokens that two texts share at their start."""
+    pairs = zip(one, other, strict=False)
+    return next((index for index, (a, b) in enumerate(pairs) if a != b), min(len(one), len(other)))
 
 
 # How templates mark a block of thought: <think>, [THINK], <|START_THINKING|>.

@@ -68,11 +68,8 @@ def render_item(item: ContrastItem, template: PromptFormat, context: Context = A
         before=setting.before,
         tools=setting.tools,
     )
-    letters = put.is_lettered
-    matching, not_matching = (
-        tuple(answer.strip()[1] if letters else answer.strip() for answer in side)
-        for side in (put.matching, put.not_matching)
-    )
+    sides = ([answer.strip() for answer in side] for side in (put.matching, put.not_matching))
+    matching, not_matching = (tuple(one[1] if put.is_lettered else one for one in side) for side in sides)
     return RenderedItem(
         put,
         prompt.turn,

@@ -376,11 +376,8 @@ class ModelState:
         weights = dict(model.hf.named_parameters())
         size = sum(weight.numel() * weight.element_size() for weight in weights.values())
         self._versions = self._written()
-        self._copies = (
-            {name: weight.detach().clone() for name, weight in weights.items()}
-            if copy_weights and size <= _MOST_COPIED
-            else None
-        )
+        copy_weights &= size <= _MOST_COPIED
+        self._copies = {name: weight.detach().clone() for name, weight in weights.items()} if copy_weights else None
 
     def put_back(self, *, weights: bool = False) -> list[str]:
         """Restore everything, and return what was different.

@@ -210,12 +210,8 @@ class Trial:
 
 
 def _described(name: str, example: HookExample, message: str) -> BrokenProperty:
-    shown = {
-        "texts": list(example.texts),
-        "multiplier": float(example.multiplier),
-        "padding": example.padding,
-        "layer": example.layer,
-    }
+    shown = {"texts": list(example.texts), "multiplier": float(example.multiplier)}
+    shown |= {"padding": example.padding, "layer": example.layer}
     promise = PROPERTIES[name].promise
     return BrokenProperty(property=name, promise=promise, message=one_screen(message), example=shown)
 

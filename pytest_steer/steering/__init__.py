@@ -12,7 +12,6 @@ from .intervention import (
     SteeredBatch,
     applied,
     check_positions,
-    check_site,
     custom,
     first_steered,
 )
@@ -24,14 +23,13 @@ from .interventions.masked import masked
 from .interventions.modules import module
 from .interventions.projection import ablate, clamp
 from .interventions.rotation import rotate
-from .kinds import SAVED_VECTOR, InterventionKind, intervention, intervention_kind, restores
-from .recipe import Recipe
+from .kinds import SAVED_VECTOR, InterventionKind, intervention, intervention_kind
 from .vector import SteeringVector
 
 __all__ = [
-    "SAVED_VECTOR", "Applied", "Apply", "Intervention", "InterventionKind", "Positions", "Recipe", "Rows", "Site", "SteeredBatch",
+    "SAVED_VECTOR", "Applied", "Apply", "Intervention", "InterventionKind", "Positions", "Rows", "Site", "SteeredBatch",
     "SteeringVector", "Stored", "ablate", "add", "add_at_unit_norm", "add_keeping_norm", "affine", "applied", "as_intervention", "check_depth",
-    "check_positions", "check_site", "clamp", "custom", "first_steered", "gated_by_condition", "gated_by_probe", "holds_intervention",
-    "intervention", "intervention_kind", "load_intervention", "masked", "module", "restores", "rotate", "save_intervention", "source",
+    "check_positions", "clamp", "custom", "first_steered", "gated_by_condition", "gated_by_probe", "holds_intervention",
+    "intervention", "intervention_kind", "load_intervention", "masked", "module", "rotate", "save_intervention", "source",
     "vector_format",
 ]  # fmt: skip

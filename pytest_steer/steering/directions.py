@@ -52,10 +52,10 @@ def checked_directions(directions: Mapping[Any, Any]) -> dict[int, torch.Tensor]
 
 
 def check_layers(layers: Iterable[object]) -> None:
-    """Refuse what is no decoder block's number.
+    """Refuse layers that are not numbers of decoder blocks.
 
     Raises:
-        VectorError: one of the layers is none.
+        VectorError: a layer is not a whole number from 0 on.
     """
     for layer in layers:
         if isinstance(layer, bool) or not isinstance(layer, int) or layer < 0:

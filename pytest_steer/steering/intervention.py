@@ -19,11 +19,10 @@ import torch
 
 from ..core.columns import message_of
 from ..core.errors import SteerError, VectorError
+from ..core.record import Positions as Positions
 from .directions import check_layers
 from .recipe import Recipe, operation
 from .vector import SteeringVector
-
-Positions = Literal["all", "after_prompt", "last"]
 
 
 def check_positions(positions: str) -> Positions:
@@ -222,7 +221,7 @@ class Intervention:
 
     @property
     def first_changed(self) -> int:
-        """The lowest block whose output may still be shared by all multipliers up to the change; -1 for none.
+        """Index of the last block that all multipliers share, or -1 if they share none.
 
         At the site ``block`` a batch fans out right before the change, at the output of the lowest block. The other sites lie
         within their block, so it has to fan out at the output of the block below.
@@ -332,13 +331,7 @@ def custom(
         raise VectorError(f"strength is linear, interpolated, angle or ignored; not {strength!r}")
     identity = hashlib.sha256(f"custom:{name}:{blocks}:{strength}:{site}:{next(_made)}".encode()).hexdigest()
     return Intervention(
-        layers=blocks,
-        transform=transform,
-        strength=strength,
-        hash=identity,
-        method=name,
-        site=check_site(site),
-        rests=rests,
+        layers=blocks, transform=transform, strength=strength, hash=identity, method=name, site=check_site(site), rests=rests
     )
 
 

@@ -19,7 +19,7 @@ FORMAT = "pytest-steer/intervention/1"
 
 
 def save_intervention(intervention: Intervention, path: str | PathLike[str]) -> None:
-    """Writes an intervention to a safetensors file, from which :func:`load_intervention` makes one of the same hash.
+    """Write an intervention to a safetensors file, from which :func:`load_intervention` makes one of the same hash.
 
     Raises:
         VectorError: a custom function or module (its code cannot be written), or the file cannot be written.
@@ -67,7 +67,7 @@ def holds_intervention(path: str | PathLike[str]) -> bool:
 
 
 def load_intervention(path: str | PathLike[str]) -> Intervention:
-    """Reads a file of :func:`save_intervention`. Any other file is read as a steering vector, which is added.
+    """Read a file of :func:`save_intervention`. Any other file is read as a steering vector, which is added.
 
     Raises:
         VectorError: an unknown kind or unusable values; for other files see ``SteeringVector.load``.

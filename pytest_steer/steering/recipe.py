@@ -98,11 +98,8 @@ def as_vector(directions: Directions) -> SteeringVector:
 def units(vector: SteeringVector) -> dict[int, torch.Tensor]:
     """{layer: direction of length 1}. What has it to float32 rounding is left to the last bit, so that reading back what was
     written changes nothing."""
-    norms = vector.norms
-    return {
-        layer: d if abs(norms[layer] - 1) < 1e-6 else (d.double() / norms[layer]).float()
-        for layer, d in vector.directions.items()
-    }
+    found = zip(vector.norms.items(), vector.directions.values(), strict=True)
+    return {layer: d if abs(norm - 1) < 1e-6 else (d.double() / norm).float() for (layer, norm), d in found}
 
 
 def checked(tensors: Mapping[int, torch.Tensor], shape: tuple[int, ...], what: str) -> dict[int, torch.Tensor]:

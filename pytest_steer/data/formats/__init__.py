@@ -15,6 +15,7 @@ from typing import Any, Literal, get_args
 
 from ...core.errors import DataError
 from ...core.evidence import Json
+from ...core.file_formats import suffixes_of
 from ...core.registry import discover
 from ...core.sources import BUILTIN_FOLDER
 from ..items import Items
@@ -104,7 +105,7 @@ def _texts_of(file: Path, names: Mapping[str, str], chosen: Json) -> Texts:
         if own.keys() - {"id"}:
             raise DataError(
                 f"{file}: is read as a text file, one text per line, which has no column {next(iter(own.values()))!r}. Delete it, or give "
-                "the file the suffix of what it is (.csv, .tsv, .json, .jsonl, .parquet)"
+                f"the file the suffix of what it is ({', '.join(suffixes_of('data format'))})"
             )
         found = Texts(text_lines(file))
     else:
@@ -183,11 +184,7 @@ def safety_items(reading: Reading = "open") -> dict[str, Items]:
     if reading not in get_args(Reading):
         raise DataError(f"safety items are read as {' or '.join(get_args(Reading))}, not {reading!r}")
     columns = _OPEN if reading == "open" else None
+    suite = {name: read_items(BUILTIN_FOLDER / f"{name}.json", columns=columns) for name in SAFETY_SUITE}
     return {
-        name: Items(
-            read_items(BUILTIN_FOLDER / f"{name}.json", columns=columns),
-            f"{name} ({reading})",
-            f"safety_items({reading!r})[{name!r}]",
-        )
-        for name in SAFETY_SUITE
+        name: Items(items, f"{name} ({reading})", f"safety_items({reading!r})[{name!r}]") for name, items in suite.items()
     }

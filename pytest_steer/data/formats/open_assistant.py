@@ -7,7 +7,7 @@ Layouts: messages one by one, or trees (``{"message_tree_id", "prompt": {..., "r
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -76,7 +76,7 @@ def best_replies(
     ]
     rated = [one for one in answering if one.quality is not None]
     if not rated:
-        raise DataError(_none_left(messages, replies, spoken, answering, language))
+        raise DataError(_none_left(len(messages), replies, spoken, answering, language))
     order = sorted(range(len(rated)), key=lambda at: (rated[at].quality, at), reverse=True)
     chosen = [rated[at] for at in order[:best]]
     texts = [Completion(messages[one.parent or ""].text, one.text) for one in chosen]
@@ -115,18 +115,10 @@ def _message(entry: Json, parent: Any) -> _Message:
     for key in ("message_id", "text", "role"):
         if not isinstance(entry[key], str):
             raise DataError(f"{key!r} has to be a text, found {entry[key]!r:.60}")
-    language = entry.get("lang")
-    quality = _quality(entry.get("labels"))
-    is_deleted = bool(entry.get("deleted"))
-    return _Message(
-        entry["message_id"],
-        None if parent is None else str(parent),
-        entry["text"],
-        entry["role"],
-        language if isinstance(language, str) else None,
-        quality,
-        is_deleted,
-    )
+    parent = None if parent is None else str(parent)
+    language = entry["lang"] if isinstance(entry.get("lang"), str) else None
+    quality, is_deleted = _quality(entry.get("labels")), bool(entry.get("deleted"))
+    return _Message(entry["message_id"], parent, entry["text"], entry["role"], language, quality, is_deleted)
 
 
 def _quality(labels: Any) -> float | None:
@@ -150,14 +142,8 @@ def _quality(labels: Any) -> float | None:
     return float(value)
 
 
-def _none_left(
-    messages: Mapping[str, _Message],
-    replies: list[_Message],
-    spoken: list[_Message],
-    answering: list[_Message],
-    language: str,
-) -> str:
-    found = f"of {len(messages)} messages {len(replies)} are replies of the assistant"
+def _none_left(count: int, replies: list[_Message], spoken: list[_Message], answering: list[_Message], language: str) -> str:
+    found = f"of {count} messages {len(replies)} are replies of the assistant"
     if replies and not spoken:
         there = sorted({one.language for one in replies if one.language is not None})
         return f"{found}, and none is in the language {language!r}: {did_you_mean(language, there)}"

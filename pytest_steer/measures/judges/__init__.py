@@ -17,7 +17,6 @@ from .kinds import judge_schema as judge_schema
 from .kinds import judges_schema as judges_schema
 from .kinds import make_judge as make_judge
 from .local import Local as Local
-from .python import PythonFunction as PythonFunction
 from .regex import Regex as Regex
 
 discover(__name__, __path__)

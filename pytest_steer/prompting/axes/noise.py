@@ -114,9 +114,8 @@ def noise(item: ContrastItem, value: Noise) -> ContrastItem:
 
 def _noisy(text: str, noise: Noise, answers: set[str], seeded: random.Random) -> str:
     pieces = [piece[0] for piece in _PIECE.finditer(text)]
-    return "".join(
-        _touched(piece, before, noise, answers, seeded) for before, piece in zip(["", *pieces], pieces, strict=False)
-    )
+    pairs = zip(["", *pieces], pieces, strict=False)
+    return "".join(_touched(piece, before, noise, answers, seeded) for before, piece in pairs)
 
 
 def _touched(piece: str, before: str, noise: Noise, answers: set[str], seeded: random.Random) -> str:

@@ -114,11 +114,7 @@ Writer = Callable[[Directions, Mapping[str, object], Path], None]
 
 
 def vector_format(
-    name: str,
-    *,
-    suffixes: Sequence[str],
-    recognises: Callable[[bytes], bool] | None = None,
-    write: Writer | None = None,
+    name: str, *, suffixes: Sequence[str], recognises: Callable[[bytes], bool] | None = None, write: Writer | None = None
 ) -> Callable[[Reader], Reader]:
     """Register a function that reads a file as a format of steering vectors.
 

@@ -86,9 +86,7 @@ def stored_by_us(directions: Mapping[int | None, torch.Tensor], record: str, giv
 def write(directions: Directions, metadata: Mapping[str, object], file: Path) -> None:
     """The same vector and record give the same bytes."""
     record = record_text(directions, metadata)
-    header: Json = {
-        "__metadata__": {"format": FORMAT, "sha256": checksum(directions, record), "steering": record},
-    }
+    header: Json = {"__metadata__": {"format": FORMAT, "sha256": checksum(directions, record), "steering": record}}
     start = 0
     for layer, direction in directions.items():
         size = direction.numel() * 4

@@ -45,15 +45,9 @@ _CONVERT = (
 )
 
 
-class _Holder:
-    """Stands in for steering_vectors.SteeringVector while a file is read: two attributes and no code of its own."""
-
-    layer_activations: Any
-    layer_type: Any
-
-
-_Holder.__module__, _Holder.__qualname__ = _CLASS.split()
-_Holder.__name__ = _Holder.__qualname__
+_MODULE, _NAME_OF_CLASS = _CLASS.split()
+# Stands in for steering_vectors.SteeringVector while a file is read, and has no code of its own.
+_Holder = type(_NAME_OF_CLASS, (), {"__module__": _MODULE})
 
 
 @vector_format("pt", suffixes=[".pt", ".pth"], recognises=lambda start: start.startswith(_ZIP) and not is_npz(start))
@@ -253,14 +247,9 @@ def write_steered(directions: Mapping[int, torch.Tensor], file: Path, *, multipl
     """
     if file.suffix.lower() not in (".pt", ".pth"):
         raise VectorError(f"{file}: lm-eval takes .pt or .pth: give it that suffix")
+    shared = {"steering_coefficient": float(multiplier), "action": "add", "bias": None}
     content = {
-        f"{blocks}.{layer}": {
-            "steering_vector": direction.clone(),
-            "steering_coefficient": float(multiplier),
-            "action": "add",
-            "bias": None,
-        }
-        for layer, direction in directions.items()
+        f"{blocks}.{layer}": {"steering_vector": direction.clone(), **shared} for layer, direction in directions.items()
     }
     try:
         torch.save(content, file)
@@ -270,11 +259,8 @@ def write_steered(directions: Mapping[int, torch.Tensor], file: Path, *, multipl
 
 def is_steered(content: Any) -> bool:
     """Whether what a ``.pt`` file holds is such a file."""
-    return (
-        isinstance(content, dict)
-        and bool(content)
-        and all(isinstance(entry, dict) and "steering_vector" in entry for entry in content.values())
-    )
+    entries = [*content.values()] if isinstance(content, dict) else []
+    return bool(entries) and all(isinstance(entry, dict) and "steering_vector" in entry for entry in entries)
 
 
 def from_steered(content: Mapping[str, Mapping[str, object]]) -> Stored:
@@ -300,5 +286,4 @@ def from_steered(content: Mapping[str, Mapping[str, object]]) -> Stored:
     found = by_names(vectors, "lm-eval", "hookpoint")
     if None in found.directions:
         raise VectorError(f"the hookpoint {next(iter(vectors))!r} names no decoder block, such as layers.14")
-    about = source("lm-eval steered", LAYERS, norm="times its steering_coefficient")
-    return Stored(found.directions, about)
+    return Stored(found.directions, source("lm-eval steered", LAYERS, norm="times its steering_coefficient"))
