@@ -15,7 +15,7 @@ from pytest_steer.report import read_report
 from .conftest import HEAD
 
 NUMBERS = (-50, 50, -50, -50)
-CLAIMS = "".join(f"  - steers: {{steerability: {value}, name: c{n}}}\n" for n, value in enumerate(NUMBERS))
+CLAIMS = "".join(f"  - steers: {{steerability: {value}, name: c{n}, controls: 0}}\n" for n, value in enumerate(NUMBERS))
 IN_C2 = """
 import os, pathlib, pytest, shutil, signal
 
