@@ -5,12 +5,16 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import tempfile
 from pathlib import Path
 
 import pytest
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+if os.environ.pop("PYTHONDONTWRITEBYTECODE", None):  # each process that a test starts would compile the package again
+    os.environ["PYTHONPYCACHEPREFIX"] = str(Path(tempfile.gettempdir()) / "pytest-steer-bytecode")
 
 HERE = Path(__file__).parent
 # What ``-m quick`` runs: folders, files and single tests that are done within a minute and touch every folder of the package.

@@ -6,6 +6,7 @@ Imports for type checkers count like all others.
 from __future__ import annotations
 
 import ast
+import functools
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,6 +37,7 @@ class Import:
         return self.name.partition(".")[0]
 
 
+@functools.cache
 def imports_of(file: Path) -> list[Import]:
     """Every import of a module."""
     package = ("pytest_steer", *file.relative_to(ROOT).parts[:-1])

@@ -13,6 +13,7 @@ from pathlib import Path
 from textwrap import dedent
 
 import pytest
+from forked import run_module
 
 ROOT = Path(__file__).resolve().parents[1]
 HEAVY = (
@@ -22,12 +23,14 @@ HEAVY = (
 LOADED = f"import sys; print('HEAVY', sorted({{name.partition('.')[0] for name in sys.modules}} & set({HEAVY!r})))"
 
 
-def run(*command, folder, plugins="1"):
+def environment_of(plugins="1"):
     environment = {key: value for key, value in os.environ.items() if not key.startswith(("PYTEST", "COV"))}
-    environment |= {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": plugins, "PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1"}
-    return subprocess.run(
-        [sys.executable, *command], cwd=folder, env=environment, capture_output=True, text=True, timeout=300, check=False
-    )
+    return environment | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": plugins, "PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1"}
+
+
+def run(*command, folder):
+    command, environment = [sys.executable, *command], environment_of()
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300, check=False)
 
 
 def python(code, folder):
@@ -51,17 +54,11 @@ def foreign(tmp_path):
 # --- a suite that does not use it ----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("more", [("--fixtures", "--markers"), ("-v", "-rA")], ids=" ".join)
-def test_a_foreign_suite_loads_nothing_heavy(foreign, more):
-    done = run("-m", "pytest", "-p", "pytest_steer.pytest_plugin.plugin", "-p", "no:cacheprovider", *more, folder=foreign)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "HEAVY []" in done.stdout
-
-
-def test_a_foreign_suite_shows_nothing_of_it(foreign):
+def test_a_foreign_suite_shows_nothing_of_it_and_loads_nothing_heavy(foreign):
     with_it = run("-m", "pytest", "-p", "pytest_steer.pytest_plugin.plugin", "-p", "no:cacheprovider", folder=foreign)
     without = run("-m", "pytest", "-p", "no:cacheprovider", folder=foreign)
     assert "1 passed, 1 skipped" in with_it.stdout
+    assert "HEAVY []" in with_it.stdout
 
     def lines(done):
         return [line for line in done.stdout.splitlines() if not line.startswith(("=", "plugins:"))]
@@ -81,20 +78,25 @@ def test_a_foreign_suite_with_strict_markers_and_warnings_as_errors(foreign):
 
 
 def test_it_can_be_switched_off(foreign):
+    def run(*options):
+        return run_module("pytest", "-p", "no:cacheprovider", *options, cwd=foreign, env=environment_of(plugins=""))
+
     (foreign / "claims.steer.yaml").write_text("not: [valid\n")
-    on = run("-m", "pytest", "-p", "no:cacheprovider", "--collect-only", folder=foreign, plugins="")
+    on = run("--collect-only")
     assert "claims.steer.yaml" in on.stdout
     assert "3 tests collected" in on.stdout
-    off = run("-m", "pytest", "-p", "no:cacheprovider", "-p", "no:steer", folder=foreign, plugins="")
+    off = run("-p", "no:steer")
     assert off.returncode == 0, off.stdout + off.stderr
     assert "1 passed, 1 skipped" in off.stdout
-    unknown = run("-m", "pytest", "-p", "no:steer", "--steer-seed", "1", folder=foreign, plugins="")
+    unknown = run("-p", "no:steer", "--steer-seed", "1")
     assert unknown.returncode == 4
     assert "unrecognized arguments: --steer-seed" in unknown.stderr
 
 
 def test_help_lists_the_options_and_loads_nothing_heavy(foreign):
-    done = run("-m", "pytest", "-p", "pytest_steer.pytest_plugin.plugin", "--help", folder=foreign)
+    plugin = ("-m", "pytest", "-p", "pytest_steer.pytest_plugin.plugin")
+    assert "HEAVY []" in run(*plugin, "--fixtures", "--markers", folder=foreign).stdout
+    done = run(*plugin, "--help", folder=foreign)
     for option in ("model", "device", "dtype", "profile", "seed", "report", "inconclusive"):
         assert f"--steer-{option}" in done.stdout
         assert f"steer_{option}" in done.stdout
@@ -124,9 +126,7 @@ def test_what_knows_nothing_of_models_loads_no_torch(tmp_path):
     assert python(code, tmp_path).strip() == "set()"
 
 
-@pytest.fixture(scope="module")
-def public(tmp_path_factory):
-    """What a Python that has just started says about the public names; one start for several tests."""
+def test_every_public_name_is_there_and_documented(tmp_path):
     code = """
         import json, pytest_steer
         from pytest_steer import (
@@ -154,18 +154,9 @@ def public(tmp_path_factory):
             "unknown": unknown,
         }))
     """
-    return json.loads(python(code, tmp_path_factory.mktemp("public")))
-
-
-def test_the_contracts_imports_are_there(public):
+    public = json.loads(python(code, tmp_path))
     assert public["contract"]
-
-
-def test_every_public_name_is_there_and_documented(public):
     assert [public[key] for key in ("missing", "not in dir", "twice", "not in star", "undocumented")] == [[]] * 5
-
-
-def test_an_unknown_name_is_an_attribute_error(public):
     assert public["unknown"] == "module 'pytest_steer' has no attribute 'assert_steer'"
 
 
@@ -189,8 +180,6 @@ def test_type_checkers_see_what_is_there(tmp_path):
 def test_measuring_writes_nothing_and_prints_nothing(tmp_path):
     """No file unless asked, nothing on the terminal, the user's settings of torch and Hypothesis as they were."""
     code = """
-        import sys
-        sys.path.insert(0, %r)
         import builders, torch, hypothesis
         before = torch.is_grad_enabled(), torch.get_default_dtype(), torch.random.initial_seed(), torch.get_rng_state().sum().item()
         profile = hypothesis.settings.get_current_profile_name()
@@ -214,7 +203,10 @@ def test_measuring_writes_nothing_and_prints_nothing(tmp_path):
         after = torch.is_grad_enabled(), torch.get_default_dtype(), torch.random.initial_seed(), torch.get_rng_state().sum().item()
         assert before == after, (before, after)
         assert hypothesis.settings.get_current_profile_name() == profile
-    """ % str(ROOT / "tests" / "support")  # noqa: UP031
-    done = run("-c", dedent(code), folder=tmp_path)
+    """
+    (tmp_path / "measuring.py").write_text(dedent(code))
+    (tmp_path / "here").mkdir()
+    paths = os.pathsep.join(map(str, (ROOT, ROOT / "tests" / "support", tmp_path)))
+    done = run_module("measuring", cwd=tmp_path / "here", env=environment_of() | {"PYTHONPATH": paths})
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
-    assert list(tmp_path.iterdir()) == []
+    assert list((tmp_path / "here").iterdir()) == []

@@ -11,6 +11,7 @@ from pathlib import Path
 import jsonschema
 import numpy as np
 import plain
+import plain_tasks
 import pytest
 from forked import run_module
 from reports import codes_of
@@ -19,6 +20,7 @@ from pytest_steer import (
     Context,
     SteeringFailure,
     SteeringVector,
+    TaskItem,
     assert_holds_in_contexts,
     extract,
     load_model,
@@ -28,6 +30,8 @@ from pytest_steer import (
     read_texts,
 )
 from pytest_steer.data import read_contrast_texts
+from pytest_steer.data.tasks import draw_demonstrations
+from pytest_steer.measures import task_accuracies
 from pytest_steer.model import Engine, engine_of
 from pytest_steer.report import report_schema
 
@@ -35,6 +39,14 @@ ROOT = Path(__file__).parent.parent
 DATA = ROOT / "example_suites" / "smollm2" / "data"
 SHARED = ROOT.parent / "shared" / "data"
 GRID = (-1.0, 0.0, 1.0)
+PAIRS = tuple(
+    TaskItem(*pair)
+    for pair in (
+        ("hot", "cold"), ("up", "down"), ("early", "late"), ("north", "south"), ("open", "closed"), ("cheap", "expensive"),
+        ("inside", "outside"), ("strong", "weak"), ("light", "dark"), ("left", "right"), ("rich", "poor"), ("wet", "dry"),
+    )
+)  # fmt: skip
+ASKED = PAIRS[:6]
 
 pytestmark = [
     pytest.mark.real_model,
@@ -56,10 +68,15 @@ def vector(model) -> SteeringVector:
     return extract.mean_difference(model, positive[:20], negative[:20], layer=[12, 18])
 
 
-@pytest.mark.covering(1)
-@pytest.mark.parametrize("scope", ["all", "after_prompt", "last"])
-@pytest.mark.parametrize("name", ["sentiment_test", "confidence_choice_test"])
-def test_propensities_equal_the_plain_way(model, vector, scope: str, name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "scope"),
+    [
+        ("sentiment_test", "all"),
+        ("confidence_choice_test", "after_prompt"),
+        pytest.param("sentiment_test", "last", marks=pytest.mark.nightly),
+    ],
+)
+def test_propensities_equal_the_plain_way(model, vector, name: str, scope: str) -> None:
     items = read_items(DATA / f"{name}.json")[:2]
     got = propensity_curve(model, items, vector, multipliers=GRID, positions=scope).values
     want = plain.curve(model.hf, model.tokenizer, items, vector.directions, GRID, scope)
@@ -74,12 +91,9 @@ def test_perplexity_equals_the_plain_way(model, vector) -> None:
 
 
 @pytest.mark.skipif(not SHARED.is_dir(), reason="the field's data files are not beside this checkout")
+@pytest.mark.nightly  # the test above with other data
 @pytest.mark.parametrize(
-    "file",
-    [
-        "caa/test/survival-instinct/test_dataset_ab.json",
-        pytest.param("model-written-evals/persona/agreeableness.jsonl", marks=pytest.mark.nightly),
-    ],
+    "file", ["caa/test/survival-instinct/test_dataset_ab.json", "model-written-evals/persona/agreeableness.jsonl"]
 )
 def test_signs_and_shares_on_the_fields_own_files(model, vector, file: str) -> None:
     items = read_items(SHARED / file)[:3]
@@ -108,11 +122,9 @@ def run_suite(tmp_path: Path, *arguments: str) -> dict:
     return report
 
 
-# One behaviour of each outcome every day, and all of them at night.
+# A behaviour that steers and one that does not every day, and all claims at night.
 @pytest.mark.parametrize(
-    "chosen",
-    ["sentiment-rises or sentiment-cost or overconfidence", pytest.param("", marks=pytest.mark.nightly)],
-    ids=["few", "all"],
+    "chosen", ["sentiment-rises or overconfidence", pytest.param("", marks=pytest.mark.nightly)], ids=["few", "all"]
 )
 def test_the_example_suite_as_a_user_runs_it(tmp_path: Path, chosen: str) -> None:
     report = run_suite(tmp_path, "example_suites/smollm2", "-k", chosen)
@@ -129,6 +141,19 @@ def test_the_example_suite_as_a_user_runs_it(tmp_path: Path, chosen: str) -> Non
     paths = [claim["receipt"]["path"].split("; ") for claim in report["claims"] if claim["check"] == "steers"]
     ways = {way.partition(",")[0] for path in paths for way in path}
     assert ways <= {"shared depth", "shared positions"}
+
+
+@pytest.mark.nightly
+def test_the_suite_of_costs_as_a_user_runs_it(tmp_path: Path) -> None:
+    claims = {claim["name"]: claim for claim in run_suite(tmp_path, "example_suites/costs")["claims"]}
+    verdicts = {name: (claim["verdict"], claim["xfail"] is not None) for name, claim in claims.items()}
+    assert {verdict for verdict, known in verdicts.values() if not known} == {"pass"}
+    assert {verdict for verdict, known in verdicts.values() if known} == {"fail"}
+    # A prompt wins and is said to win, and a dose that breaks the model lowers both sides.
+    assert verdicts["collapse-promotes"] == ("fail", True)
+    assert verdicts["fiftieth-beats-asking"] == ("fail", True)
+    assert claims["fiftieth-beats-asking"]["interval"][1] < 0
+    assert "both-sides-fall" in codes_of(claims["collapse-suppresses"])
 
 
 @pytest.mark.nightly
@@ -196,21 +221,30 @@ def test_the_suite_of_generated_text_as_a_user_runs_it(tmp_path: Path) -> None:
     assert 1.5 < claims["no-cliff"]["details"]["collapse"]["within"] < claims["no-cliff"]["details"]["collapse"]["above"] < 3
 
 
-# Both ends of the curve every day, and all of it at night.
-@pytest.mark.parametrize(
-    "chosen",
-    ["collapse-promotes or collapse-suppresses", pytest.param("", marks=pytest.mark.nightly)],
-    ids=["few", "all"],
-)
-def test_the_suite_of_costs_as_a_user_runs_it(tmp_path: Path, chosen: str) -> None:
-    report = run_suite(tmp_path, "example_suites/costs", "-k", chosen)
-    claims = {claim["name"]: claim for claim in report["claims"]}
-    verdicts = {name: (claim["verdict"], claim["xfail"] is not None) for name, claim in claims.items()}
-    assert {verdict for verdict, known in verdicts.values() if not known} == {"pass"}
-    assert {verdict for verdict, known in verdicts.values() if known} == {"fail"}
-    # A prompt wins and is said to win, and a dose that breaks the model lowers both sides.
-    assert verdicts["collapse-promotes"] == ("fail", True)
-    if not chosen:
-        assert verdicts["fiftieth-beats-asking"] == ("fail", True)
-        assert claims["fiftieth-beats-asking"]["interval"][1] < 0
-    assert "both-sides-fall" in codes_of(claims["collapse-suppresses"])
+@pytest.mark.nightly  # every day tests/measures/test_task_accuracy.py does the same on small models
+def test_accuracies_equal_a_greedy_loop_and_a_function_vector_helps(model) -> None:
+    vector = extract.fv(model, PAIRS[6:], layer=12, n_shots=4, prompts=20, shuffled_prompts=4)
+    seen = {}
+    for shots, shuffled in ((0, False), (4, False), (4, True)):
+        found = task_accuracies(
+            model,
+            ASKED,
+            {"bare": (None, 0.0), "steered": (vector, 1.0)},
+            n_shots=shots,
+            shuffled=shuffled,
+            demonstrations=PAIRS,
+        )
+        for name, directions in (("bare", {}), ("steered", vector.directions)):
+            flags = []
+            for task in ASKED:
+                shown = draw_demonstrations(task, PAIRS, shots, shuffled=shuffled)
+                prompt = plain_tasks.prompt_of([(item.input, item.output) for item in shown], task.input)
+                first, line = plain_tasks.line(model.hf, model.tokenizer, prompt, directions, 1.0, most=6, end_of_text=(2,))
+                length = len(plain.ids_of(model.tokenizer, prompt, True))
+                right = plain.ids_of(model.tokenizer, f"{prompt} {task.output}", True)[length]
+                flags.append((first == right, line == f" {task.output}"))
+            assert found[name].first_token.tolist() == [first for first, _ in flags]
+            assert found[name].exact.tolist() == [exact for _, exact in flags]
+            seen[name, shots, shuffled] = found[name].first_token_accuracy
+    assert seen["bare", 0, False] < seen["bare", 4, False]
+    assert seen["bare", 0, False] < seen["steered", 0, False]

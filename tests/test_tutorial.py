@@ -46,7 +46,7 @@ def test_the_tutorial_is_what_happens(tmp_path: Path) -> None:
         "PYTHONPATH": str(ROOT),
         "COLUMNS": "80",
         "HF_HUB_OFFLINE": "1",
-        "PYTEST_ADDOPTS": "",
+        "PYTEST_ADDOPTS": f"--steer-cache={tmp_path / 'scores'}",  # the runs ask the same again
     }
     (tmp_path / "example_suites").symlink_to(ROOT / "example_suites")
     (tmp_path / "docs").symlink_to(ROOT / "docs")

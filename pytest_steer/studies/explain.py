@@ -139,7 +139,8 @@ class Explained:
     def depends(self) -> bool:
         """Whether the scores decide how many are asked for."""
         varies = len({(course.asked, course.computed, len(course.passes)) for course in self.courses}) > 1
-        return varies or (self.looks is not None and self.looks[0] < self.looks[1])
+        least, most = self.between(lambda part: part.asked)
+        return varies or least < most or (self.looks is not None and self.looks[0] < self.looks[1])
 
     @property
     def seconds(self) -> tuple[float, float]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shlex
 import shutil
@@ -180,31 +179,3 @@ def test_a_thing_is_listed_with_its_first_sentence():
     documented = Documented()
     documented.about = "Said by\n itself. And more."
     assert sentence_of(documented) == "Said by itself."
-
-
-EXTENSION = """
-from pytest_steer import ContrastItem, axis
-
-
-@axis("loud", ["yes"], about="Every word in capitals.")
-def loud(item, value):
-    return ContrastItem(item.question.upper(), item.matching, item.not_matching, item.id)
-"""
-
-
-def test_extensions_are_loaded_and_broken_ones_are_named(tmp_path):
-    info = tmp_path / "stranger-1.0.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: stranger\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text("[pytest_steer]\nloud = loud_axis\nbad = bad_axis\n")
-    (tmp_path / "loud_axis.py").write_text(EXTENSION)
-    (tmp_path / "bad_axis.py").write_text("import nothing_of_that_name\n")
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), str(PACKAGE.parent)])}
-    listed, schema = (run_module("pytest_steer", command, env=environment) for command in ("list", "schema"))
-    broken = "broken extension: bad (bad_axis): ModuleNotFoundError: No module named 'nothing_of_that_name'"
-    for done in (listed, schema):
-        assert done.returncode == 1, done.stderr
-        assert done.stderr.count(broken) == 1
-    assert "Every word in capitals. (loud_axis)" in listed.stdout
-    axes = json.loads(schema.stdout)["$defs"].pop("axes")["properties"]
-    assert axes.keys() - full_schema()["$defs"]["axes"]["properties"].keys() == {"loud"}

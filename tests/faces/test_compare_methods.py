@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from importlib import import_module
 from pathlib import Path
 
 import jsonschema
@@ -229,25 +228,6 @@ def test_what_to_try_when_the_budget_is_not_met(folder, capsys):
     assert "Try --max-multiplier 16\n" in said
     # Beyond its deployed strength an erasure is something else, so there is nothing to try.
     assert "leace on letters" not in said
-
-
-def test_scores_are_kept_in_the_cache(folder, monkeypatch):
-    memo, asked = import_module("pytest_steer.model.memo").DiskMemo, []
-    read = memo.read
-
-    def noted(self, keys):
-        found = read(self, keys)
-        asked.append((len(found), len(keys)))
-        return found
-
-    monkeypatch.setattr(memo, "read", noted)
-    options = ("--cache", "scores", "--behaviours", "letters", "--no-soundness")
-    first = compared(*options)
-    assert sum(found for found, _ in asked) == 0 < sum(count for _, count in asked)
-    asked.clear()
-    assert compared(*options) == first
-    assert asked
-    assert all(found == count for found, count in asked)
 
 
 APPROVAL = """

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from small_suite import BUILTIN, small_suite
 
 from pytest_steer import load_model
 from pytest_steer.cli.main import main
 
-DATA = Path(__file__).resolve().parents[2] / "example_suites" / "builtin" / "data"
 FILE = """
 model: builtin:tiny
 vector: {extract: {method: mean_difference, data: approval_train.json}, layer: 1, positions: all}
@@ -28,9 +28,9 @@ claims:
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "approval_train.json").write_text((DATA / "approval_train.json").read_text())
-    (tmp_path / "neutral.txt").write_text("\n".join((DATA / "neutral.txt").read_text().splitlines()[:30]))
-    (tmp_path / "approval_test.json").write_text(json.dumps(json.loads((DATA / "approval_test.json").read_text())[:20]))
+    data = small_suite(tmp_path / "builtin", items=12, texts=12, trained_on=12) / "data"
+    for name in ("approval_train.json", "approval_test.json", "neutral.txt"):
+        (data / name).rename(tmp_path / name)
     (tmp_path / "c.steer.yaml").write_text(FILE)
     return tmp_path
 
@@ -165,15 +165,6 @@ def test_precision_alone_is_named_as_such(folder, capsys):
     assert "they differ in precision alone" in " ".join(capsys.readouterr().out.split())
 
 
-def test_claims_without_items_are_compared_without_slopes(folder, capsys):
-    text = FILE[: FILE.index("  - steers")].replace("test: approval_test.json, ", "")
-    (folder / "t.steer.yaml").write_text(f"{text}  - ppl_delta_below: {{limit: 0.5}}\n")
-    assert main(["compare-models", "builtin:tiny", "builtin:tiny", "t.steer.yaml"]) == 0
-    printed = capsys.readouterr().out
-    assert "1 held" in printed
-    assert "no slopes: no claim has contrast items" in printed
-
-
 @pytest.mark.parametrize("at", [0, 1])
 def test_a_model_that_cannot_be_loaded_is_named(folder, capsys, at):
     names = ["builtin:tiny", "builtin:tiny"]
@@ -196,7 +187,7 @@ def wider(folder: Path) -> str:
 
 
 def test_a_saved_vector_that_does_not_fit_the_second_model_is_said(folder, capsys):
-    vectors = DATA.parent / "vectors"
+    vectors = BUILTIN / "vectors"
     (folder / "approval.safetensors").write_bytes((vectors / "approval.safetensors").read_bytes())
     text = FILE.replace(FILE[FILE.index("vector:") : FILE.index("multipliers")], "vector: {file: approval.safetensors}\n")
     (folder / "v.steer.yaml").write_text(text)

@@ -19,7 +19,9 @@ from pytest_steer.report import report_schema
 
 from .conftest import HEAD
 
-CLAIMS = "".join(f"  - steers: {{steerability: {value}, name: c{n}}}\n" for n, value in enumerate((-50, 50, -50, -50)))
+CLAIMS = "".join(
+    f"  - steers: {{steerability: {value}, name: c{n}, controls: 0}}\n" for n, value in enumerate((-50, 50, -50, -50))
+)
 STOPPING = """
 import pytest
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import shutil
 import sqlite3
 from pathlib import Path
 from time import perf_counter
 from typing import Any
 
 import pytest
+from small_suite import small_suite
 
 from pytest_steer.cli.main import main
 from pytest_steer.core.errors import SteerError
@@ -19,7 +19,6 @@ from pytest_steer.files.build import Measuring
 from pytest_steer.model import engine_of
 from pytest_steer.pytest_plugin.options import PROFILES
 
-BUILTIN = Path(__file__).resolve().parents[2] / "example_suites" / "builtin"
 MORE = """\
 model: builtin:tiny
 vector: {extract: {method: mean_difference, data: data/approval_train.json}, layer: 1, positions: all}
@@ -37,11 +36,8 @@ claims:
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The example suite with some of its items and texts."""
-    monkeypatch.chdir(shutil.copytree(BUILTIN, tmp_path / "builtin"))
+    monkeypatch.chdir(small_suite(tmp_path / "builtin", texts=30))
     Path("more.steer.yaml").write_text(MORE)
-    items, texts = Path("data/approval_test.json"), Path("data/neutral.txt")
-    items.write_text(json.dumps(json.loads(items.read_text())[:30]))
-    texts.write_text("\n".join(texts.read_text().splitlines()[:30]))
     return Path()
 
 

@@ -22,7 +22,7 @@ pytest.importorskip("resource")  # not on Windows
 SEARCH = """
 contexts: {option_order: [as_given, swapped]}
 claims:
-  - holds_in_contexts: {effect: 0.1, max_contexts: 4}
+  - holds_in_contexts: {effect: 0.1, max_contexts: 2}
 """
 
 
@@ -73,7 +73,7 @@ def broken_by_a_context(here: Path) -> Path:
     a, b = (model.tokenizer(letter, add_special_tokens=False)["input_ids"][0] for letter in "AB")
     direction: torch.Tensor = model.hf.lm_head.weight[a] - model.hf.lm_head.weight[b]
     SteeringVector({5: 2 * direction / direction.norm()}).save("letter.safetensors")
-    right = [item for item in lettered(40) if item["answer_matching_behavior"].strip() == "(A)"]
+    right = [item for item in lettered(36) if item["answer_matching_behavior"].strip() == "(A)"]
     (here / "letters.json").write_text(json.dumps(right))
     head = "model: builtin:tiny\nvector: {file: letter.safetensors}\ndata: {test: letters.json}"
     (here / "c.steer.yaml").write_text(head + SEARCH)

@@ -108,12 +108,9 @@ def test_what_is_left_out_stands_beside_the_verdict(suite: Path, pytester: pytes
     ]
 
 
-@pytest.mark.parametrize("way", ["option", "ini"])
-def test_the_check_can_be_switched_off(claims: Path, pytester: pytest.Pytester, way: str) -> None:
+def test_the_check_can_be_switched_off(claims: Path, pytester: pytest.Pytester) -> None:
     pytester.makeconftest(BROKEN)
-    if way == "ini":
-        (claims / "pytest.ini").write_text("[pytest]\nsteer_no_soundness = true\n")
-    result, found = report(pytester, *(["--steer-no-soundness"] if way == "option" else []))
+    result, found = report(pytester, "--steer-no-soundness")
     result.assert_outcomes(failed=1, passed=2)  # the claim itself still says it
     assert found["hooks_are_sound"]["verdict"] == "fail"
     assert found["steers"]["soundness"] is None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 from pathlib import Path
 
 import jsonschema
@@ -12,20 +11,20 @@ import numpy as np
 import pytest
 from forked import run_module
 from ruamel.yaml import YAML
+from small_suite import small_suite
 
 from pytest_steer import SteeringVector, extract, load_model, perplexity, propensity_curve, read_items, read_texts
 from pytest_steer.cli.main import main
 from pytest_steer.data import read_contrast_texts
 from pytest_steer.files.schema import full_schema
 
-BUILTIN = Path(__file__).resolve().parents[2] / "example_suites" / "builtin"
 MADE = ["--train", "data/approval_train.json", "--test", "data/approval_test.json"]
 KINDS = ["steers", "not_anti_steered", "ppl_delta_below"]
 
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(shutil.copytree(BUILTIN, tmp_path / "builtin"))
+    monkeypatch.chdir(small_suite(tmp_path / "builtin", items=45, texts=45))
     return Path()
 
 

@@ -27,12 +27,11 @@ def known(value: int, day: datetime.date | str, name: str = "a") -> str:
     return f"steerability: {value}, name: {name}, xfail: {{reason: retrained next week, expires: {day}}}"
 
 
-@pytest.mark.parametrize("day", [TODAY, TOMORROW])
-def test_until_its_last_day_is_over_it_is_excused(suite: Path, pytester: pytest.Pytester, day: datetime.date) -> None:
-    result = run(suite, pytester, known(FAILS, day))
+def test_until_its_last_day_is_over_it_is_excused(suite: Path, pytester: pytest.Pytester) -> None:
+    result = run(suite, pytester, known(FAILS, TODAY))
     result.assert_outcomes(xfailed=1)
     (claim,) = read_report(suite / "r.json")["claims"]
-    assert (claim["verdict"], claim["xfail"], claim["xfail_expires"]) == ("fail", "retrained next week", day.isoformat())
+    assert (claim["verdict"], claim["xfail"], claim["xfail_expires"]) == ("fail", "retrained next week", TODAY.isoformat())
 
 
 def test_afterwards_it_is_a_failure_that_says_so(suite: Path, pytester: pytest.Pytester) -> None:
@@ -95,12 +94,10 @@ def test_other():
 """
 
 
-@pytest.mark.parametrize("ini", [False, True])
-def test_assertions_in_tests_that_are_expected_to_fail(suite: Path, pytester: pytest.Pytester, ini: bool) -> None:
+def test_assertions_in_tests_that_are_expected_to_fail(suite: Path, pytester: pytest.Pytester) -> None:
     (suite / "test_a.py").write_text(TESTS)
     pytester.runpytest(*PLAIN).assert_outcomes(xpassed=2, xfailed=1)
-    if ini:
-        (suite / "pytest.ini").write_text("[pytest]\nsteer_strict_known = true\nsteer_no_soundness = true\n")
-    result = pytester.runpytest(*PLAIN, *(() if ini else ("--steer-strict-known",)))
+    (suite / "pytest.ini").write_text("[pytest]\nsteer_strict_known = true\nsteer_no_soundness = true\n")
+    result = pytester.runpytest(*PLAIN)
     result.assert_outcomes(failed=1, xfailed=1, xpassed=1)  # what has no claim is not ours to judge
     result.stdout.fnmatch_lines(["*XPASS(strict)* the old one", "--steer-strict-known: *"])

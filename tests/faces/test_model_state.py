@@ -119,14 +119,13 @@ def test_commands_take_the_pattern_too(
 @pytest.mark.parametrize(
     ("spoil", "said"),
     [
-        ("steer_model.hf.train(); steer_model.hf.config.attention_dropout = 0.1", "is in training mode"),
         (
             "steer_model.blocks[0].register_forward_hook(lambda m, i, out: out * 2)",
             "hooks of others change what it computes",
         ),
         ("steer_model.hf.lm_head.to('meta')", "on the device 'meta'"),
     ],
-    ids=["training", "hook", "meta"],
+    ids=["hook", "meta"],
 )
 def test_a_model_that_a_test_has_spoiled_is_refused_by_all_that_come_after(
     pytester: pytest.Pytester, suite: Path, spoil: str, said: str

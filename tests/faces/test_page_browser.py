@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 
 import pytest
-from page_reports import generates, report_of, shared_page, slopes, steers
+from page_reports import against, change_of, generates, report_of, shared_page, slopes, steers
 
 from pytest_steer.core.evidence import Verdict
 from pytest_steer.report.page import page_of
@@ -73,22 +73,18 @@ def full():
         }
         for n in range(4)
     ]  # fmt: skip
-    side = {"verdict": "pass", "estimate": 0.5, "interval": [0.25, 0.75], "threshold": 0.1}
-    against = {
-        "baseline": {"path": "a/long/path/to/the/last/release/old.json", "sha256": "c" * 64, "date": "2026-01-01", "model": "m", "commit": None},
-        "tolerance": 0.05, "notes": [], "not_run": 0,
-        "claims": [
-            {
-                "id": record["id"], "name": record["name"], "statistic": record["statistic"], "tolerance": 0.05, "flips": {"lost": 1}, "outcome": outcome, "before": side, "after": side, "difference": -0.25, "interval": [-0.5, -0.125],
-                "confidence": 0.95, "n": 60, "percent": False, "items": {"new": 1, "gone": 2, "changed": 0}, "reasons": ["why"],
-                "flipped": [{"id": "1", "question": "Is it? " * 30, "before": 0.5, "after": -0.5}], "message": "as it was said",
-            }
-            for record, outcome in zip(claims, ("worse", "held", "broken", "better", "new", "not_comparable"), strict=True)
-        ],
-    }  # fmt: skip
+    flip = {"id": "1", "question": "Is it? " * 30, "before": 0.5, "after": -0.5}
+    outcomes = ("worse", "held", "broken", "better", "new", "not_comparable")
+    changes = [
+        change_of(record["id"], outcome, flips={"lost": 1}, flipped=[flip], reasons=["why"], message="as it was said")
+        for record, outcome in zip(claims, outcomes, strict=True)
+    ]
     long = ["A rather long reply of several words. " * 30, "A short one.\n\nOf two paragraphs.", "", "w" * 700]
     claims.append(generates("talks", 4, long, turns=3, suite="suite0"))
-    return report_of(claims) | {"comparison": {"rows": rows, "tasks": [], "entanglement": maps}, "against": against}
+    return report_of(claims) | {
+        "comparison": {"rows": rows, "tasks": [], "entanglement": maps},
+        "against": against(*changes),
+    }
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from pytest_steer.report import read_report
 from .conftest import HEAD
 
 NUMBERS = (-50, 50, -50, -50)
-CLAIMS = "".join(f"  - steers: {{steerability: {value}, name: c{n}}}\n" for n, value in enumerate(NUMBERS))
+CLAIMS = "".join(f"  - steers: {{steerability: {value}, name: c{n}, controls: 0}}\n" for n, value in enumerate(NUMBERS))
 IN_C2 = """
 import os, pathlib, pytest, shutil, signal
 
@@ -88,7 +88,7 @@ def test_a_folder_that_vanishes(suite: Path, pytester: pytest.Pytester) -> None:
 def test_where_the_whole_report_has_no_room_the_partial_one_stays(suite: Path, pytester: pytest.Pytester) -> None:
     (suite / "c.steer.yaml").write_text(HEAD + CLAIMS)
     (suite / "r.json").write_text("the one before")
-    full = "import resource; size = os.stat('r.partial.json').st_size + 5000; resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))"
+    full = "import resource, sys; sys.dont_write_bytecode = True; size = os.stat('r.partial.json').st_size + 5000; resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))"
     (suite / "conftest.py").write_text(IN_C2.format(what=full))
     result = runpytest(pytester, "--steer-report=r.json", *PLAIN)
     assert result.ret == pytest.ExitCode.USAGE_ERROR

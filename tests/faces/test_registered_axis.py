@@ -104,12 +104,6 @@ def test_a_mistake_is_named_with_its_line(
     pytester.runpytest("--collect-only", "-q").stdout.fnmatch_lines(said)
 
 
-def test_a_name_that_is_taken_is_an_error_with_its_module(root: Path, pytester: pytest.Pytester) -> None:
-    (root / "tones.py").write_text(MODULE.replace('"marks"', '"filler"'))
-    result = pytester.runpytest()
-    result.stderr.fnmatch_lines(["*tones: the axis 'filler' is already registered by pytest_steer.prompting.axes.filler*"])
-
-
 def import_module(name: str, folder: Path) -> None:
     namespace = {"__name__": name}
     exec((folder / f"{name}.py").read_text(), namespace)

@@ -83,40 +83,6 @@ def test_a_behaviour_of_a_matrix_names_its_clusters_and_dev_draws_no_clusters(
     assert [(claim["n"], claim["interval_method"]) for claim in claims] == [(10, "clustered t"), (8, "sequential t")]
 
 
-def overlaps_of(folder: Path) -> dict[str, list[str]]:
-    report = json.loads((folder / "out.json").read_text())
-    jsonschema.validate(report, report_schema())
-    return {claim["name"]: noted(claim, "train-test-overlap") for claim in report["claims"]}
-
-
-def test_leaks_stand_beside_the_verdict_in_terminal_and_report(suite: Path, pytester: pytest.Pytester) -> None:
-    trained = json.loads((suite / "train.json").read_text())
-    texts = [f"We ask: {item['question'].splitlines()[0]} That is all, number {n}." for n, item in enumerate(trained)]
-    others = [f"Nobody knows what is {n} or why" for n in range(len(texts))]
-    (suite / "texts.json").write_text(json.dumps({"positive": texts, "negative": others}))
-    (suite / "behind.json").write_text(
-        json.dumps([{**item, "question": item["question"].replace("(A)", "(1)").replace("(B)", "(2)")} | {
-            key: item[key].replace("A", "1").replace("B", "2") for key in item if key.startswith("answer")
-        } for item in trained])
-    )  # fmt: skip
-    (suite / "own.txt").write_text("\n".join(others))
-    (suite / "c.steer.yaml").write_text(
-        "multipliers: [-1, 0, 1]\nvector: {extract: {method: caa, data: train.json}, layer: 1}\nclaims:\n"
-        "  - steers: {name: relabelled, steerability: -50, data: {test: behind.json}}\n"
-        "  - ppl_delta_below: {name: own, limit: 1000000, data: {neutral: own.txt}, vector: {extract: {method: mean_difference, "
-        "data: texts.json}, layer: 1}}\n"
-    )
-    result = pytester.runpytest("--steer-report=out.json")
-    found = overlaps_of(suite)
-    n = len(trained)
-    assert any(text.startswith(f"{n} of these {n} items ") for text in found["relabelled"])
-    assert any(text.startswith(f"{n} of these {n} texts ") for text in found["own"])
-    result.stdout.fnmatch_lines(
-        ["*warning: c: relabelled: *items ask a question that the vector was extracted from*in another form*"]
-    )
-    result.stdout.fnmatch_lines(["*warning: c: own: *texts repeat texts that the vector was extracted from*"])
-
-
 def test_a_limit_on_items_counts_distinct_ones(suite: Path, pytester: pytest.Pytester) -> None:
     items = [item for item in lettered(30, start=8) for _ in range(2)]
     (suite / "test.json").write_text(json.dumps(items))

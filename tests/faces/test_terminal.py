@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import sys
 from pathlib import Path
 
 import pytest
@@ -17,7 +16,7 @@ EVERY_KIND = (
     HEAD
     + """\
   - steers: {name: holds, steerability: -50}
-  - steers: {name: a-claim-with-a-name-that-is-longer-than-any-terminal-is-wide-so-that-it-has-to-be-shortened, steerability: 50}
+  - steers: {name: a-claim-with-a-name-that-is-longer-than-any-terminal-is-wide-so-that-it-has-to-be-shortened, steerability: 50, controls: 0}
   - not_anti_steered: {name: cannot-be-decided, share: 0.5, min_n: 500}
   - steers: {name: known, steerability: 50, xfail: "a reason that is so long that pytest would break it, and so long that nobody would read all of it in one line anyhow"}
   - steers: {name: surprise, steerability: -50, xfail: thought to be broken}
@@ -99,18 +98,9 @@ def test_no_line_is_longer_than_the_terminal_is_wide(
 
 
 def test_in_a_terminal_nothing_wraps_and_verdicts_have_colours(every_kind: Path) -> None:
-    command = [
-        sys.executable,
-        "-m",
-        "pytest",
-        "--steer-profile=dev",
-        "-p",
-        "no:cacheprovider",
-        "c.steer.yaml",
-        "-k",
-        "holds or a-claim or cannot",
-    ]
-    shown, states = run_in_terminal(command, 80, every_kind)
+    chosen = ["c.steer.yaml", "-k", "holds or a-claim or cannot"]
+    options = ["--steer-profile=dev", "-p", "no:cacheprovider"]
+    shown, states = run_in_terminal("pytest", *options, *chosen, columns=80, folder=every_kind)
     # With colours, pytest itself breaks lines of its short summary: it counts the codes of colours as -1 columns.
     assert too_long(shown[shown.index("steer: ") : shown.index("short test summary")], 80) == []
     assert states

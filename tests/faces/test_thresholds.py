@@ -19,7 +19,7 @@ from pytest_steer.stats import Direction
 
 from .conftest import HEAD, lettered, steering_items
 
-# Kind, the arguments of its assertion, its promise, a number that nothing here comes near, what else it takes.
+# Kind, its data, its promise, a number that nothing here comes near, what else it takes.
 KINDS: dict[str, tuple[str, str, float, dict[str, Any]]] = {
     "steers": ("items", "steerability", -50, {}),
     "not_anti_steered": ("items", "share", 0.999, {}),
@@ -36,11 +36,10 @@ KINDS: dict[str, tuple[str, str, float, dict[str, Any]]] = {
     "capability_delta_below": ("questions", "limit", 0.999, {"questions": "questions.json"}),
     "flips": ("items", "share", 0.999, {}),
 }
-ONE_OF_SEVERAL = ("holds_in_contexts", "generalizes")
 FLIPS = '''
 from typing import Annotated
 
-from pytest_steer.extend import AboutItems, Ask, Direction, Measurement, Param, Promise, Share, assertion, claim
+from pytest_steer.extend import AboutItems, Ask, Direction, Measurement, Param, Promise, Share, claim
 
 
 @claim("flips", title="Steering flips answers", main="share")
@@ -62,45 +61,19 @@ class Flips(AboutItems):
             probes=curve.probes,
             curve=curve,
         )
-
-
-assert_flips = assertion(Flips)
 '''
-ASSERTIONS = """
-import contextlib
-import pytest_steer
-from pytest_steer import Context, extract, read_items, read_questions, read_tasks, SteeringFailure
-from flips import assert_flips
-
-pytest_steer.assert_flips = assert_flips
-
-def test_all(steer_model):
-    vector = extract.caa(steer_model, read_items("train.json"), layer=1)
-    items = read_items("test.json")
-    texts = open("neutral.txt").read().splitlines()
-    tasks, questions = read_tasks("pairs.json"), read_questions("questions.json")
-"""
 
 
-def written(face: str, suite: Path, promises: dict[str, Any]) -> str:
-    """A claim file, or a test, with two claims of each kind: one with a number, one with the promise that is given for its name."""
+def written(suite: Path, promises: dict[str, Any]) -> str:
+    """A claim file with two claims of each kind: one with a number, one with the promise that is given for its name."""
     suite.joinpath("conftest.py").write_text("import flips\n")
     suite.joinpath("flips.py").write_text(FLIPS)
-    entries, calls = "contexts: {system: ['', 'Be brief.']}\n" + HEAD, ASSERTIONS
-    for kind, (data, key, number, more) in KINDS.items():
+    entries = "contexts: {system: ['', 'Be brief.']}\n" + HEAD
+    for kind, (_, key, number, more) in KINDS.items():
         for name, value in ((f"{kind} number", number), (kind, promises[kind])):
-            own = {key: value, "name": name}
-            entries += f"  - {kind}: {json.dumps(own | more)}\n"
-            in_python = {key: one for key, one in more.items() if key not in ("data", "questions")}
-            if kind == "holds_in_contexts":
-                in_python["contexts"] = {"system": ["", "Be brief."]}
-            said = ", ".join(f"{k}={v!r}" for k, v in (own | in_python).items())
-            said = said.replace("{'brief': {'system': 'Be brief.'}}", "{'brief': Context(system='Be brief.')}")
-            given = ", ".join(filter(None, ("steer_model, vector", data, said)))
-            calls += f"    with contextlib.suppress(SteeringFailure):\n        pytest_steer.assert_{kind}({given})\n"
+            entries += f"  - {kind}: {json.dumps({key: value, 'name': name} | more)}\n"
     (suite / "c.steer.yaml").write_text(entries)
-    (suite / "test_it.py").write_text(calls)
-    return "c.steer.yaml" if face == "file" else "test_it.py"
+    return "c.steer.yaml"
 
 
 @pytest.fixture
@@ -123,12 +96,10 @@ def claims_of(suite: Path, pytester: pytest.Pytester, file: str) -> dict[str, di
     return {claim["name"]: claim for claim in json.loads((suite / "out.json").read_text())["claims"]}
 
 
-@pytest.mark.parametrize("face", ["file", pytest.param("assertion", marks=pytest.mark.nightly)])
 def test_without_a_threshold_everything_is_measured_and_nothing_is_judged(
-    moved: Path, pytester: pytest.Pytester, registered_here_only: None, face: str
+    moved: Path, pytester: pytest.Pytester, registered_here_only: None
 ) -> None:
-    empty = {kind: {"value": None} if kind in ONE_OF_SEVERAL and face == "assertion" else None for kind in KINDS}
-    found = claims_of(moved, pytester, written(face, moved, empty))
+    found = claims_of(moved, pytester, written(moved, dict.fromkeys(KINDS)))
     assert found.keys() == {name for kind in KINDS for name in (kind, f"{kind} number")}
     for kind, (_, key, number, _) in KINDS.items():
         claim, judged = found[kind], found[f"{kind} number"]
@@ -170,9 +141,8 @@ def pilot_of(suite: Path, pytester: pytest.Pytester, items: list[dict[str, str]]
     assert (suite / name).is_file()
 
 
-@pytest.mark.parametrize("face", ["file", pytest.param("assertion", marks=pytest.mark.nightly)])
 def test_a_claim_that_is_judged_on_items_of_its_pilot_says_so(
-    moved: Path, pytester: pytest.Pytester, registered_here_only: None, face: str
+    moved: Path, pytester: pytest.Pytester, registered_here_only: None
 ) -> None:
     # Four of the ten test items, in another order and with spaces that change no content, beside four of the training items.
     items = [one | {"question": one["question"] + "  "} for one in steering_items(4, 8)[::-1]] + steering_items(4, 0)
@@ -183,7 +153,7 @@ def test_a_claim_that_is_judged_on_items_of_its_pilot_says_so(
     promises = {
         kind: {"value": number, "set": today.isoformat(), "from": "pilot.json"} for kind, (_, _, number, _) in KINDS.items()
     }
-    found = claims_of(moved, pytester, written(face, moved, promises))
+    found = claims_of(moved, pytester, written(moved, promises))
     for kind, (_, key, number, _) in KINDS.items():
         claim, bare = found[kind], found[f"{kind} number"]
         for same in ("verdict", "threshold", "promise", "estimate", "interval", "p_pass", "p_fail", "items_needed"):

@@ -6,6 +6,7 @@ import re
 from html.parser import HTMLParser
 
 import pytest
+from page_reports import against, change_of
 from reports import with_records
 
 from pytest_steer.claims.drawn import complete
@@ -110,32 +111,28 @@ def test_per_cent_and_at_most_are_shown_as_the_terminal_shows_them():
     assert "**+12.5%** \\[+6.2%, +25.0%\\], promised at most +37.5%" in to_markdown(report_of(claim))
 
 
-def against(**more) -> dict:
-    claim = {
-        "id": "a.steer.yaml::bad", "name": "bad", "statistic": "steerability", "flips": {}, "outcome": "worse", "before": {"verdict": "pass", "estimate": 0.5, "interval": [0.25, 0.75], "threshold": 0.0},
-        "after": {"verdict": "pass", "estimate": 0.25, "interval": [0.125, 0.375], "threshold": 0.0}, "difference": -0.25, "interval": [-0.5, -0.125],
-        "confidence": 0.95, "tolerance": 0.05, "n": 60, "percent": False, "items": {"new": 1, "gone": 0, "changed": 2},
-        "flipped": [{"id": "q7", "question": "Why?", "before": 1.0, "after": -1.0}], "reasons": [], "message": "",
-    }  # fmt: skip
-    held = claim | {"id": "h", "outcome": "held", "flipped": [], "items": {"new": 0, "gone": 0, "changed": 0}}
-    baseline = {"path": "old.json", "sha256": "ab" * 32, "date": "2026-01-02", "model": "builtin:tiny", "commit": None}
-    return {"baseline": baseline, "tolerance": 0.05, "notes": [], "not_run": 2, "claims": [held, claim | more]}
+def changed(**more) -> dict:
+    flip = {"id": "q7", "question": "Why?", "before": 1.0, "after": -1.0}
+    held = change_of("h", "held", items={"new": 0, "gone": 0, "changed": 0})
+    return against(held, change_of(**{"id": "a.steer.yaml::bad", "flipped": [flip]} | more), not_run=2)
 
 
 def test_the_comparison_with_a_baseline_names_it_and_what_changed():
-    text = to_markdown(report_of(record("bad", Verdict.PASS), against=against()))
+    text = to_markdown(report_of(record("bad", Verdict.PASS), against=changed()))
     assert (
-        "1 worse, 1 held, 2 of the baseline not run against `old.json` (sha256 `abababababab`, of 2026-01-02, on `builtin:tiny`)."
+        "1 worse, 1 held, 2 of the baseline not run against `old.json` (sha256 `cccccccccccc`, of 2026-01-01, on `older`)."
         in text
     )
-    row = "| **worse** | `a.steer.yaml::bad` | pass 0.5 | pass 0.25 | -0.25 [-0.5, -0.125] | 60 | 1 | items: 1 new, 2 changed |"
+    row = (
+        "| **worse** | `a.steer.yaml::bad` | pass 0.75 | fail 0.25 | -0.5 [-0.75, -0.25] | 9 | 1 | items: 1 new, 2 changed |"
+    )
     assert row in text.splitlines()
     assert "- `a.steer.yaml::bad`: item `q7`, 1 → -1: Why?" in text.splitlines()
     assert "`h`" not in text  # held: counted, and in the table of all claims if it is there
 
 
 def test_a_claim_that_is_held_on_other_items_is_not_held_in_silence():
-    text = to_markdown(report_of(record("bad", Verdict.PASS), against=against(outcome="held", reasons=["other dtype"])))
+    text = to_markdown(report_of(record("bad", Verdict.PASS), against=changed(outcome="held", reasons=["other dtype"])))
     assert "2 held" in text
     assert "| **held** | `a.steer.yaml::bad` |" in text
     assert "| other dtype; items: 1 new, 2 changed |" in text
@@ -151,7 +148,7 @@ def hostile_report() -> dict:
         error_evidence("steers", "f", HOSTILE, id=f"{HOSTILE}::f", suite=HOSTILE).to_dict(),
     ]
     flip = {"id": HOSTILE, "question": HOSTILE, "before": 1.0, "after": -1.0}
-    return report_of(*claims, against=against(id=HOSTILE, reasons=[HOSTILE], message=HOSTILE, flipped=[flip]))
+    return report_of(*claims, against=changed(id=HOSTILE, reasons=[HOSTILE], message=HOSTILE, flipped=[flip]))
 
 
 class Page(HTMLParser):
@@ -203,12 +200,11 @@ def test_no_line_of_a_text_begins_a_line_and_no_control_is_left():
     assert not set("\u202e\x1b\r") & set(text)
 
 
-@pytest.mark.parametrize("limit", [COMMENT, 1 << 18])
-def test_a_long_summary_is_cut_and_says_what_it_left_out(limit):
+def test_a_long_summary_is_cut_and_says_what_it_left_out():
     long = "line of the message\n" * 400
     claims = [record(f"claim-{at}-" + "ö|" * 90, Verdict.FAIL, long, warnings=["w" * 500]) for at in range(700)]
-    text = markdown_of(report_of(*claims), limit)
-    assert limit / 20 < len(text.encode()) <= limit
+    text = markdown_of(report_of(*claims), COMMENT)
+    assert COMMENT / 20 < len(text.encode()) <= COMMENT
     assert "Left out, because GitHub takes no more: " in text
     assert "700 messages in full" in text or "680 of 700 messages in full" in text
     assert "## ❌ Broken: 700 of 700 steering claims" in text

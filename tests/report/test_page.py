@@ -9,7 +9,7 @@ import re
 from html.parser import HTMLParser
 
 import pytest
-from page_reports import HOSTILE, broken_off, items_of, mixed, report_of, shared_page, slopes, steers
+from page_reports import HOSTILE, against, broken_off, change_of, items_of, mixed, report_of, shared_page, slopes, steers
 
 from pytest_steer.against.held_against import held_against
 from pytest_steer.core.block import Curve, Distribution, Estimate, Intervals, Series, block_record
@@ -235,28 +235,11 @@ def test_texts_that_a_report_leaves_out_are_not_missed():
 
 
 def test_the_difference_to_an_earlier_report():
-    record, before = (
-        steers("one", slopes(9)),
-        {"verdict": "pass", "estimate": 0.75, "interval": [0.5, 1.0], "threshold": 0.25},
-    )
-    after = {"verdict": "fail", "estimate": 0.25, "interval": [0.0, 0.5], "threshold": 0.25}
-    against = {
-        "baseline": {"path": "old.json", "sha256": "c" * 64, "date": "2026-01-01", "model": "older", "commit": None},
-        "tolerance": 0.05, "notes": [], "not_run": 0,
-        "claims": [
-            {
-                "id": record["id"], "name": "one", "statistic": "steerability", "flips": {}, "outcome": "worse", "before": before, "after": after, "difference": -0.5, "interval": [-0.75, -0.25],
-                "confidence": 0.95, "tolerance": 0.05, "n": 9, "percent": False, "items": {"new": 1, "gone": 0, "changed": 2},
-                "flipped": [{"id": "3", "question": HOSTILE[0], "before": 0.5, "after": -0.5}], "reasons": [], "message": "it got worse",
-            },
-            {
-                "id": "suite.steer.yaml::vanished", "name": "vanished", "statistic": "steerability", "flips": {}, "outcome": "gone", "before": before, "after": None, "difference": None,
-                "interval": None, "confidence": 0.95, "tolerance": 0.05, "n": 0, "percent": False, "items": {}, "flipped": [],
-                "reasons": ["no claim of this name"], "message": "gone",
-            },
-        ],
-    }  # fmt: skip
-    read = Reader(page_of(report_of([record]) | {"against": against}))
+    record = steers("one", slopes(9))
+    flip = {"id": "3", "question": HOSTILE[0], "before": 0.5, "after": -0.5}
+    worse = change_of(record["id"], flipped=[flip], message="it got worse")
+    gone = change_of("suite.steer.yaml::vanished", "gone", after=None, difference=None, interval=None, n=0, items={})
+    read = Reader(page_of(report_of([record]) | {"against": against(worse, gone)}))
     assert "1 worse, 1 gone" in read.texts["since"]
     assert "suite.steer.yaml::vanishedgonepass 0.75 [0.5, 1]-" in read.texts["since"]
     assert "c" * 64 in read.texts["since"]
@@ -273,13 +256,8 @@ def test_the_difference_to_an_earlier_report():
 def test_many_items_that_flipped_are_shortened_and_counted():
     record = steers("one", slopes(9))
     flipped = [{"id": f"q{at}", "question": f"Is {at} \n so {'x' * 300}?", "before": 0.5, "after": -0.5} for at in range(30)]
-    entry = {
-        "id": record["id"], "name": "one", "statistic": "steerability", "outcome": "worse", "before": None, "after": None, "difference": None,
-        "interval": None, "confidence": 0.95, "tolerance": 0.05, "n": 9, "percent": False, "flipped": flipped, "flips": {}, "items": {},
-        "reasons": [], "message": "",
-    }  # fmt: skip
-    against = {"baseline": None, "tolerance": 0.05, "notes": [], "not_run": 0, "claims": [entry]}
-    read = Reader(page_of(report_of([record]) | {"against": against}))
+    entry = change_of(record["id"], before=None, after=None, difference=None, interval=None, flipped=flipped, items={})
+    read = Reader(page_of(report_of([record]) | {"against": against(entry, baseline=None)}))
     assert "Items that flipped: 20 of 30" in read.texts["since"]
     assert "The others stand at their claims." in read.texts["since"]
     (_, attributes), *_ = read.of_class("claim")
@@ -295,15 +273,15 @@ def test_what_two_runs_differ_in_is_said_in_the_words_of_the_comparison():
     new["provenance"]["versions"] |= {"torch": "0.0.1"}
     commit = Commit(id="c" * 40, dirty=True)
     baseline = BaselineSource(path="old.json", sha256="e" * 64, date="2026-01-05", model=None, commit=commit)
-    against = as_json(held_against(typed(old), typed(new), 0.05, baseline=baseline))
-    read = Reader(page_of(new | {"against": against}))
+    found = as_json(held_against(typed(old), typed(new), 0.05, baseline=baseline))
+    read = Reader(page_of(new | {"against": found}))
     said = read.texts["since"]
-    for entry in against["claims"]:
+    for entry in found["claims"]:
         assert f"{entry['id']}{entry['outcome'].replace('_', ' ')}" in said
-    assert {entry["outcome"] for entry in against["claims"]} >= {"gone", "new"}
-    assert all(note in said for note in against["notes"])
+    assert {entry["outcome"] for entry in found["claims"]} >= {"gone", "new"}
+    assert all(note in said for note in found["notes"])
     assert f"{'c' * 40} and changes that are not committed" in said
-    told = {entry["id"]: entry for entry in against["claims"]}
+    told = {entry["id"]: entry for entry in found["claims"]}
     for _, attributes in read.of_class("claim"):
         name = f"suite.steer.yaml::{attributes['data-name']}"
         assert all(reason in read.texts[attributes["id"]] for reason in told[name]["reasons"])

@@ -62,7 +62,8 @@ def test_killed_in_the_middle_of_a_claim(tmp_path):
         sizes.append(partial.path.stat().st_size)
     whole = partial.path.read_bytes()
     head = whole.index(b"\n")
-    for end in range(1, len(whole)):
+    edges = {edge + by for edge in (head, *sizes) for by in range(-6, 7)} & {*range(1, len(whole))}
+    for end in edges | {*range(1, len(whole), 7)}:
         partial.path.write_bytes(whole[:end])
         if end < head:
             with pytest.raises(SteerError, match="is damaged: it breaks off"):

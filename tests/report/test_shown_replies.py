@@ -247,9 +247,8 @@ def test_github_renders_the_replies_as_tables_and_obeys_nothing():
     assert "# head" in page.text
 
 
-@pytest.mark.parametrize("many", [20, 60])
-def test_many_long_replies_leave_the_summary_below_its_limit(many):
-    claims = [generates(f"claim-{n}", 9, ["\u00f6|" * 400], turns=3) for n in range(many)]
+def test_many_long_replies_leave_the_summary_below_its_limit():
+    claims = [generates(f"claim-{n}", 9, ["\u00f6|" * 400], turns=3) for n in range(20)]
     text = markdown_of(report_of(claims), COMMENT)
     assert len(text.encode()) <= COMMENT
-    assert f"replies of {many} claims" in text.partition("Left out, because GitHub takes no more: ")[2]
+    assert "replies of 20 claims" in text.partition("Left out, because GitHub takes no more: ")[2]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,12 +10,12 @@ from typing import Any
 import jsonschema
 import pytest
 from forked import run_module
+from small_suite import small_suite
 
 from pytest_steer.core.evidence import error_evidence
 from pytest_steer.core.finding import Finding
 from pytest_steer.report import report_schema, with_texts
 
-SUITE = Path(__file__).parents[2] / "example_suites" / "builtin"
 SYSTEM = ["You are the secret assistant of Acme.", "Another private sentence."]
 MORE = f"""
 vector: {{extract: {{method: mean_difference, data: data/approval_train.json}}, layer: 1, positions: all}}
@@ -44,7 +43,8 @@ def strings(value: Any) -> Iterator[str]:
 
 
 def test_none_of_the_texts_is_in_a_report(tmp_path: Path) -> None:
-    shutil.copytree(SUITE, tmp_path, dirs_exist_ok=True)
+    tmp_path = small_suite(tmp_path / "suite")
+    (tmp_path / "test_builtin.py").unlink()
     (tmp_path / "more.steer.yaml").write_text(MORE)
     (tmp_path / "tasks.json").write_text(json.dumps([{"input": f"secretword{n}", "output": f"answer{n}"} for n in range(8)]))
     options = ["--steer-report", "none.json", "--steer-report-texts", "none", "--rootdir", str(tmp_path)]
@@ -53,8 +53,8 @@ def test_none_of_the_texts_is_in_a_report(tmp_path: Path) -> None:
     assert SYSTEM[0] in " ".join(done.stdout.split())  # the terminal shows it
     report = json.loads((tmp_path / "none.json").read_text())
     jsonschema.validate(report, report_schema())
-    assert len(report["claims"]) >= 15
-    assert all(claim["verdict"] in ("pass", "fail") for claim in report["claims"])
+    assert len(report["claims"]) == 11
+    assert not [claim["error"] for claim in report["claims"] if claim["error"]]
     found = list(strings(report))
     texts = {*SYSTEM, "Very private words.", *(tmp_path / "data" / "neutral.txt").read_text().split("\n")}
     for file in [*(tmp_path / "data").glob("*.json"), tmp_path / "tasks.json"]:
@@ -68,7 +68,7 @@ def test_none_of_the_texts_is_in_a_report(tmp_path: Path) -> None:
         "answer_not_matching_behavior",
         "",
     }
-    assert len(texts) > 500
+    assert len(texts) > 250
     for text in texts:
         assert not [said for said in found if text in said], text
     (searched,) = (claim for claim in report["claims"] if claim["check"] == "holds_in_contexts")

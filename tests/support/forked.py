@@ -12,12 +12,21 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import pytest
 
-_HEAVY = ["torch", "transformers", "transformers.models.llama.modeling_llama", "scipy.stats", "safetensors.torch"]
+_HEAVY = [
+    "torch",
+    "transformers",
+    "transformers.models.llama.modeling_llama",
+    "scipy.stats",
+    "safetensors.torch",
+    "ruamel.yaml",
+    "jsonschema",
+]
 
 
 def run_module(
@@ -40,10 +49,7 @@ def run_module(
     with tempfile.TemporaryDirectory() as kept:
         files = [Path(kept, name) for name in ("in", "out", "err")]
         files[0].write_text(input, encoding="utf-8")
-        context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload(_HEAVY)
-        process = context.Process(target=_become, args=(module, arguments, folder, environment, [*map(str, files)]))
-        process.start()
+        process = start_module(module, arguments, cwd=folder, env=environment, files=[*map(str, files)])
         process.join(timeout)
         if process.is_alive():
             process.kill()
@@ -51,6 +57,17 @@ def run_module(
         out, err = (file.read_text(encoding="utf-8", errors="replace") for file in files[1:])
         assert process.exitcode is not None
         return subprocess.CompletedProcess([module, *arguments], process.exitcode, out, err)
+
+
+def start_module(
+    module: str, arguments: Sequence[str], *, cwd: str | Path, env: dict[str, str], files: list[str]
+) -> BaseProcess:
+    """Start a process that does what ``python -m module arguments`` does; files: its input, its output and where errors go."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(_HEAVY)
+    process = context.Process(target=_become, args=(module, tuple(arguments), str(cwd), env, files))
+    process.start()
+    return process
 
 
 def runpytest(pytester: pytest.Pytester, *arguments: str) -> pytest.RunResult:
@@ -84,6 +101,8 @@ def _become(
     os.chdir(folder)
     paths = [path for path in environment.get("PYTHONPATH", "").split(os.pathsep) if path]
     sys.path[:] = [folder, *paths, *(path for path in sys.path if path not in ("", *paths))]
+    sys.dont_write_bytecode = "PYTHONDONTWRITEBYTECODE" in environment
+    sys.pycache_prefix = environment.get("PYTHONPYCACHEPREFIX")
     import torch  # is loaded, and has not looked at this environment
 
     torch.set_num_threads(int(environment.get("OMP_NUM_THREADS", torch.get_num_threads())))

@@ -17,6 +17,7 @@ def main() -> None:
         os.dup2(writer.stdin.fileno(), number)
         writer.stdin.close()
     sys.stdout, sys.stderr = (os.fdopen(os.dup(number), "w", encoding="utf-8") for number in (1, 2))
+    sys.dont_write_bytecode = True  # a module that is compiled now would be cut too, and stay so
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
     sys.argv = sys.argv[2:]
     try:

@@ -130,6 +130,23 @@ def report_of(claims: Sequence[dict[str, Any]], **more: Any) -> dict[str, Any]:
     return build_report(claims, seed=0, profile="ci", started=1.0e9) | more
 
 
+def change_of(id: str = "a.steer.yaml::one", outcome: str = "worse", **more: Any) -> dict[str, Any]:
+    """How a claim stands against a baseline in which its estimate was 0.75."""
+    before = {"verdict": "pass", "estimate": 0.75, "interval": [0.5, 1.0], "threshold": 0.25}
+    return {
+        "id": id, "name": id.rpartition("::")[2], "statistic": "steerability", "outcome": outcome, "before": before,
+        "after": {"verdict": "fail", "estimate": 0.25, "interval": [0.0, 0.5], "threshold": 0.25}, "difference": -0.5,
+        "interval": [-0.75, -0.25], "confidence": 0.95, "tolerance": 0.05, "n": 9, "percent": False, "flips": {},
+        "items": {"new": 1, "gone": 0, "changed": 2}, "flipped": [], "reasons": [], "message": "",
+    } | more  # fmt: skip
+
+
+def against(*changes: dict[str, Any], **more: Any) -> dict[str, Any]:
+    """A comparison with a baseline that holds these changes."""
+    baseline = {"path": "old.json", "sha256": "c" * 64, "date": "2026-01-01", "model": "older", "commit": None}
+    return {"baseline": baseline, "tolerance": 0.05, "notes": [], "not_run": 0, "claims": list(changes)} | more
+
+
 def slopes(n: int, seed: int = 0, mean: float = 0.5, spread: float = 0.5) -> list[float]:
     """Made-up slopes, some of them on the wrong side of 0."""
     draw = random.Random(seed)

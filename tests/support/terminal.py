@@ -1,4 +1,4 @@
-"""A command in a terminal of so many columns, and what it leaves on the screen's lines."""
+"""A module in a terminal of so many columns, and what it leaves on the screen's lines."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ import os
 import pty
 import re
 import struct
-import subprocess
 import termios
+from multiprocessing.connection import wait
 from pathlib import Path
 from unicodedata import combining, east_asian_width
+
+from forked import start_module
 
 _COLOUR = re.compile(r"\x1b\[[\d;]*m")
 
@@ -31,25 +33,20 @@ def is_whole(line: str) -> bool:
     return ("/" in last and not others) or ("::" in last and set(others) <= {"E", "FAILED", "XFAIL", "ERROR"})
 
 
-def run_in_terminal(command: list[str], columns: int, folder: Path) -> tuple[str, list[str]]:
-    """What a command prints to a terminal, without progress, and the longest states of lines with progress in them."""
+def run_in_terminal(module: str, *arguments: str, columns: int, folder: Path) -> tuple[str, list[str]]:
+    """What a module prints to a terminal, without progress, and the longest states of lines with progress in them."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
     without = ("COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR", "PY_COLORS", "CI", "BUILD_NUMBER")
     env = {name: value for name, value in os.environ.items() if name not in without} | {"TERM": "xterm"}
-    with subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, cwd=folder, env=env) as process:
-        os.close(theirs)
-        parts = []
-        while True:
-            try:
-                part = os.read(ours, 65536)
-            except OSError:  # the other end is closed
-                break
-            if not part:
-                break
-            parts.append(part)
+    process = start_module(module, arguments, cwd=folder, env=env, files=3 * [os.ttyname(theirs)])
+    parts = []
+    while ours in wait([ours, process.sentinel]):
+        parts.append(os.read(ours, 65536))
     os.close(ours)
-    assert process.returncode in (0, 1)
+    os.close(theirs)
+    process.join()
+    assert process.exitcode in (0, 1)
     text = b"".join(parts).decode().replace("\r\n", "\n").replace("\x1b[K", "")
     states = []
     for line in text.split("\n"):
