@@ -100,7 +100,9 @@ def test_the_builtin_model():
 
 
 @pytest.mark.parametrize(
-    ("scope", "items"), [("all", builders.LETTERED), ("after_prompt", builders.WORDED), ("last", builders.WORDED)], ids=["all", "after_prompt", "last"]
+    ("scope", "items"),
+    [("all", builders.LETTERED), ("after_prompt", builders.WORDED), ("last", builders.WORDED)],
+    ids=["all", "after_prompt", "last"],
 )
 def test_items_are_read_where_their_answers_begin(items, scope):
     model, vector = fresh("llama"), builders.random_vector(1)
