@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pytest_steer import read_items, read_texts
@@ -192,11 +192,16 @@ junk = st.recursive(
 )
 
 
-@settings(deadline=None, derandomize=True, database=None, max_examples=200)
+@settings(
+    deadline=None,
+    derandomize=True,
+    database=None,
+    max_examples=200,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
 @given(content=st.lists(junk, max_size=3) | junk)
-def test_any_json_is_items_or_a_data_error(tmp_path_factory, content):
-    file = tmp_path_factory.mktemp("junk") / "data.json"
-    file.write_text(json.dumps(content), encoding="utf-8")
+def test_any_json_is_items_or_a_data_error(tmp_path, content):
+    file = put(tmp_path, "data.json", json.dumps(content))
     try:
         items = read_items(file)
     except DataError as error:

@@ -182,7 +182,7 @@ def test_each_axis_shrinks_by_itself_to_the_least_that_breaks(breaks, simplest):
 
 
 def test_a_failing_example_is_printed_as_python():
-    @settings(quickly, max_examples=500)
+    @settings(quickly, max_examples=500, phases=[Phase.generate, Phase.shrink])
     @given(prompts([ITEM], WIDE), WIDE)
     def broken(prompt, context):
         assert not (times(context) and prompt.context.few_shot)
