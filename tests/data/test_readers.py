@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+from data_files import put
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -21,19 +22,6 @@ EASY = {"question": "Q?", "matching": "yes", "not_matching": "no"}
 
 def tan(prompt="Q?", other="Q?"):
     return {"positive": {"prompt": prompt, "response": "(A)"}, "negative": {"prompt": other, "response": "(B)"}, "meta": {}}
-
-
-def put(folder, name, content):
-    file = folder / name
-    if isinstance(content, bytes):
-        file.write_bytes(content)
-    elif isinstance(content, str):
-        file.write_text(content, encoding="utf-8")
-    elif name.endswith(".jsonl"):
-        file.write_text("".join(json.dumps(entry) + "\n" for entry in content), encoding="utf-8")
-    else:
-        file.write_text(json.dumps(content), encoding="utf-8")
-    return file
 
 
 # --- right files ---------------------------------------------------------------------------------------------------------

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from importlib import import_module
 
 import pytest
+from data_files import assistant, put, user
 
 from pytest_steer import Completion, read_texts
 from pytest_steer.core.errors import DataError
@@ -13,22 +13,6 @@ from pytest_steer.data import leave_out
 from pytest_steer.data.texts import as_texts
 
 WANT = [Completion("Hi?", "Hello.")]
-
-
-def put(folder, name, content):
-    file = folder / name
-    if name.endswith(".jsonl"):
-        content = "\n".join(json.dumps(entry) for entry in content)
-    file.write_text(content if isinstance(content, str) else json.dumps(content), encoding="utf-8")
-    return file
-
-
-def user(text):
-    return {"role": "user", "content": text}
-
-
-def assistant(text):
-    return {"role": "assistant", "content": text}
 
 
 # --- completions ---------------------------------------------------------------------------------------------------------

@@ -42,6 +42,15 @@ def fresh(family, dtype=torch.float32, **changes):
     return wrap_model(hf, builders.tokenizer(), family)
 
 
+# One family by day of each way of keeping a state: convolutions, a list, states among attention, delta rules, a cache of its own, alone.
+STATEFUL = [
+    pytest.param(
+        family, marks=[] if family in ("lfm2", "rwkv", "jamba", "qwen3 next", "minimax", "mamba2") else [pytest.mark.nightly]
+    )
+    for family in builders.STATEFUL
+]
+
+
 @pytest.mark.parametrize("family", KINDS)
 def test_what_each_layer_keeps(family):
     abilities = abilities_of(fresh(family))
@@ -114,7 +123,7 @@ def test_a_model_that_refuses_a_cache_goes_the_plain_way():
     check(model, probes, PAIRS, found)
 
 
-@pytest.mark.parametrize("family", builders.STATEFUL)
+@pytest.mark.parametrize("family", STATEFUL)
 def test_with_a_trial_that_takes_everything_states_are_right_all_the_same(family, monkeypatch):
     """What the layers are decides, not the trial."""
     for module in (engine, writing, activations):
@@ -128,7 +137,7 @@ def test_with_a_trial_that_takes_everything_states_are_right_all_the_same(family
 
 
 @pytest.mark.covering(1)  # a kind of numbers decides what noise is allowed, whatever the family
-@pytest.mark.parametrize("family", builders.STATEFUL)
+@pytest.mark.parametrize("family", STATEFUL)
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=["bf16", "fp16"])
 def test_layers_that_are_taken_for_attention_are_found_out_in_16_bits(family, dtype):
     """The trial alone: what a wrong way would add is told from the noise of 16 bits."""
@@ -176,7 +185,7 @@ def test_generation_repeats_no_states(family):
 
 
 @pytest.mark.covering(1)
-@pytest.mark.parametrize("family", [*builders.STATEFUL, "llama"])
+@pytest.mark.parametrize("family", [*STATEFUL, "llama"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=["float32", "bf16"])
 def test_what_is_generated_is_what_the_model_says_row_by_row(family, dtype):
     """Each token that was chosen is, in one forward of that row by itself, the likeliest up to the noise of its numbers."""

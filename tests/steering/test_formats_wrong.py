@@ -36,6 +36,7 @@ class Bomb:
 # --- nothing runs --------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.covering(1)
 @pytest.mark.parametrize(
     "name", ["v.pt", "vec_layer_3_m.pt", "v.pth", "v.bin", "v.gguf", "v.svec", "v.safetensors", "folder"]
 )
