@@ -199,8 +199,24 @@ class Callable:
         lambda model: model.blocks[0].mlp.register_forward_hook(Callable()),
         lambda model: model.blocks[0].mlp.register_forward_hook(Callable().method),
         lambda model: model.hf.register_forward_hook(lambda _m, _i, out: setattr(out, "logits", out.logits + 1)),
+        lambda model: model.blocks[0].mlp.register_forward_hook(lambda _m, _i, out: out.add_(1.0)),
+        lambda model: model.blocks[0].mlp.register_forward_hook(lambda _m, _i, out: out[:, -1:].mul_(2.0)),
+        lambda model: model.blocks[0].mlp.register_forward_hook(lambda _m, _i, out: out[:, :, :8]),
+        lambda model: model.blocks[0].mlp.register_forward_hook(lambda _m, _i, out: out.double()),
     ],
-    ids=["pre-hook", "no_grad", "wraps", "partial", "object", "method", "whole model"],
+    ids=[
+        "pre-hook",
+        "no_grad",
+        "wraps",
+        "partial",
+        "object",
+        "method",
+        "whole model",
+        "in place",
+        "in part",
+        "cut",
+        "double",
+    ],
 )
 def test_hooks_of_every_make_are_found(put):
     model = fresh()
@@ -291,23 +307,6 @@ def test_a_hook_that_acts_later_or_on_some_inputs_is_refused_where_it_acts():
         curve(model)
     handle.remove()
     np.testing.assert_array_equal(curve(model), curve(clean))
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        lambda output: output.add_(1.0),
-        lambda output: output[:, -1:].mul_(2.0),
-        lambda output: torch.zeros_like(output),
-        lambda output: output[:, :, :8],
-        lambda output: output.double(),
-    ],
-)
-def test_changes_in_place_and_in_part(change):
-    model = fresh()
-    model.blocks[0].mlp.register_forward_hook(lambda _module, _inputs, output: change(output))
-    with pytest.raises(ModelError, match="hooks of others change what it computes"):
-        ready(model)
 
 
 def test_a_hook_that_gives_back_what_it_got():
