@@ -3,7 +3,7 @@
 from . import kinds as kinds
 from .asserting import raise_unless_held as raise_unless_held
 from .base import Claim as Claim
-from .explain import complete as complete
+from .drawn import complete as complete
 from .kind import ClaimKind as ClaimKind
 from .kind import kind_of as kind_of
 from .kinds.baselines import Baseline as Baseline

@@ -12,14 +12,13 @@ from ..core.evidence import Evidence, Json, SteeringFailure, SteeringInconclusiv
 from ..core.parameters import Param
 from ..core.registry import did_you_mean
 from ..core.run_context import current_run
-from ..core.validation import check_values
 from ..measures.subject import model_findings, noted
 from ..model import Model
 from ..model.arguments import check_arguments
 from ..model.model import looked_at_once
 from .base import AnyClaim
-from .explain import complete
-from .kind import EVERY, ClaimKind
+from .drawn import complete
+from .kind import ClaimKind
 from .running import evidence_of
 
 P = ParamSpec("P")
@@ -129,7 +128,6 @@ def _check(call: str, kind: ClaimKind, model: Any, given: Json) -> None:
     said = {key: value for key, value in said.items() if key != "vector" or value is not None}
     order = ["model", *(one.name for one in _taken(kind.declared)), *kind.parameters]
     check_arguments(call, {"model": model, **said}, order=order)
-    check_values(kind.name, {key: said[key] for key in EVERY if key in said}, EVERY)
 
 
 def _taken(declared: Any) -> list[inspect.Parameter]:

@@ -46,13 +46,20 @@ from ..steering import Apply, Intervention, Positions, SteeringVector, applied, 
 from ..steering.intervention import StrengthMeaning
 from . import show
 from .common import Controls, FromTurn, JudgedSpan, MaxNewTokens, Samples, Sequential, Temperature, TopP
-from .controls import controls_of_no_effect
-from .curves import check_has_slope
+from .curves import check_has_slope, controls_of_no_effect
 from .findings import Found
 from .judging import Judgement, inferred, judge_measurement
-from .measurement import Counted, Measurement
-from .over_replies import Written, asked_replies, cluster_details, read_replies, reply_probes
-from .rulings import Ruling, noted_replies, replies_record
+from .measurement import Measurement, counted_replies
+from .rulings import (
+    Ruling,
+    Written,
+    asked_replies,
+    cluster_details,
+    noted_replies,
+    read_replies,
+    replies_record,
+    reply_probes,
+)
 
 LEAST_ITEMS = 8
 """Items before the first look at the bounds of a mean. With fewer these say nothing, see stats/sequential.py."""
@@ -477,25 +484,16 @@ class OverReplies(Claim):
             worst_first: the replies in the order in which they are shown. judge: its record. agreement: with human labels.
             more: other fields of the measurement, such as its ``statistic``.
         """
-        dialogues = written.sample.units
         places = range(len(written.ids)) if kept is None else kept
-        ids = [written.ids[at] for at in places]
         record = replies_record(written, ruled, worst_first, judge=judge, agreement=agreement)
-        units = Counted(
-            names=[dialogues[prompt].id for prompt, _ in ids],
-            forms=[(*dialogues[prompt].form, str(number)) for prompt, number in ids],
-            called="replies",
-            clusters=written.clusters_of(places),
-            n=written.sample.n if n is None else n,
-            unit=written.sample.counted,
-        )
+        units = counted_replies(written, places)
         return Measurement(
             sample=written.sample,
             values=values,
             estimator=estimator,
             probes=reply_probes(written.sides[1]),
             asked=asked_replies(ask.model, written, ask.context),
-            units=units,
+            units=dataclasses.replace(units, n=written.sample.n if n is None else n, unit=written.sample.counted),
             written=written,
             how={"drawing": dataclasses.asdict(self.drawing), **(how or {})},
             described={"from_turn": self.from_turn, **cluster_details(written), "noted": noted_replies(record)},

@@ -6,12 +6,12 @@ from typing import Annotated, Literal
 
 from ..core.parameters import Param
 from ..measures.outcomes import Span
+from ..stats.intervals import METHODS, IntervalMethod
 
-IntervalMethod = Literal["t", "bootstrap", "transformed_t"]
 Interval = Annotated[
     IntervalMethod,
     Param(
-        "t is Student's interval over the items, bootstrap resamples them, transformed_t (Hall 1992) allows for skewness.",
+        f"{', '.join(f'{name} {method.about}' for name, method in METHODS.items())}.",
         judges=True,
         title="Interval",
         example="t",

@@ -1,4 +1,4 @@
-"""Propensity curves in evidence: their records, the effect at the deployed multiplier, and what they say in a comparison of methods."""
+"""Propensity curves in evidence: their records, the effect at the deployed multiplier, their entries for a comparison of methods, and controls."""
 
 from __future__ import annotations
 
@@ -6,16 +6,25 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from ..core.errors import SteerError
-from ..core.evidence import Json
+from ..core.evidence import Json, Verdict
 from ..core.numbers import number
 from ..core.record import LEFT_OUT, Bounds, Compared, Item
-from ..measures import PropensityCurve, check_dose, check_multipliers, check_slope_grid, explained
+from ..measures import (
+    PropensityCurve,
+    can_have_controls,
+    check_dose,
+    check_multipliers,
+    check_slope_grid,
+    explained,
+    random_controls,
+)
 from ..measures.ask import Ask
 from ..measures.at_cost import spread
 from ..measures.compared import bounds_of, strength_of
 from ..measures.subject import Moves, Subject
 from ..stats import Inference, mean_t
 from .judging import Judgement, Reason, contradiction, withhold
+from .measurement import Measurement
 
 
 def with_deployed(ask: Ask, curve: PropensityCurve) -> PropensityCurve:
@@ -109,6 +118,10 @@ class Deployed:
     direction: Moves
     contradicts: str | None = field(default=None, metadata=LEFT_OUT)
 
+    @staticmethod
+    def of(subject: Subject, contradicts: str | None = None) -> Deployed:
+        return Deployed(float(subject.multiplier), subject.direction, contradicts)
+
 
 def deployed_record(
     subject: Subject, curve: PropensityCurve, confidence: float, clusters: Sequence[int] | None = None
@@ -193,3 +206,41 @@ def curve_details(curve: PropensityCurve, subject: Subject) -> Json:
 def wrong_share(curve: PropensityCurve, sign: int) -> float:
     """The share of items whose slope is not on the promised side of 0: the anti-steerable share, or of items that do not fall."""
     return float((sign * curve.slopes <= 0).mean())
+
+
+# --- random directions of equal norm: they tell an absent effect from one that any direction has ---
+
+CONTROLS = 19
+"""The fewest random directions that can show p = 0.05."""
+_MOST_ITEMS = 32
+
+
+@dataclass(frozen=True, kw_only=True)
+class WithControls:
+    """Details of a claim beside which random directions may be measured."""
+
+    controls: Json | None = field(default=None, metadata=LEFT_OUT)
+
+
+def controls_of_no_effect(
+    ask: Ask, measured: Measurement, judgement: Judgement, *, seed: int, moves: str | None = None
+) -> Json:
+    """Random directions beside a claim that did not pass and of which it is not proven which way the deployed model moves.
+
+    Vector and controls are compared on the same items, at most 32, spread evenly over the claim's own, at the deployed multiplier alone.
+    """
+    assert measured.deployed is not None
+    clusters = measured.sample_of_entries.clusters
+    found = moves or moves_of_deployed(ask.subject, measured.deployed, judgement.found.confidence, clusters)
+    if judgement.verdict is Verdict.PASS or found != "neither way" or not can_have_controls(ask.subject):
+        return {}
+    items, there = measured.deployed.items, measured.where(ask)
+    some = items[:: stride_of(len(items))]
+    grid = [0.0, float(ask.subject.multiplier)]
+    curve = there.propensity(some, grid)
+    return {"controls": random_controls(there.model, there.subject, curve, CONTROLS, seed=seed, context=there.context)}
+
+
+def stride_of(count: int, most: int = _MOST_ITEMS) -> int:
+    """Stride that keeps at most ``most`` evenly spaced items. All of them would cost more than the claim."""
+    return -(-count // most)

@@ -23,10 +23,10 @@ from ..measures.subject import Subject
 from ..model import Model
 from ..model.sites import mismatch_warnings
 from ..stats import error_rate_of_t, is_clearly_skewed, judge, one_per_cluster, skewness_of
-from ..stats.estimators import MIN_N, Estimator, Mean, Share
+from ..stats.estimators import MIN_N, AsMean, Estimator, Mean, Share
 from .judging import Judgement, few_units, not_read
 from .measurement import Measurement
-from .over_replies import Written
+from .rulings import Written
 
 
 @dataclass(frozen=True, eq=False)
@@ -408,7 +408,7 @@ def of_single_values(found: Found) -> Iterator[Finding]:
     yield from _of_skewness(found.judgement, one_per_cluster(values, found.measured.entries.clusters))
 
 
-def _as_mean(found: Found) -> tuple[Array, float, Estimator] | None:
+def _as_mean(found: Found) -> AsMean:
     """Values and a threshold such that the claim holds if their mean keeps the threshold; None where the statistic is no mean."""
     judgement, measured = found.judgement, found.measured
     if judgement.at is None:
@@ -440,7 +440,7 @@ def _of_single_units(found: Found, values: Array, at: float, estimator: Estimato
     units = np.unique(of_value)
     if len(units) < 3:
         return
-    if len(units) > _MOST_REFITS or "bootstrap" in judgement.found.method:
+    if len(units) > _MOST_REFITS or judgement.found.is_resampled:
         own = one_per_cluster(values, of_value.tolist())
         units = units[[int(own.argmin()), int(own.argmax())]]
     decisive = []
@@ -469,7 +469,7 @@ def _of_single_units(found: Found, values: Array, at: float, estimator: Estimato
 
 
 def _of_skewness(judgement: Judgement, values: Array) -> Iterator[Finding]:
-    if judgement.found.method not in ("t", "clustered t", "sequential t", "fieller", "clustered fieller"):
+    if not judgement.found.is_symmetric:
         return
     skewness, n = skewness_of(values - values.mean()), len(values)
     lower = (judgement.direction is Direction.AT_LEAST) == (judgement.verdict is Verdict.PASS)

@@ -18,7 +18,6 @@ from ..measures.subject import Subject
 from ..model import Model
 from ..prompting import Context
 from ..steering import Intervention, SteeringVector
-from .pilots import read_pilot
 
 Steering = SteeringVector | Intervention
 
@@ -198,13 +197,3 @@ def named(form: Form, *, without_own: bool = False, **keywords: Any) -> Form:
         return found
 
     return Form({"type": "object", **keywords, "additionalProperties": form.schema}, load)
-
-
-def load_promise(value: Any, file: FromFile) -> Any:
-    """A promise; the file that its threshold was set on is read before anything is measured."""
-    if not isinstance(value, dict) or "from" not in value:
-        return value
-    source, inner = file.path(value["from"]), file.under("from")
-    with at_key(inner.key):
-        read_pilot(source)
-    return {**value, "from": str(source)}

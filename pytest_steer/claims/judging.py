@@ -1,21 +1,22 @@
-"""The judgement of a measurement: estimate, bounds, verdict, and the one way to take a verdict back."""
+"""The judgement of a measurement: estimate, bounds, verdict, and the ways to take a verdict back."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from ..core.errors import SteerError
-from ..core.evidence import Direction, Verdict
+from ..core.evidence import Direction, Evidence, Verdict
 from ..core.finding import Finding, Weight, code
-from ..core.numbers import number
-from ..core.record import Bounds, Noise, Receipt
+from ..core.numbers import estimated, number
+from ..core.record import Bounds, Holm, Noise, Receipt
 from ..measures import Array, NoiseFloor, noise_floor, steering_receipt
 from ..measures.ask import Ask
 from ..measures.compared import bounds_of
 from ..model import engine_of
 from ..model.noise import eps_of
-from ..stats import Inference, judge
+from ..stats import Inference, holm, judge
 from ..stats.estimators import Clusters, Estimator, floor_of
 from .measurement import Measurement, Read
 
@@ -126,6 +127,40 @@ def withhold(judgement: Judgement, reason: Reason) -> Judgement:
     )
 
 
+def at_level(verdict: Verdict, p_pass: float, p_fail: float, confidence: float) -> Verdict:
+    """The verdict, or inconclusive where its p-value, adjusted for other tests, misses the level."""
+    alpha = 1 - confidence
+    is_lost = (verdict is Verdict.PASS and p_pass > alpha) or (verdict is Verdict.FAIL and p_fail > alpha)
+    return Verdict.INCONCLUSIVE if is_lost else verdict
+
+
+def adjusted(family: Sequence[Evidence]) -> list[Evidence]:
+    """The evidence with each verdict replaced by the one that survives Holm's step-down adjustment over the family (Holm 1979).
+
+    Passes and fails are two families of tests: the chance of any false pass among the claims is at most 1 - confidence,
+    and so is that of any false fail. An errored claim counts as one that proves nothing. Intervals stay as they are.
+    Claims that are judged without an interval (``hooks_are_sound``) take no part.
+    ``holm`` of the evidence has the adjusted p-values and the verdict that the claim has by itself.
+    """
+    tested = [e for e in family if e.verdict is Verdict.ERROR or e.p_pass is not None or e.p_fail is not None]
+    passes = holm([1.0 if e.p_pass is None else e.p_pass for e in tested])
+    fails = holm([1.0 if e.p_fail is None else e.p_fail for e in tested])
+    found = {id(e): _adjusted(e, len(tested), *p) for e, *p in zip(tested, passes, fails, strict=True)}
+    return [found.get(id(evidence), evidence) for evidence in family]
+
+
+def _adjusted(evidence: Evidence, claims: int, p_pass: float, p_fail: float) -> Evidence:
+    if evidence.verdict is Verdict.ERROR:
+        return evidence
+    verdict = at_level(evidence.verdict, p_pass, p_fail, evidence.confidence)
+    return evidence.but(
+        verdict=verdict,
+        # It was worked out at the level of a claim by itself.
+        items_needed=None if verdict is Verdict.INCONCLUSIVE else evidence.items_needed,
+        holm=Holm(claims=claims, p_pass_adjusted=p_pass, p_fail_adjusted=p_fail, verdict_alone=evidence.verdict.value),
+    )
+
+
 def not_read(read: Read, confidence: float) -> Finding | None:
     """The finding that the unsteered model does not read texts or questions significantly better than chance.
 
@@ -134,10 +169,9 @@ def not_read(read: Read, confidence: float) -> Finding | None:
     record = read.record(confidence)
     if read.reading is None or record is None or record["is_better"]:
         return None
-    low, high = map(number, record["interval"])
     return unread(
         f"{f'{read.of}: ' if read.of else ''}it is not proven that the unsteered model reads {read.reading.of} better than chance: "
-        f"{number(record['loss'])} [{low}, {high}] nats per token, and {number(record['chance'])} for tokens drawn at random",
+        f"{estimated(record['loss'], record['interval'])} nats per token, and {number(record['chance'])} for tokens drawn at random",
         "give texts in a language that this model reads, or the right model and tokenizer",
     )
 

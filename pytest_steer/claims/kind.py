@@ -20,7 +20,7 @@ from ..core.run_context import Effort
 from ..core.validation import check_values
 from ..data import Completion, Units, as_dialogues, as_items
 from .base import AnyClaim, Claim, is_in_rounds
-from .from_file import FILE, FILLED, FromFile, Written, load_promise
+from .from_file import FILE, FILLED, FromFile, Written
 from .pilots import read_pilot
 
 EVERY: dict[str, Schema] = {
@@ -145,7 +145,7 @@ class ClaimKind:
     def promised(self, given: Json) -> dict[str, Promised]:
         """The promises among the arguments. None means no threshold yet; of ``one_of`` it means not given."""
         return {
-            name: promised(given[name], f"{self.name}: {name}")
+            name: dataclasses.replace(promised(given[name], f"{self.name}: {name}"), name=name)
             for name in self.promises
             if name in given and (given[name] is not None or name not in self.one_of)
         }
@@ -226,11 +226,9 @@ class ClaimKind:
 
     def promise_of(self, claim: AnyClaim) -> Promised | None:
         """The promise of a claim; of ``one_of`` the one that is given, None if none is."""
-        for name in self.promises:
-            value = getattr(claim, self.field_of[name])
-            if value is not None or name not in self.one_of:
-                return dataclasses.replace(promised(value, f"{self.name}: {name}"), name=name)
-        return None
+        return next(
+            iter(self.promised({name: getattr(claim, self.field_of[name]) for name in self.promises}).values()), None
+        )
 
     def how_of(self, claim: Claim) -> Json:
         """Everything that the values of a claim's units depend on: its context, and all parameters except promises and those that only judge."""
@@ -287,7 +285,7 @@ class ClaimKind:
             if param is not None and param.loads is not None:
                 found[name] = param.loads
             elif schema.get("x-promise"):
-                found[name] = Form(schema, load_promise)
+                found[name] = Form(schema, _load_promise)
             elif schema.get("x-file"):
                 found[name] = FILE
         return found
@@ -308,7 +306,7 @@ class ClaimKind:
         given = {name: self._loaded(name, file) for name in self.parameters if name in file.params}
         if "sequential" in given:
             given["sequential"] = file.in_rounds
-        left_out = self._left_out(file.params, file.data)
+        left_out = self._left_out({**file.params, **given}, file.data)  # an empty promise of a file is given too
         for name in self.fields:
             if name in fillers and name not in left_out:  # what is filled in is made only if the kind asks for it
                 given[name] = file.frame[name] if name in file.frame else getattr(file, name)
@@ -316,7 +314,7 @@ class ClaimKind:
 
     def _loaded(self, name: str, file: FromFile) -> Any:
         value, form = file.params[name], self.forms.get(name)
-        if value is None or form is None:
+        if form is None or (value is None and name not in self.promises):
             return value
         with at_key(name):
             return form.load(value, file.under(name))
@@ -391,7 +389,7 @@ class ClaimKind:
         where = f"{self.declared.__module__}: {part} of the claim {self.name!r} gave"
         if part in ("always", "why"):
             blocks = [*said]
-            wrong = next((one for one in blocks if not isinstance(one, tuple(BLOCKS.values()))), None)
+            wrong = next((one for one in blocks if type(one) not in BLOCKS.values()), None)
             if wrong is not None:
                 raise SteerError(f"{where} {type(wrong).__name__}, not blocks such as Line(...)")
             return blocks
@@ -514,8 +512,28 @@ def _reading(kind: ClaimKind) -> None:
         for name in readers.keys() & given.keys():
             given[name] = None if given[name] is None else readers[name](given[name])
         made(self, **{"name": kind.name, **given})
+        chosen = [name for name in kind.one_of if getattr(self, kind.field_of[name]) is not None]
+        if kind.one_of and len(chosen) != 1:
+            raise SteerError(
+                f"{kind.name} takes exactly one of {', '.join(kind.one_of)}, not {' and '.join(chosen) or 'none'}"
+            )
 
     kind.declared.__init__ = read  # type: ignore[misc]
+
+
+def _load_promise(value: Any, file: FromFile) -> Any:
+    """A promise of a claim file. One that is empty is not one that is left out, and its pilot is read before anything is measured."""
+    if isinstance(value, (int, float)):
+        return float(value)
+    written: Json = {"value": None} if value is None else dict(value)
+    if written["value"] is not None:
+        written["value"] = float(written["value"])
+    if "from" in written:
+        source, inner = file.path(written["from"]), file.under("from")
+        with at_key(inner.key):
+            read_pilot(source)
+        written["from"] = str(source)
+    return written
 
 
 def _plain(value: Any) -> Any:

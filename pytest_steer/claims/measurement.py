@@ -8,6 +8,7 @@ from typing import Any, cast
 
 import numpy as np
 
+from ..core.clusters import clusters_of, independent
 from ..core.evidence import Direction, Json
 from ..core.finding import Finding
 from ..core.record import Asked, Compared, Units, UnitsKind
@@ -21,8 +22,7 @@ from ..model import Probe
 from ..prompting import Context
 from ..stats import mean_t
 from ..stats.estimators import Estimator
-from .over_replies import Written
-from .rulings import Ruling
+from .rulings import Ruling, Written
 
 Clusters = Sequence[int] | None
 
@@ -51,7 +51,7 @@ class Counted:
         """Independent units."""
         if self.n is not None:
             return self.n
-        return len(self.names) if self.clusters is None else len(set(self.clusters))
+        return independent(len(self.names), self.clusters)
 
     @property
     def counted(self) -> str:
@@ -80,6 +80,24 @@ class Counted:
 def counted(sample: Sample[Any]) -> Counted:
     """The entries of a sample, each with its cluster."""
     return Counted(sample.names, sample.forms, sample.called, sample.clusters)
+
+
+def counted_replies(written: Written, places: Sequence[int]) -> Counted:
+    """The replies at these places, each known by its prompt and the number of its sample."""
+    dialogues, ids = written.sample.units, [written.ids[at] for at in places]
+    forms = [(*dialogues[prompt].form, str(number)) for prompt, number in ids]
+    return Counted([dialogues[prompt].id for prompt, _ in ids], forms, "replies", written.clusters_of(places))
+
+
+def counted_together(parts: Sequence[Counted], called: str, *, n: int, unit: str) -> Counted:
+    """The entries of several parts, of which none is in a cluster with one of another part.
+
+    Args:
+        n / unit: see :class:`Counted`.
+    """
+    labels = [(at, own) for at, part in enumerate(parts) for own in part.clusters or range(len(part.names))]
+    names = [name for part in parts for name in part.names]
+    return Counted(names, [form for part in parts for form in part.forms], called, clusters_of(labels), n, unit)
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Rulings on a claim's replies, shares of accepted replies in which missing rulings are filled in, and their record and words."""
+"""Replies of a claim, unsteered and steered: what there is to judge of each, rulings on them, shares of accepted ones, their record and words."""
 
 from __future__ import annotations
 
@@ -9,20 +9,144 @@ from typing import Literal
 
 import numpy as np
 
+from ..core import record
 from ..core.block import Block, Conversation, Estimate, Intervals, Line
+from ..core.clusters import part_of
+from ..core.errors import MeasurementError
 from ..core.evidence import Direction, Evidence, Json
-from ..core.numbers import number
-from ..core.record import Agreement, CountsBySide, Replies, Reply, ReplyCounts, ReplyPair
+from ..core.numbers import estimated
+from ..core.record import Agreement, Asked, CountsBySide, ReplyCounts, ReplyPair
+from ..data import Dialogues, Sample
+from ..data.units import cluster_record
 from ..measures import Array
 from ..measures.judges import Exchange, Judge, Judgement, Rated, judged
-from ..measures.outcomes import split
-from ..measures.subject import Moves
-from ..model import Model, engine_of
+from ..measures.outcomes import ENDED, Outcome, Span, read_reply, split
+from ..measures.shown import shown_probe
+from ..model import Model, Probe, engine_of
 from ..model.rehearsal import Rehearsal
+from ..model.replies import Replies, Reply
+from ..model.writing import Drawing
+from ..prompting import Context
 from ..stats import Inference, between_fillings
 from ..stats.estimators import Clusters, Estimator, Filled, PairedShare, Share
 from . import show
-from .over_replies import Side, Written
+
+
+@dataclass(frozen=True, eq=False)
+class Side:
+    """All replies at one multiplier, the samples of a prompt side by side.
+
+    Attributes:
+        turns: for each reply the replies to all turns of its prompt.
+        outcomes: of the reply to the last turn, which is the one that is judged.
+    """
+
+    multiplier: float
+    turns: tuple[tuple[Reply, ...], ...]
+    outcomes: tuple[Outcome, ...]
+
+    @property
+    def last(self) -> tuple[Reply, ...]:
+        return tuple(one[-1] for one in self.turns)
+
+
+@dataclass(frozen=True, eq=False)
+class Written:
+    """The replies of a claim.
+
+    Attributes:
+        sides: one for each multiplier, in their order.
+        notes: what the chat template made necessary.
+    """
+
+    sample: Sample[Dialogues]
+    drawing: Drawing
+    span: Span
+    sides: tuple[Side, ...]
+    notes: tuple[str, ...]
+
+    @property
+    def clusters(self) -> tuple[int, ...] | None:
+        """The cluster of each reply: samples of a prompt, and prompts that belong together. None if each stands for itself."""
+        labels = self.sample.clusters or tuple(range(len(self.sample.units)))
+        return part_of(labels, (prompt for prompt, _ in self.ids))
+
+    def clusters_of(self, replies: Sequence[int]) -> tuple[int, ...] | None:
+        """The cluster of some of the replies; None if each stands for itself."""
+        return part_of(self.clusters, replies)
+
+    @property
+    def ids(self) -> list[tuple[int, int]]:
+        """For each reply the number of its prompt and of its sample."""
+        return [(prompt, sample) for prompt in range(len(self.sample.units)) for sample in range(self.drawing.samples)]
+
+
+def read_replies(
+    model: Model,
+    found: Replies,
+    sample: Sample[Dialogues],
+    drawing: Drawing,
+    span: Span,
+    may_be_empty: Sequence[float] = (),
+) -> Written:
+    """The replies of each multiplier, with what there is to judge of each.
+
+    Raises:
+        MeasurementError: the replies at a multiplier that is not in ``may_be_empty`` are all empty.
+    """
+    sides = []
+    for at, multiplier in enumerate(found.multipliers):
+        turns = tuple(turns for own in found.of for turns in own[at])
+        why = [
+            found.ended.get((prompt, at, number)) for prompt, own in enumerate(found.of) for number in range(len(own[at]))
+        ]
+        outcomes = tuple(
+            read_reply(model, one[-1], span) if ended is None else Outcome("", f"{ENDED}: {ended}")
+            for one, ended in zip(turns, why, strict=True)
+        )
+        if multiplier not in may_be_empty and all(one.is_empty for one in outcomes):
+            raise MeasurementError(_all_empty(multiplier, outcomes, span))
+        sides.append(Side(float(multiplier), turns, outcomes))
+    return Written(sample, drawing, span, tuple(sides), tuple(found.notes))
+
+
+def _all_empty(multiplier: float, outcomes: Sequence[Outcome], span: Span) -> str:
+    where = "of the unsteered model" if multiplier == 0 else f"at multiplier {multiplier:g}"
+    return (
+        f"all {len(outcomes)} replies {where} are empty ({span}): there is nothing to judge. Look at the prompt under `asked` in the report, "
+        "raise max_new_tokens, or deploy a smaller multiplier"
+    )
+
+
+def reply_probes(side: Side) -> list[Probe]:
+    """The judged replies with the prompts that they were given, as sequences: their tokens, and where steering begins."""
+    return [
+        Probe((*one.prompt_ids, *one.tokens), one.steer_from, score_from=len(one.prompt_ids), name=f"reply {at}")
+        for at, one in enumerate(side.last)
+    ]
+
+
+def asked_replies(model: Model, written: Written, context: Context) -> Asked:
+    """How the prompts were put to the model, and the first one as the model sees it, up to its reply."""
+    first = written.sides[-1].last[0]
+    prompt = Probe(first.prompt_ids, first.steer_from, candidates=())
+    return Asked(
+        template=context.setting(model.format).form.name,
+        thinking=first.thinking,
+        date=None if first.thinking is None else (context.date or model.format.date),
+        answers=None,
+        lengths=None,
+        notes=written.notes,
+        first_item=(replace(shown_probe(model, prompt), candidates=None),),
+    )
+
+
+def cluster_details(written: Written) -> Json:
+    """The evidence's ``details.clusters`` record, if there are clusters of replies."""
+    return {} if written.clusters is None else cluster_record(written.sample.key, written.clusters, "replies")
+
+
+# --- rulings ---
 
 MAX_CHARACTERS = 2000
 """Characters that the evidence keeps of each reply."""
@@ -144,7 +268,7 @@ class ShareAccepted(Filled):
 
 
 @dataclass(frozen=True)
-class ShareGained:
+class ShareGained(Estimator):
     """The share of accepted replies in the first column minus that in the second, paired by reply.
 
     Replies without a ruling (NaN) are rejected in the first column and accepted in the second for the lower bound, the other way round for
@@ -177,9 +301,6 @@ class ShareGained:
     ) -> int | None:
         return None
 
-    def as_mean(self, values: Array, threshold: float, direction: Direction) -> tuple[Array, float, Estimator] | None:
-        return None
-
 
 def accepted(rulings: Sequence[Ruling], unknown: float = np.nan) -> Array:
     """[n_replies] 1 for an accepted reply, 0 for a rejected one; ``unknown`` for one without a ruling."""
@@ -195,14 +316,6 @@ def gained(before: Sequence[Ruling], after: Sequence[Ruling], *, sign: int = 1) 
 def _gains(values: Array, fill: int) -> Array:
     gains: Array = np.nan_to_num(values[:, 0], nan=fill) - np.nan_to_num(values[:, 1], nan=1 - fill)
     return gains
-
-
-@dataclass(frozen=True)
-class AsDeployed:
-    """The deployed multiplier, and what the deployed model is meant to do with the behaviour."""
-
-    multiplier: float
-    direction: Moves
 
 
 @dataclass(frozen=True)
@@ -244,7 +357,7 @@ def replies_record(
     *,
     judge: Json | None = None,
     agreement: Agreement | None = None,
-) -> Replies:
+) -> record.Replies:
     """The replies as the evidence has them.
 
     Args:
@@ -262,7 +375,7 @@ def replies_record(
             id=dialogue.id, prompt=said, sample=sample, **{name: _reply(side, own[at], at) for name, side, own in sides}
         )
 
-    return Replies(
+    return record.Replies(
         span=written.span,
         max_characters=MAX_CHARACTERS,
         drawing=asdict(written.drawing),
@@ -278,8 +391,8 @@ def _outcomes(rulings: Sequence[Ruling]) -> ReplyCounts:
     return ReplyCounts(**{name: found[name] for name in RULED})
 
 
-def _reply(side: Side, ruling: Ruling, at: int) -> Reply:
-    return Reply(
+def _reply(side: Side, ruling: Ruling, at: int) -> record.Reply:
+    return record.Reply(
         turns=tuple(one.text[:MAX_CHARACTERS] for one in side.turns[at]),
         outcome=ruling.outcome,
         why=ruling.why,
@@ -297,7 +410,7 @@ def counts_lines(evidence: Evidence) -> list[Block]:
     return [] if evidence.replies is None else [Line(words) for words in _counts(evidence.replies)]
 
 
-def _counts(found: Replies) -> list[str]:
+def _counts(found: record.Replies) -> list[str]:
     lines = []
     for name in SIDES:
         counts = vars(getattr(found.counts, name))
@@ -309,25 +422,24 @@ def _counts(found: Replies) -> list[str]:
     return lines
 
 
-def _reasons(found: Replies, side: SideName) -> list[str]:
+def _reasons(found: record.Replies, side: SideName) -> list[str]:
     """Why replies of a side are undetermined or missing, one reason per such reply."""
     return [why for pair in found.of if (why := getattr(pair, side).why)]
 
 
-def noted_replies(found: Replies) -> list[str]:
+def noted_replies(found: record.Replies) -> list[str]:
     """What the reader of a passing claim wants to know of its replies: how many have no ruling, and how far people agree with the judge."""
     unruled = any(_reasons(found, side) for side in SIDES)
     lines = [" ".join(line.split()) for line in _counts(found)] if unruled else []
     return lines + ([agreement_words(found)] if agreement_words(found) else [])
 
 
-def agreement_words(replies: Replies) -> str:
+def agreement_words(replies: record.Replies) -> str:
     """The judge's agreement with human labels; empty without labels."""
     found = replies.agreement
     if found is None or found.kappa is None or found.interval is None:
         return ""
-    low, high = map(number, found.interval)
-    return f"Cohen's kappa with {found.n} human labels {number(found.kappa)} [{low}, {high}]"
+    return f"Cohen's kappa with {found.n} human labels {estimated(found.kappa, found.interval)}"
 
 
 def short_reason(why: str) -> str:

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from dataclasses import is_dataclass, replace
 
 from ..core.errors import SteerError
 from ..core.evidence import Evidence, Json, fault_of, plain, written
 from ..core.finding import ordered
-from ..core.record import Holm, Silenced, Units
+from ..core.record import Silenced, Units
 from ..measures import PropensityCurve, asked_record, strata
 from ..measures.ask import Ask
 from ..measures.subject import describe_model
 from ..model import Model
 from ..soundness import check_before
-from ..stats import Verdict, holm
 from .base import AnyClaim, Claim
 from .curves import compared_by_items, contradicted, curve_band, curve_details, deployed_record, item_records, with_deployed
 from .findings import Found, check_silence, findings_of, on_promised_side, weak_promise
@@ -197,32 +195,3 @@ def _units(claim: Claim, measured: Measurement) -> Units:
     parts = getattr(measured.estimator, "parts", None) or ()
     how = claim.how | dict(measured.how)
     return measured.entries.record(values, measured.estimator.kind, how, parts if len(set(parts)) > 1 else None)
-
-
-def adjusted(family: Sequence[Evidence]) -> list[Evidence]:
-    """The evidence with each verdict replaced by the one that survives Holm's step-down adjustment over the family (Holm 1979).
-
-    Passes and fails are two families of tests: the chance of any false pass among the claims is at most 1 - confidence,
-    and so is that of any false fail. An errored claim counts as one that proves nothing. Intervals stay as they are.
-    Claims that are judged without an interval (``hooks_are_sound``) take no part.
-    ``holm`` of the evidence has the adjusted p-values and the verdict that the claim has by itself.
-    """
-    tested = [e for e in family if e.verdict is Verdict.ERROR or e.p_pass is not None or e.p_fail is not None]
-    passes = holm([1.0 if e.p_pass is None else e.p_pass for e in tested])
-    fails = holm([1.0 if e.p_fail is None else e.p_fail for e in tested])
-    found = {id(e): _adjusted(e, len(tested), *p) for e, *p in zip(tested, passes, fails, strict=True)}
-    return [found.get(id(evidence), evidence) for evidence in family]
-
-
-def _adjusted(evidence: Evidence, claims: int, p_pass: float, p_fail: float) -> Evidence:
-    if evidence.verdict is Verdict.ERROR:
-        return evidence
-    alone, alpha = evidence.verdict, 1 - evidence.confidence
-    is_lost = (alone is Verdict.PASS and p_pass > alpha) or (alone is Verdict.FAIL and p_fail > alpha)
-    verdict = Verdict.INCONCLUSIVE if is_lost else alone
-    return evidence.but(
-        verdict=verdict,
-        # It was worked out at the level of a claim by itself.
-        items_needed=None if verdict is Verdict.INCONCLUSIVE else evidence.items_needed,
-        holm=Holm(claims=claims, p_pass_adjusted=p_pass, p_fail_adjusted=p_fail, verdict_alone=alone.value),
-    )

@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterable, Sequence
 from datetime import date
 from statistics import fmean, stdev
 
-from ..core.block import Block, Curve, Distribution, Entry, Estimate, Excerpt, Items, Line, Series, Table, items_of
-from ..core.evidence import Evidence, Json, Verdict
-from ..core.numbers import number, promised
+from ..core.block import Block, Curve, Distribution, Entry, Excerpt, Items, Line, Series, Table, items_of
+from ..core.evidence import Evidence, Verdict
+from ..core.numbers import estimated, number, promised, would_decide
 from ..core.record import Data, Dose, Item, Stratum, Vector
 
 # Properties of hooks that only a model can keep from being checked; the others are left out for what an intervention is.
@@ -30,8 +30,7 @@ def headline(evidence: Evidence) -> str:
 def _seen(evidence: Evidence) -> str:
     if evidence.estimate is None:
         return "-"
-    low, high = (number(bound, evidence.percent) for bound in evidence.interval)
-    return f"{number(evidence.estimate, evidence.percent)} [{low}, {high}]"
+    return estimated(evidence.estimate, evidence.interval, evidence.percent)
 
 
 def reason(evidence: Evidence, own: str | None = None) -> str:
@@ -101,8 +100,8 @@ def _advice(evidence: Evidence) -> str:
         return "not enough evidence: measure more prompts (how many would decide is not known of replies in clusters)"
     if evidence.items_needed is None:
         return "not enough evidence, and the estimate is so close to the threshold that no feasible number would decide"
-    plan = "a fixed sample of about" if "sequential" in evidence.details else "about"
-    return f"not enough evidence: {plan} {evidence.items_needed} {evidence.unit} would decide (80 % power, if the estimate is the truth)"
+    plan = "a fixed sample of " if "sequential" in evidence.details else ""
+    return f"not enough evidence: {plan}{would_decide(evidence.items_needed, evidence.unit)}"
 
 
 # --- whatever the verdict ---
@@ -147,13 +146,12 @@ def _deployed(evidence: Evidence) -> list[str]:
     at = evidence.details.get("deployed") or {}
     if not at.get("interval"):
         return []
-    low, high = map(number, at["interval"])
     moves = (
         f"the model moves {at['moves']}" if at["moves"] != "neither way" else "it is not proven which way the model moves"
     )
     lowers = "; direction: lowers" if at["direction"] == "lowers" else ""
     return [
-        f"deployed at multiplier {at['multiplier']:g} {moves}: mean effect {number(at['mean_effect'])} [{low}, {high}]{lowers}"
+        f"deployed at multiplier {at['multiplier']:g} {moves}: mean effect {estimated(at['mean_effect'], at['interval'])}{lowers}"
     ]
 
 
@@ -265,7 +263,7 @@ def curve(evidence: Evidence) -> list[Block]:
         return [drawn]
     # Where effects are judged, "anti-steerable" is about them; the slopes are shown under another name.
     sign, curvature = slope_sign(evidence), details.get("curvature")
-    flat = "anti-steerable share" if sign > 0 else "share that does not fall"
+    flat = wrong_share(sign)
     if "effects" in details:
         flat = f"slopes of 0 or {'less' if sign > 0 else 'more'}"
     shape = f"{steerability(sign)} {number(sign * details['steerability'])}, {flat} {details['anti_steerable_share']:.2f}"
@@ -390,12 +388,6 @@ def deployed_mark(evidence: Evidence) -> list[tuple[float, str]]:
     return [] if multiplier is None else [(multiplier, "deployed")]
 
 
-def estimate_row(found: Json, name: str, estimate: str = "estimate", interval: str = "interval") -> Estimate:
-    """A row of a record that has an estimate and its bounds under these keys."""
-    low, high = found.get(interval) or (None, None)
-    return Estimate(name, found[estimate], (low, high), found.get("n"), found.get("verdict"))
-
-
 def slope_sign(evidence: Evidence) -> int:
     """1 or -1, as ``Subject.slope_sign``: the factor that makes a slope above 0 mean as promised."""
     at = evidence.details.get("deployed") or {}
@@ -412,6 +404,11 @@ def steerability(sign: int) -> str:
     return "steerability" if sign > 0 else "negative steerability"
 
 
+def wrong_share(sign: int) -> str:
+    """The name of the share of items whose slope is not on the promised side of 0."""
+    return "anti-steerable share" if sign > 0 else "share that does not fall"
+
+
 def wrong_way(sign: int) -> str:
     """The name of an item whose slope is not on the promised side of 0."""
     return "anti-steerable" if sign > 0 else "does not fall"
@@ -421,8 +418,3 @@ def shorten(text: str, width: int) -> str:
     """A text in one line of at most ``width`` characters."""
     flat = " ".join(text.split())
     return flat if len(flat) <= width else flat[: width - 3] + "..."
-
-
-def bounds(interval: Iterable[float | None], percent: bool = False) -> str:
-    """Both bounds in words: ``[0.1, 0.3]``."""
-    return f"[{', '.join(number(bound, percent) for bound in interval)}]"

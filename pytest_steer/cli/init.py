@@ -200,10 +200,9 @@ def _text(entries: Json, seen: Sequence[Evidence]) -> str:
 
 
 def _seen(evidence: Evidence) -> str:
-    from ..core.numbers import number
+    from ..core.numbers import estimated
 
-    low, high = (number(bound, evidence.percent) for bound in evidence.interval)
-    return f"seen: {number(evidence.estimate, evidence.percent)} [{low}, {high}] on {evidence.n} {evidence.unit}"
+    return f"seen: {estimated(evidence.estimate, evidence.interval, evidence.percent)} on {evidence.n} {evidence.unit}"
 
 
 def _paths_from(folder: Path, value: Any) -> Any:

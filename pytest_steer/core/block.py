@@ -216,6 +216,14 @@ KINDS: dict[str, type[Block]] = {
     kind.name: kind for kind in (Line, Table, Curve, Distribution, Intervals, EffectAgainstCost, Items, Conversation)
 }
 
+PAGE_ONLY = (Distribution, EffectAgainstCost)
+"""Kinds that only the page draws. What they show is in a line of the claim too."""
+
+
+def in_text(blocks: Iterable[Block]) -> list[Block]:
+    """The blocks that a terminal and Markdown draw."""
+    return [one for one in blocks if not isinstance(one, PAGE_ONLY) and not getattr(one, "is_drawing", False)]
+
 
 def items_of(items: Iterable[Entry], *, title: str, value: str = "slope", about: str = "") -> Items:
     """A list of items, cut to ``MOST_ITEMS``."""

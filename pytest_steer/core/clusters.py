@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 
 
 def clusters_of(*labelings: Sequence[Hashable]) -> tuple[int, ...] | None:
@@ -25,3 +25,14 @@ def clusters_of(*labelings: Sequence[Hashable]) -> tuple[int, ...] | None:
     numbers: dict[int, int] = {}
     found = tuple(numbers.setdefault(root(index), len(numbers)) for index in range(size))
     return None if len(numbers) == size else found
+
+
+def part_of(clusters: Sequence[int] | None, places: Iterable[int]) -> tuple[int, ...] | None:
+    """The clusters of the units at these places; None if each of them stands for itself."""
+    found = None if clusters is None else tuple(clusters[place] for place in places)
+    return None if found is None or len(set(found)) == len(found) else found
+
+
+def independent(size: int, clusters: Sequence[int] | None) -> int:
+    """The number of independent ones among so many units: of clusters where there are some."""
+    return size if clusters is None else len(set(clusters))

@@ -261,9 +261,11 @@ def error_evidence(check: str, name: str, error: str, **known: Any) -> Evidence:
 def written(record: Any, *, without: Collection[str] = ()) -> Json:
     """The fields of a dataclass that a report has, by name: all but those that :data:`LEFT_OUT` marks and that are None or empty."""
     values = [(one, getattr(record, one.name)) for one in fields(record) if one.name not in without]
-    return {
-        one.name: value for one, value in values if "left out" not in one.metadata or (value is not None and value != ())
-    }
+    return {one.name: value for one, value in values if not ("left out" in one.metadata and _is_empty(value))}
+
+
+def _is_empty(value: Any) -> bool:
+    return value is None or (isinstance(value, tuple) and not value)
 
 
 def plain(value: Any, where: str = "the report") -> Any:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 
 def number(value: float | None, percent: bool = False) -> str:
     """Three significant digits, or per cent; a dash for an absent bound."""
@@ -31,11 +33,26 @@ def promised(sign: str, value: float | None, percent: bool = False) -> str:
     return "no threshold yet" if value is None else f"{sign} {promise(value, percent)}"
 
 
+def would_decide(n: int, unit: str) -> str:
+    """How many units would decide an inconclusive claim, as a sentence."""
+    return f"about {n} {unit} would decide (80 % power, if the estimate is the truth)"
+
+
 def low_confidence(confidence: float) -> str:
     """What a verdict at less than 90 % is followed by."""
     return f" at {100 * confidence:.4g} %" if confidence < 0.9 else ""
 
 
+def in_brackets(interval: Iterable[float | None], percent: bool = False) -> str:
+    """Both bounds: ``[0.1, 0.3]``, with a dash for an absent one."""
+    return f"[{', '.join(number(bound, percent) for bound in interval)}]"
+
+
 def bounds(interval: tuple[float | None, float | None], percent: bool = False) -> str:
-    """An interval in brackets, with a dash for an absent bound; empty where both are absent."""
-    return "" if interval == (None, None) else "[{}, {}]".format(*(number(end, percent) for end in interval))
+    """Both bounds in brackets; empty where both are absent."""
+    return "" if interval == (None, None) else in_brackets(interval, percent)
+
+
+def estimated(value: float | None, interval: Iterable[float | None], percent: bool = False) -> str:
+    """An estimate with its bounds: ``0.2 [0.1, 0.3]``."""
+    return f"{number(value, percent)} {in_brackets(interval, percent)}"

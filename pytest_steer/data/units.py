@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar, Generic, Self, TypeVar, overload
 
-from ..core.clusters import clusters_of
+from ..core.clusters import clusters_of, independent, part_of
 from ..core.errors import DataError, at_key
 from ..core.evidence import Json
 from ..core.finding import Finding, Weight, code
@@ -187,7 +187,7 @@ class Sample(Generic[U]):
     @cached_property
     def n(self) -> int:
         """Independent units."""
-        return len(self.units) if self.clusters is None else len(set(self.clusters))
+        return independent(len(self.units), self.clusters)
 
     @property
     def called(self) -> str:
@@ -217,10 +217,7 @@ class Sample(Generic[U]):
     def part(self, indices: Iterable[int]) -> Sample[U]:
         """Some of its units, in their order; clusters of one unit each are none."""
         kept = sorted(indices)
-        labels = None if self.clusters is None else tuple(self.clusters[index] for index in kept)
-        if labels is not None and len(set(labels)) == len(labels):
-            labels = None
-        return Sample(self.units.part(kept), labels, self.key, self.findings)
+        return Sample(self.units.part(kept), part_of(self.clusters, kept), self.key, self.findings)
 
     def describe(self) -> Data:
         """What the units are, as the evidence has it."""
@@ -268,7 +265,7 @@ def sample_of(units: U | Sample[U], cluster: str | None = None, *, at_least: int
         with at_key("data.cluster"):
             labels = _labels_under(cluster, kept)
     clusters = clusters_of(labels, kept.together())
-    count = len(kept) if clusters is None else len(set(clusters))
+    count = independent(len(kept), clusters)
     if clusters is not None and count == 1:
         under = f": {cluster!r} has one value" if cluster else ""
         raise DataError(f"{kept.source}: all {kept.one}s are one cluster, which says nothing about others{under}")

@@ -11,7 +11,7 @@ from typing import Any
 
 from ..claims import Claim, evidence_of, kind_of
 from ..claims.from_file import OtherClaim
-from ..claims.running import adjusted
+from ..claims.judging import adjusted
 from ..core.errors import DataError, ModelError, SteerError, at_key, exceptions_named, warnings_noted
 from ..core.evidence import Evidence, Json
 from ..core.finding import Weight, code

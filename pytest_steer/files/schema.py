@@ -183,18 +183,8 @@ def with_defaults(values: Json, properties: dict[str, Schema]) -> Json:
     return filled
 
 
-def _as_promise(value: Any) -> Any:
-    """A promise; one that is empty in the file is not one that is left out."""
-    if value is None or isinstance(value, dict):
-        inner = (value or {"value": None})["value"]
-        return {**(value or {}), "value": None if inner is None else float(inner)}
-    return float(value)
-
-
 def as_declared(value: Any, schema: Schema) -> Any:
     """A value of a file as Python code will see it."""
-    if schema.get("x-promise"):
-        return _as_promise(value)
     # 1 and 1.0 are the same number in JSON and YAML: the schema says which of them is meant.
     if schema.get("type") == "number":
         return float(value)

@@ -119,7 +119,7 @@ class ClaimItem(pytest.Item):
 
     def runtest(self) -> None:
         from ..claims import raise_unless_held
-        from ..claims.explain import complete
+        from ..claims.drawn import complete
 
         try:
             with exceptions_named():
@@ -231,7 +231,7 @@ def _text(value: Any) -> str:
 
 def mend_known(item: pytest.Item, report: pytest.TestReport, *, raised: bool) -> None:
     """Note on a known failure that passes which line to delete. Assertions before the one that failed count as passed."""
-    from ..claims.explain import explain
+    from ..claims.drawn import explain
 
     measured = item.stash[EVIDENCE]
     for at, evidence in enumerate(measured):

@@ -62,7 +62,7 @@ def message_of_failure(error: SteeringFailure | SteerError, *, brief: bool, widt
     if isinstance(error, SteerError):
         said = visible(one_screen(str(error)))
         return said if width is None else wrapped(said, width, first=first)
-    from ..claims.explain import explain
+    from ..claims.drawn import explain
 
     return visible(explain(error.evidence, brief=brief, width=width, first=first))
 

@@ -144,7 +144,7 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
     inconclusive = item.config.stash[SESSION].settings.inconclusive
 
     def add(evidence: Any) -> Any:
-        from ..claims.explain import complete
+        from ..claims.drawn import complete
 
         known = item.get_closest_marker("xfail")
         labelled = complete(

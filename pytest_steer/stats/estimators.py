@@ -9,15 +9,15 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
-from ..core.clusters import clusters_of
+from ..core.clusters import part_of
 from ..core.evidence import Direction
 from ._arguments import FloatArray
 from .extremes import as_rise, between_fillings, items_needed_within, largest_of, least_of, size_of_mean
-from .intervals import Inference, mean_bootstrap, mean_t, mean_transformed_t, share, share_of_clusters
+from .intervals import Inference, IntervalMethod, mean_t, method_of, share, share_of_clusters
 from .paired import change_difference, paired_share_difference, share_difference_of_clusters, weighted_share_difference
 from .planning import items_needed_mean, items_needed_paired, items_needed_share
 from .quantile import items_needed_quantile, quantile
@@ -25,7 +25,6 @@ from .ratio import ratio_of_means
 from .sequential import sequential_mean, sequential_share
 
 Clusters = Sequence[int] | None
-IntervalMethod = Literal["t", "bootstrap", "transformed_t"]
 MIN_N = 8
 """Units below which a mean is not judged: see docs/verdicts.md for the error rates there."""
 
@@ -97,10 +96,7 @@ class Mean(Estimator):
     ) -> Inference:
         if self.sequential:
             return sequential_mean(values, confidence=confidence)
-        if self.interval == "bootstrap":
-            return mean_bootstrap(values, confidence=confidence, seed=self.seed, clusters=clusters)
-        mean = mean_transformed_t if self.interval == "transformed_t" else mean_t
-        return mean(values, confidence=confidence, clusters=clusters)
+        return method_of(self.interval).infer(values, confidence=confidence, seed=self.seed, clusters=clusters)
 
     def as_mean(self, values: FloatArray, threshold: float, direction: Direction) -> AsMean:
         return values, threshold, self
@@ -326,9 +322,7 @@ class Worst(_Around):
         labels, found = np.array(self.parts, dtype=object), {}
         for part in dict.fromkeys(self.parts):
             own = labels == part
-            together = (
-                None if clusters is None else clusters_of([one for one, here in zip(clusters, own, strict=True) if here])
-            )
+            together = part_of(clusters, np.flatnonzero(own).tolist())
             found[part] = self._of(part).infer(values[own], together, confidence=confidence, direction=direction)
         return found
 

@@ -54,6 +54,11 @@ def _extreme_of(inferences: Sequence[Inference], tests: int, *, is_least: bool) 
     return derived(worst, tails, n=min(one.n for one in inferences), standard_deviation=None)
 
 
+def shared_level(confidence: float, tests: int) -> float:
+    """The confidence of each of several tests that share an error rate equally (Bonferroni)."""
+    return 1 - (1 - confidence) / tests
+
+
 @dataclass(frozen=True, eq=False)
 class ExtremeTails:
     """Bounds and p-values of the least or the largest of several numbers.
@@ -66,11 +71,11 @@ class ExtremeTails:
     is_least: bool
 
     def low(self, confidence: float) -> float:
-        level = confidence if self.is_least else self._shared(confidence)
+        level = confidence if self.is_least else shared_level(confidence, self.tests)
         return self._extreme(tails.low(level) for tails in self.each)
 
     def high(self, confidence: float) -> float:
-        level = self._shared(confidence) if self.is_least else confidence
+        level = shared_level(confidence, self.tests) if self.is_least else confidence
         return self._extreme(tails.high(level) for tails in self.each)
 
     def p_at_least(self, threshold: float) -> float:
@@ -81,9 +86,6 @@ class ExtremeTails:
 
     def _extreme(self, bounds: Iterable[float]) -> float:
         return min(bounds) if self.is_least else max(bounds)
-
-    def _shared(self, confidence: float) -> float:
-        return 1 - (1 - confidence) / self.tests
 
     def _p_value(self, each: Sequence[float], of_all: bool) -> float:
         return max(each) if of_all else min(1.0, self.tests * min(each))

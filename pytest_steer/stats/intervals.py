@@ -1,9 +1,9 @@
 """An inference (an estimate with two bounds), and ways to make one: Student's t, the bootstrap and Hall's t for a mean, Clopper-Pearson for a share."""
 
 import math
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -64,6 +64,8 @@ class Inference:
         standard_deviation: of one independent unit, so that the standard error is ``standard_deviation / sqrt(n)``;
             None for a share or a ratio. :func:`items_needed_mean` takes it.
         is_exact: whether the bounds hold for any number of units, as those of a share do.
+        is_symmetric: whether they take the values to be spread alike on both sides, as Student's t does.
+        is_resampled: whether they come from thousands of samples of the values.
 
     Two inferences are equal, and hash alike, when these seven are the same. An inference of a mean or a share can be pickled.
     """
@@ -77,6 +79,8 @@ class Inference:
     standard_deviation: float | None
     _tails: Tails = field(repr=False, compare=False)
     is_exact: bool = field(default=False, repr=False, compare=False)
+    is_symmetric: bool = field(default=False, repr=False, compare=False)
+    is_resampled: bool = field(default=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         checked_confidence(self.confidence)
@@ -118,6 +122,8 @@ def infer(
     n: int,
     standard_deviation: float | None = None,
     is_exact: bool = False,
+    is_symmetric: bool = False,
+    is_resampled: bool = False,
 ) -> Inference:
     """The inference whose bounds at ``confidence`` and p-values come from ``tails``."""
     return Inference(
@@ -130,6 +136,8 @@ def infer(
         standard_deviation=standard_deviation,
         _tails=tails,
         is_exact=is_exact,
+        is_symmetric=is_symmetric,
+        is_resampled=is_resampled,
     )
 
 
@@ -182,7 +190,9 @@ def mean_t(values: npt.ArrayLike, *, confidence: float = 0.95, clusters: Iterabl
     standard_deviation = root_mean_square(deviations) * math.sqrt(n / (n - 1))
     standard_error = standard_deviation / math.sqrt(n)
     tails = StudentTails(mean, standard_error, n - 1)
-    return infer(tails, confidence, estimate=mean, method=method, n=n, standard_deviation=standard_deviation)
+    return infer(
+        tails, confidence, estimate=mean, method=method, n=n, standard_deviation=standard_deviation, is_symmetric=True
+    )
 
 
 def share(successes: int, n: int, *, confidence: float = 0.95) -> Inference:
@@ -427,7 +437,9 @@ def mean_bootstrap(
         tails = bootstrap_tails(resampled_means(items, numbers, seed, resamples), mean, deviations / spread, items)
     standard_deviation = spread * math.sqrt(n / (n - 1))
     method = "bootstrap" if clusters is None else "clustered bootstrap"
-    return infer(tails, confidence, estimate=mean, method=method, n=n, standard_deviation=standard_deviation)
+    return infer(
+        tails, confidence, estimate=mean, method=method, n=n, standard_deviation=standard_deviation, is_resampled=True
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -605,3 +617,73 @@ class TransformedTails(Mirrored):
 
     def negated(self) -> "TransformedTails":
         return TransformedTails(-self.mean, self.standard_deviation, -self.skewness, self.n)
+
+
+# --- the ways to infer a mean, by name ---
+
+IntervalMethod = Literal["t", "bootstrap", "transformed_t"]
+"""How the bounds of a mean are made, as claims and claim files name it."""
+
+
+@dataclass(frozen=True)
+class MeanMethod:
+    """One way to make the bounds of a mean.
+
+    Attributes:
+        about: what it does, as the end of a sentence that its name begins.
+        mean: values to their inference; it takes ``confidence`` and ``clusters``, and ``seed`` if it ``draws``.
+        test_ratios: its test of the mean of ``shifted - r * base`` for many r, if that is quicker than ``mean`` for each of them.
+    """
+
+    about: str
+    mean: Callable[..., Inference]
+    draws: bool = False
+    test_ratios: Callable[[FloatArray, FloatArray, Clusters | None, int], Callable[[float], Tails]] | None = None
+
+    def infer(
+        self, values: npt.ArrayLike, *, confidence: float = 0.95, seed: int = 0, clusters: Iterable[Hashable] | None = None
+    ) -> Inference:
+        drawn = {"seed": seed} if self.draws else {}
+        return self.mean(values, confidence=confidence, clusters=clusters, **drawn)
+
+    def tested(
+        self, shifted: FloatArray, base: FloatArray, clusters: Clusters | None, seed: int
+    ) -> Callable[[float], Tails]:
+        """r -> the test of the mean of ``shifted - r * base``."""
+        if self.test_ratios is not None:
+            return self.test_ratios(shifted, base, clusters, seed)
+        return lambda ratio: self.infer(shifted - ratio * base, seed=seed, clusters=clusters)._tails
+
+
+def method_of(name: str) -> MeanMethod:
+    """The way to infer a mean of that name.
+
+    Raises:
+        ValueError: there is none.
+    """
+    if name not in METHODS:
+        raise ValueError(f"interval was {name!r}; expected one of {', '.join(METHODS)}.")
+    return METHODS[name]
+
+
+def _bootstrap_ratios(shifted: FloatArray, base: FloatArray, groups: Clusters | None, seed: int) -> Callable[[float], Tails]:
+    # One seed draws the same items for both, and they are drawn once for all ratios.
+    means, of_base = (resampled_means(own, groups, seed, RESAMPLES) for own in (shifted, base))
+
+    def tested(ratio: float) -> Tails:
+        values = shifted - ratio * base
+        mean, deviations = mean_and_deviations(values, groups)
+        spread = root_mean_square(deviations)
+        if not spread:
+            return StudentTails(mean, 0.0, deviations.size - 1)
+        return bootstrap_tails(means - ratio * of_base, mean, deviations / spread, values)
+
+    return tested
+
+
+METHODS: dict[str, MeanMethod] = {
+    "t": MeanMethod("is Student's interval over the items", mean_t),
+    "bootstrap": MeanMethod("resamples them", mean_bootstrap, draws=True, test_ratios=_bootstrap_ratios),
+    "transformed_t": MeanMethod("(Hall 1992) allows for skewness", mean_transformed_t),
+}
+"""Every :data:`IntervalMethod`. A new one is an entry here and a name there."""

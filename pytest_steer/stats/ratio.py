@@ -12,8 +12,8 @@ A bound is the r at which the test just rejects. At every level a separate t tes
 Then there is exactly one such r on each side (for the paired test in closed form; see the tests). Otherwise the ratio is
 unbounded on both sides, since a ratio to something that may be 0 can be anything.
 
-The t test can be replaced by another test of the mean of ``shifted - r * base`` of paired items, whose bounds are inverted in the same way:
-Hall's transformed t, or BCa (:mod:`intervals`), for which items are resampled with both their values.
+The t test can be replaced by another test of the mean of ``shifted - r * base`` of paired items, whose bounds are inverted in the same way
+(``METHODS`` of :mod:`intervals`). BCa resamples items with both their values.
 """
 
 from __future__ import annotations
@@ -21,32 +21,27 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass, replace
-from typing import Literal
 
 import numpy.typing as npt
 from scipy import optimize, special
 
 from ._arguments import FloatArray, checked_confidence, checked_values
 from .intervals import (
-    RESAMPLES,
     Clusters,
     Inference,
+    IntervalMethod,
     StudentTails,
     Tails,
-    bootstrap_tails,
     cluster_numbers,
     infer,
     mean_and_deviations,
-    mean_transformed_t,
-    resampled_means,
+    method_of,
     root_mean_square,
 )
 from .planning import items_needed_mean
 
 # Doubling the distance from the estimate more often than this leaves the range in which a ratio means anything.
 _MOST_DOUBLINGS = 100
-
-Interval = Literal["t", "transformed_t", "bootstrap"]
 
 
 def ratio_of_means(
@@ -55,7 +50,7 @@ def ratio_of_means(
     *,
     paired: bool = True,
     confidence: float = 0.95,
-    interval: Interval = "t",
+    interval: IntervalMethod = "t",
     seed: int = 0,
     clusters: Iterable[Hashable] | None = None,
 ) -> Inference:
@@ -65,7 +60,7 @@ def ratio_of_means(
         shifted: one number per item, shape (items,).
         base: one number per item; ``paired``: of the same items in the same order, else of others.
         confidence: of each bound by itself.
-        interval: the test that is inverted; ``transformed_t`` and ``bootstrap`` for paired items only.
+        interval: the test that is inverted; one other than ``t`` for paired items only.
         seed: of the bootstrap.
         clusters: one label per item, where paired items are related. The test of the mean of ``shifted - r * base`` is then the one over
             clusters, see :func:`mean_t`, and n counts clusters; the means are still those over items.
@@ -77,9 +72,10 @@ def ratio_of_means(
 
     Raises:
         ValueError: fewer than 2 values, a NaN or an infinity (with its index), a wrong shape, paired sides of different
-            lengths, a base whose mean is not positive, clusters of unpaired items or fewer than 2, or another interval than ``t`` for unpaired
-            items.
+            lengths, a base whose mean is not positive, clusters of unpaired items or fewer than 2, or an interval that there is none of, or not for
+            unpaired items.
     """
+    method = method_of(interval)
     if interval != "t" and not paired:
         raise ValueError(f"interval was {interval!r} for unpaired items; expected 't'.")
     confidence = checked_confidence(confidence)
@@ -93,19 +89,21 @@ def ratio_of_means(
     groups = cluster_numbers(clusters, sides[0].size)
     tails = _tails(*sides, paired, groups)
     if interval != "t":
-        tails = replace(tails, tested=_TESTS[interval](*sides, groups, seed))
+        tails = replace(tails, tested=method.tested(*sides, groups, seed))
     base_mean = tails.base.mean
     if not base_mean > 0:
         raise ValueError(f"base had the mean {base_mean:g}; expected one above 0, since a ratio to it would say nothing.")
     by = "" if interval == "t" else f", {interval.replace('_', ' ')}"
-    method = f"fieller{by}" if paired else "fieller, unpaired"
+    called = f"fieller{by}" if paired else "fieller, unpaired"
     n = sides[0].size if groups is None else int(groups.max()) + 1
     return infer(
         tails,
         confidence,
         estimate=tails.shifted / base_mean,
-        method=method if groups is None else f"clustered {method}",
+        method=called if groups is None else f"clustered {called}",
         n=n,
+        is_symmetric=interval == "t" and paired,
+        is_resampled=method.draws,
     )
 
 
@@ -201,28 +199,3 @@ def _tails(shifted: FloatArray, base: FloatArray, paired: bool, groups: Clusters
         return math.sqrt(a + b), (a + b) ** 2 / weight if weight else min(rises.size, base_rises.size) - 1
 
     return RatioTails(mean, StudentTails(base_mean, of_base, base_rises.size - 1), paired_error if paired else welch_error)
-
-
-def _transformed(shifted: FloatArray, base: FloatArray, groups: Clusters | None, _: int) -> Callable[[float], Tails]:
-    def tested(ratio: float) -> Tails:
-        return mean_transformed_t(shifted - ratio * base, clusters=groups)._tails
-
-    return tested
-
-
-def _bootstrap(shifted: FloatArray, base: FloatArray, groups: Clusters | None, seed: int) -> Callable[[float], Tails]:
-    # One seed draws the same items for both.
-    means, of_base = (resampled_means(own, groups, seed, RESAMPLES) for own in (shifted, base))
-
-    def tested(ratio: float) -> Tails:
-        values = shifted - ratio * base
-        mean, deviations = mean_and_deviations(values, groups)
-        spread = root_mean_square(deviations)
-        if not spread:
-            return StudentTails(mean, 0.0, deviations.size - 1)
-        return bootstrap_tails(means - ratio * of_base, mean, deviations / spread, values)
-
-    return tested
-
-
-_TESTS = {"transformed_t": _transformed, "bootstrap": _bootstrap}

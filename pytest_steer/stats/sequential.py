@@ -167,7 +167,15 @@ def sequential_mean(values: npt.ArrayLike, *, confidence: float = 0.95) -> Infer
     mean, deviations = mean_and_deviations(items)
     standard_deviation = root_mean_square(deviations) * math.sqrt(n / (n - 1))
     tails = SequentialStudentTails(mean, standard_deviation / math.sqrt(n), n)
-    return infer(tails, confidence, estimate=mean, method="sequential t", n=n, standard_deviation=standard_deviation)
+    return infer(
+        tails,
+        confidence,
+        estimate=mean,
+        method="sequential t",
+        n=n,
+        standard_deviation=standard_deviation,
+        is_symmetric=True,
+    )
 
 
 @dataclass(frozen=True)

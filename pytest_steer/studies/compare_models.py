@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from ..claims.curves import check_has_slope
-from ..claims.explain import complete
-from ..claims.running import adjusted
+from ..claims.drawn import complete
+from ..claims.judging import adjusted
 from ..core.errors import DataError, SteerError, exceptions_named
 from ..core.evidence import Evidence, Json
 from ..core.run_context import report_progress

@@ -23,7 +23,7 @@ from pytest_steer import (
     read_questions,
 )
 from pytest_steer.claims import evidence_of
-from pytest_steer.claims.running import adjusted
+from pytest_steer.claims.judging import adjusted
 from pytest_steer.core.block import Items
 from pytest_steer.core.errors import DataError
 from pytest_steer.files import read_suite

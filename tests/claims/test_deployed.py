@@ -21,7 +21,7 @@ from pytest_steer import (
     contexts,
     propensity_curve,
 )
-from pytest_steer.claims.running import adjusted
+from pytest_steer.claims.judging import adjusted
 from pytest_steer.model import engine_of
 from pytest_steer.prompting import Context
 

@@ -23,11 +23,11 @@ def types_in(value):
 def test_numbers_of_numpy_become_plain():
     details = {"row": [np.float64(1.5), (np.bool_(True), 2)], "values": np.arange(3.0)}
     known = {"estimate": np.float64(0.5), "n": np.int64(3), "interval": (np.float32(0.25), None), "details": details}
-    evidence = Evidence("steers", "one", Verdict.PASS, **known)
+    evidence = Evidence("steers", "one", Verdict.PASS, curve=np.arange(2.0), **known)
     plain = evidence.to_dict()
     assert types_in(plain) <= {str, float, int, bool, type(None)}
     assert plain["details"] == {"row": [1.5, [True, 2]], "values": [0.0, 1.0, 2.0]}
-    assert (plain["estimate"], plain["n"], plain["interval"]) == (0.5, 3, [0.25, None])
+    assert (plain["estimate"], plain["n"], plain["interval"], plain["curve"]) == (0.5, 3, [0.25, None], [0.0, 1.0])
     json.dumps(plain, allow_nan=False)
 
 

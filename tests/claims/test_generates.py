@@ -13,7 +13,7 @@ from scipy import stats
 
 from pytest_steer import Context, Dialogue, SteerError, assert_generates
 from pytest_steer.claims import rulings
-from pytest_steer.claims.explain import explain
+from pytest_steer.claims.drawn import explain
 from pytest_steer.claims.kinds.generates import Generates
 from pytest_steer.core.columns import columns_of
 from pytest_steer.core.errors import MeasurementError

@@ -29,7 +29,7 @@ from pytest_steer import (
 )
 from pytest_steer import extract as extraction
 from pytest_steer.claims import evidence_of
-from pytest_steer.claims.explain import complete
+from pytest_steer.claims.drawn import complete
 from pytest_steer.claims.kinds.holds_in_contexts import HoldsInContexts
 from pytest_steer.core.errors import DataError
 from pytest_steer.data import Items

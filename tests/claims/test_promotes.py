@@ -23,8 +23,8 @@ from pytest_steer import (
     assert_steers,
     assert_suppresses,
 )
+from pytest_steer.claims.judging import adjusted
 from pytest_steer.claims.kinds.sides import question_of
-from pytest_steer.claims.running import adjusted
 from pytest_steer.core.errors import DataError
 from pytest_steer.data.traces import traces
 from pytest_steer.prompting import Context

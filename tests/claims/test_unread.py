@@ -22,7 +22,7 @@ from pytest_steer import (
     assert_ppl_delta_below,
     assert_steers_at_cost,
 )
-from pytest_steer.claims.running import adjusted
+from pytest_steer.claims.judging import adjusted
 from pytest_steer.report import build_report, claim_table
 from pytest_steer.report.formats.markdown_file import to_markdown
 from pytest_steer.stats import Verdict

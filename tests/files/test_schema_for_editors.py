@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 import pytest
 from jsonschema import Draft202012Validator
 
+from pytest_steer.claims.kind import EVERY
 from pytest_steer.core import registry
 from pytest_steer.extend import AboutItems, Ask, Measurement, Param, claim
 from pytest_steer.files.schema import full_schema, resolved
@@ -79,3 +80,9 @@ def test_keys_of_extensions_have_examples_too(extension: None) -> None:
         "under": -3,
     }
     assert lacking(full_schema()) == []
+
+
+@pytest.mark.parametrize("name", ["confidence", "multiplier", "min_n"])
+def test_what_every_claim_takes_has_the_same_bounds_in_python(name: str) -> None:
+    in_a_file = full_schema()["$defs"][name]
+    assert all(in_a_file[key] == value for key, value in EVERY[name].items() if key not in ("title", "description"))

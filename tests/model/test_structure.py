@@ -10,7 +10,7 @@ import torch
 import transformers
 
 from pytest_steer import SteeringInconclusive, assert_ppl_delta_below, perplexity, wrap_model
-from pytest_steer.claims.explain import explain
+from pytest_steer.claims.drawn import explain
 from pytest_steer.core.errors import ModelError, SteerError
 from pytest_steer.measures.subject import Subject
 from pytest_steer.model import block_outputs, steered

@@ -8,7 +8,7 @@ from html.parser import HTMLParser
 import pytest
 from reports import with_records
 
-from pytest_steer.claims.explain import complete
+from pytest_steer.claims.drawn import complete
 from pytest_steer.core.evidence import Direction, Evidence, Verdict, error_evidence
 from pytest_steer.core.finding import Finding
 from pytest_steer.report import build_report
@@ -93,7 +93,7 @@ def test_what_is_broken_comes_first_with_its_numbers_and_why():
         lines.index(f"### {title}") for title in ("Broken", "Could not be measured", "Not enough evidence", "All claims")
     ]
     assert order == sorted(order)
-    assert any(line.endswith("; about 300 items would decide.") for line in lines)
+    assert any(line.endswith("; about 300 items would decide (80 % power, if the estimate is the truth).") for line in lines)
     assert "- `s: odd` (`steers`): the file is not there" in lines
     assert "| pass | `s: good` | steerability | 0.125 | [0.0625, 0.25] | at least 0.375 | 60 |" in lines
 

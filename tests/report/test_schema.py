@@ -16,6 +16,7 @@ from page_reports import mixed, replies_of, steers
 from reports import a_claim, a_report
 
 from pytest_steer.core import block, record
+from pytest_steer.core.evidence import Evidence
 from pytest_steer.core.record import ClaimRecord, Report, record_of
 from pytest_steer.report import report_of, report_schema, write_report
 
@@ -43,6 +44,12 @@ def test_its_words_are_those_of_the_docstring(name):
     lines = {line.strip() for line in RECORDS[name].__doc__.splitlines() if line.startswith("        ")}
     properties = SCHEMA["$defs"][name]["properties"]
     assert lines == {f"{key}: {one['description']}" for key, one in properties.items() if "description" in one}
+
+
+def test_evidence_has_the_fields_of_its_record():
+    here, there = ({field.name for field in dataclasses.fields(kind)} for kind in (Evidence, ClaimRecord))
+    assert here - there == {"own", "extra"}
+    assert there - here == {"promised", "counterexample", "is_comparison"}
 
 
 def test_what_a_contract_promises_is_required():

@@ -8,10 +8,12 @@ import pytest
 from page_reports import report_of, steers
 from test_page import Reader
 
-from pytest_steer.claims.explain import explain
+from pytest_steer.claims import drawn
+from pytest_steer.claims.drawn import explain
 from pytest_steer.core.block import (
     KINDS,
     MOST_ITEMS,
+    PAGE_ONLY,
     Conversation,
     CostPoint,
     Curve,
@@ -21,6 +23,7 @@ from pytest_steer.core.block import (
     Estimate,
     Excerpt,
     Intervals,
+    Items,
     Line,
     Series,
     Table,
@@ -30,8 +33,10 @@ from pytest_steer.core.block import (
     items_of,
 )
 from pytest_steer.core.evidence import Evidence, Verdict
+from pytest_steer.report.formats import markdown_file
 from pytest_steer.report.formats.markdown_file import drawn_blocks
 from pytest_steer.report.page import page_of
+from pytest_steer.report.page.figures import is_drawn
 from pytest_steer.report.schema import claim_validator
 
 BLOCKS = {
@@ -80,6 +85,14 @@ def page(*blocks):
 def test_every_kind_is_tried():
     assert BLOCKS.keys() == KINDS.keys()
     assert {type(one) for one in BLOCKS.values()} == {*KINDS.values()}
+    assert WORDS.keys() == KINDS.keys() - {"conversation"}
+
+
+def test_every_kind_is_drawn_by_each_face():
+    for in_text in (drawn, markdown_file):
+        assert {*in_text._DRAWN, *PAGE_ONLY, Conversation} == {*KINDS.values()}
+    figures = {kind for name, kind in KINDS.items() if is_drawn(BLOCKS[name])}
+    assert figures | {Line, Table, Items, Conversation} == {*KINDS.values()}
 
 
 @pytest.mark.parametrize("name", KINDS)

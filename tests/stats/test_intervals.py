@@ -1,6 +1,7 @@
 import dataclasses
 import math
 import pickle
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -8,7 +9,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from pytest_steer.stats import mean_t, share
+from pytest_steer.stats import mean_t, ratio_of_means, share
+from pytest_steer.stats.estimators import Mean
+from pytest_steer.stats.intervals import METHODS, IntervalMethod
 
 # Neither the deadline nor the health check on slow data may look at the clock; the same examples on every run.
 exactly = settings(
@@ -320,3 +323,15 @@ def test_a_threshold_of_nan(inference):
     for p_value in (inference.p_at_least, inference.p_at_most):
         with pytest.raises(ValueError, match="threshold was nan; expected a number"):
             p_value(math.nan)
+
+
+def test_every_interval_method_has_its_functions():
+    assert get_args(IntervalMethod) == tuple(METHODS)
+    for name in METHODS:
+        assert Mean(name).infer(np.arange(9.0), confidence=0.9).method == name.replace("_", " ")
+
+
+@pytest.mark.parametrize("infer", [Mean("bca").infer, lambda values, **more: ratio_of_means(values, values, interval="bca")])
+def test_an_unknown_interval_method_is_an_error_that_names_the_known_ones(infer):
+    with pytest.raises(ValueError, match="interval was 'bca'; expected one of t, bootstrap, transformed_t"):
+        infer(np.arange(1.0, 9.0), confidence=0.9)

@@ -9,7 +9,7 @@ from typing import Any
 
 from reports import with_records
 
-from pytest_steer.claims.explain import complete
+from pytest_steer.claims.drawn import complete
 from pytest_steer.core.block import Conversation, block_record
 from pytest_steer.core.evidence import Direction, Evidence, Verdict, error_evidence
 from pytest_steer.core.finding import Finding

@@ -16,7 +16,7 @@ from ...core.block import Block, Estimate, Intervals, Line, Table
 from ...core.errors import DataError, MeasurementError, SteerError
 from ...core.evidence import Evidence
 from ...core.finding import Finding, Weight, code
-from ...core.numbers import number
+from ...core.numbers import estimated, number
 from ...core.parameters import Param
 from ...core.promises import Promise
 from ...core.record import LEFT_OUT, Bounds
@@ -32,13 +32,12 @@ from ...model import Model
 from ...model.noise import eps_of
 from ...prompting import Context
 from ...stats import Direction, Inference, Verdict, least_of
-from ...stats.estimators import Clusters, Estimator, Mean
+from ...stats.estimators import AsMean, Clusters, Mean
 from .. import show
 from ..asserting import assertion
 from ..base import AboutItems
 from ..common import Interval
-from ..controls import WithControls, controls_of_no_effect
-from ..curves import moves_of, moves_of_deployed
+from ..curves import WithControls, controls_of_no_effect, moves_of, moves_of_deployed
 from ..findings import Found, at_chance
 from ..from_file import ITEMS, QUESTIONS
 from ..judging import Judgement, Reason, over_budget, withhold, within_rounding
@@ -205,7 +204,7 @@ class LeastMean(Mean):
         (column,) = values.T  # of several, runs are not paired
         return np.asarray(column)
 
-    def as_mean(self, values: Array, threshold: float, direction: Direction) -> tuple[Array, float, Estimator] | None:
+    def as_mean(self, values: Array, threshold: float, direction: Direction) -> AsMean:
         return (values[:, 0], threshold, Mean(self.interval, self.seed)) if values.shape[1] == 1 else None
 
 
@@ -438,7 +437,7 @@ class Beats(AboutItems):
                 one.name,
                 "" if one.multiplier is None else f"{one.multiplier:.3g}",
                 number(one.mean_effect),
-                "" if one.difference is None else f"{number(one.difference)} {show.bounds(one.interval)}",
+                "" if one.difference is None else f"{estimated(one.difference, one.interval)}",
                 "" if one.cost is None else f"{one.cost:+.1%}",
                 *([] if details.accuracy is None else [f"{one.accuracy:.1%}"]),
             ]

@@ -22,16 +22,17 @@ from ...measures.tool_calls import PARSERS, Call, Parser, fault_of_arguments, ha
 from ...model import Model
 from ..asserting import assertion
 from ..base import OverReplies
+from ..curves import Deployed
 from ..kind import claim
 from ..measurement import Measurement
-from ..over_replies import Side, Written
 from ..rulings import (
     SIDES,
     AcceptedShare,
-    AsDeployed,
     Ruling,
     ShareAccepted,
+    Side,
     SideName,
+    Written,
     accepted,
     share_blocks,
     shares_by_side,
@@ -58,7 +59,7 @@ class Details:
     tool: str
     outcomes: dict[SideName, dict[str, int]]
     shares: dict[SideName, AcceptedShare]
-    deployed: AsDeployed
+    deployed: Deployed
 
 
 @claim("calls_tool", title="Steered, the model calls a tool", main="share", any_of=("tool", "name"), directed=False)
@@ -157,7 +158,7 @@ class CallsTool(OverReplies):
                 self.promised_tool,
                 {name: _counted(own) for name, own in zip(SIDES, ruled, strict=True)},
                 shares_by_side(ruled, written.clusters, self.confidence),
-                AsDeployed(float(self.multiplier), self.subject.direction),
+                Deployed.of(self.subject),
             ),
         )
 

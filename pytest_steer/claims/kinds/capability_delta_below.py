@@ -13,7 +13,7 @@ import numpy as np
 
 from ...core.block import Block, Distribution, Entry, Excerpt, Line, Table
 from ...core.evidence import Direction, Evidence, Verdict
-from ...core.numbers import number
+from ...core.numbers import estimated
 from ...core.parameters import Param
 from ...core.promises import Promise
 from ...core.record import LEFT_OUT, Bounds, Compared, Strength
@@ -237,7 +237,7 @@ class CapabilityDeltaBelow(Claim):
         )
         yield Line(
             f"probability of the right answer {own.probability.unsteered:.3f} -> {own.probability.steered:.3f}: mean change "
-            f"{number(own.probability.change)} {show.bounds(own.probability.interval)}"
+            f"{estimated(own.probability.change, own.probability.interval)}"
         )
         if own.weights:
             yield Line(f"questions have weights: they say as much as {own.weights['effective_n']:.0f} of equal weight")

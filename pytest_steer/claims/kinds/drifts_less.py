@@ -10,10 +10,11 @@ from typing import Annotated, Literal
 import numpy as np
 
 from ...core.block import Block, Conversation, Curve, Line, Series
+from ...core.clusters import independent
 from ...core.errors import DataError, MeasurementError, SteerError
 from ...core.evidence import Direction, Evidence
 from ...core.finding import Finding, Weight, code
-from ...core.numbers import number
+from ...core.numbers import estimated, number
 from ...core.parameters import Param
 from ...core.promises import Promise
 from ...data import Dialogues
@@ -32,7 +33,6 @@ from ...stats import (
     size_of_mean,
 )
 from ...stats.estimators import Clusters, Estimator
-from .. import show
 from ..asserting import assertion
 from ..base import OverReplies
 from ..curves import Deployed
@@ -40,8 +40,7 @@ from ..findings import Found, equal_values
 from ..from_file import JUDGE
 from ..kind import claim
 from ..measurement import Measurement
-from ..over_replies import Side, Written
-from ..rulings import Ruling, ShareGained, accepted, counts_lines, gained, rule_on
+from ..rulings import Ruling, ShareGained, Side, Written, accepted, counts_lines, gained, rule_on
 
 By = Literal["accepted", "score"]
 # From an effect of -1, as a difference of shares, to one of 1.
@@ -166,7 +165,7 @@ class DriftsLess(OverReplies):
             self.by,
             drift.mean(values, written.clusters_of(kept), self.confidence).estimate,
             rows,
-            Deployed(float(self.subject.multiplier), self.subject.direction),
+            Deployed.of(self.subject),
         )
         measured = self.over_replies(
             ask,
@@ -223,7 +222,7 @@ class DriftsLess(OverReplies):
         )
         kept = np.flatnonzero(~np.isnan(shown).any(axis=1))
         clusters = written.clusters_of([places[at][0] for at in kept])
-        if (len(kept) if clusters is None else len(set(clusters))) < 2:
+        if independent(len(kept), clusters) < 2:
             return None
         if by_score:
             found = mean_t(shown[kept, 1] - shown[kept, 0], confidence=self.confidence, clusters=clusters)
@@ -247,7 +246,7 @@ class DriftsLess(OverReplies):
     def always(evidence: Evidence) -> Iterator[Block]:
         for row in evidence.own.turns:
             yield Line(
-                f"turn {row.turn}: effect {number(row.effect)} {show.bounds(row.interval)} (unsteered {number(row.base)}, steered "
+                f"turn {row.turn}: effect {estimated(row.effect, row.interval)} (unsteered {number(row.base)}, steered "
                 f"{number(row.steered)})"
             )
         yield from counts_lines(evidence)
@@ -277,7 +276,7 @@ _SIGNS = np.array([1.0, -1.0, -1.0, 1.0])
 
 
 @dataclass(frozen=True)
-class Drift:
+class Drift(Estimator):
     """The size of the mean drift, from four columns: accepted (1.0) or scored in the last turn, steered and unsteered, and in the first one.
 
     Replies without a ruling (NaN) are filled in the way that is worse for each bound.
@@ -322,9 +321,6 @@ class Drift:
         # All drifts are 0, and the bound is twice the exact one of a share of half the limit, of which n times nothing was seen.
         half = min(threshold / 2, 1.0)
         return 2 if half == 1 else math.ceil(math.log1p(-found.confidence) / math.log1p(-half))
-
-    def as_mean(self, values: Array, threshold: float, direction: Direction) -> tuple[Array, float, Estimator] | None:
-        return None
 
 
 # --- the replies to every turn ---

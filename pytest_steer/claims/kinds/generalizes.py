@@ -13,7 +13,7 @@ from ...core.block import Block, Estimate, Intervals, Line, Table
 from ...core.errors import DataError, MeasurementError, SteerError
 from ...core.evidence import Evidence
 from ...core.finding import Finding, Weight, code
-from ...core.numbers import number
+from ...core.numbers import in_brackets, number
 from ...core.parameters import Param
 from ...core.promises import Promise
 from ...core.record import LEFT_OUT, Bounds, Data
@@ -36,14 +36,23 @@ from ...stats import (
     ratio_of_means,
 )
 from ...stats.estimators import Clusters, Estimator, Mean, Ratio
+from ...stats.extremes import shared_level
 from .. import show
 from ..asserting import assertion
 from ..base import OverItems
-from ..controls import WithControls, controls_of_no_effect
-from ..curves import check_has_slope, contradicted, deployed_record, moves_of_deployed, with_deployed, wrong_share
+from ..curves import (
+    WithControls,
+    check_has_slope,
+    contradicted,
+    controls_of_no_effect,
+    deployed_record,
+    moves_of_deployed,
+    with_deployed,
+    wrong_share,
+)
 from ..findings import Found, of_single_values, of_the_vector, of_training_data, on_promised_side
 from ..from_file import CONTEXT
-from ..judging import Judgement, verdict_of
+from ..judging import Judgement, at_level, verdict_of
 from ..kind import claim
 from ..measurement import Counted, Measurement, counted
 from ..other_data import CONTEXTS, DATA_SETS, OtherData, checked_data_sets, faults_of_settings, items_of, units_of
@@ -511,8 +520,7 @@ class Generalizes(OverItems):
         settings, worst = measured.kept
         if not worst.paired or self.threshold is None:
             return None
-        kept = 1 - self.confidence
-        level = 1 - (kept if judgement.verdict is Verdict.PASS else kept / len(settings))
+        level = shared_level(self.confidence, 1 if judgement.verdict is Verdict.PASS else len(settings))
         values = self.subject.slope_sign * (worst.curve.slopes - self.threshold * worst.base.slopes)
         estimator: Estimator = MeanOfClusters(confidence=level)
         in_worst = measured.but(values=values, estimator=estimator, units=counted(worst.sample))
@@ -528,8 +536,7 @@ class Generalizes(OverItems):
         verdict = verdict_of(replace(ratio, n=fewest), at, Direction.AT_LEAST, self.min_n)
         if at is not None:
             p_pass, p_fail = ratio.p_at_least(at), min(1.0, settings * ratio.p_at_most(at))
-            if verdict is Verdict.FAIL and p_fail > 1 - self.confidence:
-                verdict = Verdict.INCONCLUSIVE
+            verdict = at_level(verdict, p_pass, p_fail, self.confidence)
         judged = Judged(
             **vars(self._in_setting(one.curve, one.context, one.put, bounds_of(ratio))),
             name=one.name,
@@ -572,7 +579,7 @@ class Generalizes(OverItems):
                 number(sign * one.steerability),
                 *([] if one.own_vector is None else [number(sign * one.own_vector.steerability)]),
                 number(one.ratio),
-                show.bounds(one.interval),
+                in_brackets(one.interval),
                 f"{one.anti_steerable_share:.2f}",
                 one.verdict,
                 show.shorten(one.put, 60),

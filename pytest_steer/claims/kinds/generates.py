@@ -20,13 +20,13 @@ from ...measures.subject import Moves
 from ...stats.estimators import Estimator
 from ..asserting import assertion
 from ..base import OverReplies
+from ..curves import Deployed
 from ..findings import weak_promise
 from ..from_file import FILE, JUDGE
 from ..kind import claim
 from ..measurement import Measurement
 from ..rulings import (
     AcceptedShare,
-    AsDeployed,
     Rulings,
     ShareAccepted,
     ShareGained,
@@ -54,7 +54,7 @@ class Details:
     """The shares of accepted replies; ``against_base``: their difference is judged."""
 
     against_base: bool
-    deployed: AsDeployed
+    deployed: Deployed
     shares: dict[SideName, AcceptedShare]
 
 
@@ -145,7 +145,7 @@ class Generates(OverReplies):
             findings=[*self._findings(agreed)],
             details=Details(
                 self.against_base,
-                AsDeployed(float(self.multiplier), self.direction),
+                Deployed.of(self.subject),
                 shares_by_side(ruled.sides, written.clusters, self.confidence),
             ),
         )

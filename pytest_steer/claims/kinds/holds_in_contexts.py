@@ -42,8 +42,7 @@ from .. import show
 from ..asserting import assertion
 from ..base import OverItems
 from ..common import WEAK_MEAN, WEAK_SHARE, Interval
-from ..controls import WithControls, controls_of_no_effect
-from ..curves import check_has_slope, with_deployed
+from ..curves import WithControls, check_has_slope, controls_of_no_effect, with_deployed
 from ..judging import Judgement, exceeding_nothing, verdict_of
 from ..kind import claim
 from ..measurement import Measurement, counted
@@ -219,11 +218,6 @@ class HoldsInContexts(OverItems):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        given = [name for name in STATISTICS if getattr(self, name) is not None]
-        if len(given) != 1:
-            raise SteerError(
-                f"holds_in_contexts takes exactly one of {', '.join(STATISTICS)}, not {' and '.join(given) or 'none'}"
-            )
         _ = self.search
 
     @property
@@ -359,9 +353,10 @@ class HoldsInContexts(OverItems):
     @property
     def _words(self) -> str:
         if self.statistic == "anti_steerable_share":
-            return "anti-steerable share" if self._sign > 0 else "share that does not fall"
-        named = "mean effect" if self.statistic == "effect" else "steerability"
-        return named if self._sign > 0 else f"negative {named}"
+            return show.wrong_share(self._sign)
+        if self.statistic == "effect":
+            return "mean effect" if self._sign > 0 else "negative mean effect"
+        return show.steerability(self._sign)
 
     def _moved(self, floor: NoiseFloor, curve: PropensityCurve) -> float:
         """How far rounding moves the statistic of one item; of a share, the share of items that it leaves open."""

@@ -29,7 +29,7 @@ from .. import show
 from ..asserting import assertion
 from ..base import Claim
 from ..common import Interval
-from ..controls import stride_of
+from ..curves import stride_of
 from ..judging import Judgement
 from ..kind import claim
 from ..measurement import Counted, Measurement, Read, counted

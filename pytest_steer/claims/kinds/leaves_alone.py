@@ -14,11 +14,10 @@ import numpy as np
 import torch
 
 from ...core.block import Block, Estimate, Intervals, Line, Table
-from ...core.clusters import clusters_of
 from ...core.errors import DataError, SteerError
 from ...core.evidence import Direction, Evidence, Verdict
 from ...core.finding import Finding, Weight, code
-from ...core.numbers import number
+from ...core.numbers import estimated, in_brackets, number, would_decide
 from ...core.parameters import Param
 from ...core.promises import Promise
 from ...core.record import LEFT_OUT, Bounds, Data, RootMeanSquares
@@ -30,6 +29,7 @@ from ...measures.compared import bounds_of
 from ...prompting import AS_GIVEN, IN_TASK_FORM, Context
 from ...stats import Inference, items_needed_within, largest_of, size_of_mean
 from ...stats.estimators import Clusters, Mean, Size, Worst, floor_of
+from ...stats.extremes import shared_level
 from ...steering import Intervention, SteeringVector, as_intervention
 from .. import show
 from ..asserting import assertion
@@ -39,7 +39,7 @@ from ..curves import Deployed, check_has_slope, with_deployed
 from ..findings import Found, of_single_values, on_promised_side
 from ..judging import Judgement, verdict_of
 from ..kind import claim
-from ..measurement import Counted, Measurement, Read
+from ..measurement import Measurement, Read, counted, counted_together
 from ..other_data import BEHAVIOURS, OtherData, checked_data, faults_of_behaviours, items_of, units_of
 
 shared_items = code(
@@ -188,7 +188,7 @@ class Behaviour:
         least, alpha = floor_of(self.mean, self.claim.min_n), 1 - self.claim.confidence
         if least is not None and self.mean.n < least:
             return 1.0, 1.0, Verdict.INCONCLUSIVE
-        verdict = Verdict.FAIL if outside <= alpha else Verdict.PASS if inside <= alpha else Verdict.INCONCLUSIVE
+        verdict = Verdict.PASS if inside <= alpha else Verdict.FAIL if outside <= alpha else Verdict.INCONCLUSIVE
         return inside, outside, verdict
 
     @property
@@ -246,7 +246,7 @@ class MeanOfSeveral(Mean):
     def infer(
         self, values: Array, clusters: Clusters = None, *, confidence: float, direction: Direction = Direction.AT_LEAST
     ) -> Inference:
-        strict = 1 - (1 - confidence) / self.tests
+        strict = shared_level(confidence, self.tests)
         return super().infer(values, clusters, confidence=strict, direction=direction)
 
 
@@ -364,7 +364,7 @@ class LeavesAlone(Claim):
         tests = sum(len(one.sizes) for one in measured)
         tested, alone = self._deciding(measured, tests)
         decided = Decided(measured, tested, tests)
-        furthest = decided.furthest
+        furthest, of_it = decided.furthest, decided.furthest.sample
         by_effect = tested > 0 or not by_slope
         reads = [Read(ask.reading(one.sample.units), of=one.name) for one in measured]
         details = Details(
@@ -372,7 +372,7 @@ class LeavesAlone(Claim):
             furthest=furthest.name,
             behaviours=[self._left_alone(ask, one, read, tests) for one, read in zip(measured, reads, strict=True)],
             entanglement=_entanglement(measured),
-            deployed=Deployed(multiplier, self.subject.direction, _contradiction(furthest, alone) if tested else None),
+            deployed=Deployed.of(self.subject, _contradiction(furthest, alone) if tested else None),
             effects=furthest.effects.tolist() if by_effect else None,
             own=None if own is None else replace(self._measured(ask, "its own", own, grid).described(), name="(its own)"),
         )
@@ -383,7 +383,7 @@ class LeavesAlone(Claim):
         found = Measurement(
             sample=furthest.sample,
             of=furthest.name,
-            units=_counted(decided),
+            units=counted_together([counted(one.sample) for one in measured], of_it.called, n=of_it.n, unit=of_it.counted),
             values=np.concatenate([one.tested[tested] for one in measured]),
             estimator=Worst(Size(self.estimator), tuple(one.name for one in measured for _ in one.effects), tests),
             statistic=f"{largest}|{what}| of {of}",
@@ -496,7 +496,7 @@ class LeavesAlone(Claim):
                 one.name,
                 str(one.n),
                 number(one.estimate),
-                show.bounds(one.interval),
+                in_brackets(one.interval),
                 *([number(one.effect)] if by_slope else []),
                 f"{one.chosen.unsteered:.0%} -> {one.chosen.steered:.0%}",
                 _cosine_words(getattr(one, "cosine", None)),
@@ -528,7 +528,7 @@ class LeavesAlone(Claim):
     def cure(evidence: Evidence) -> str | None:
         needed = evidence.items_needed
         contradicted = evidence.own.deployed.contradicts is not None
-        return f"not enough evidence: about {needed} {evidence.unit} would decide" if contradicted and needed else None
+        return f"not enough evidence: {would_decide(needed, evidence.unit)}" if contradicted and needed else None
 
     @staticmethod
     def why(evidence: Evidence) -> Iterator[Block]:
@@ -592,18 +592,6 @@ def _shared(samples: Mapping[str, Sample[Items]], own: Sample[Items] | None) -> 
         known[name] = forms
 
 
-def _counted(decided: Decided) -> Counted:
-    """The items of all behaviours, of which those of the furthest are said to count."""
-    items = [item for one in decided.behaviours for item in one.sample.units]
-    labels = [
-        (at, label) for at, one in enumerate(decided.behaviours) for label in one.sample.clusters or range(len(one.effects))
-    ]
-    of = decided.furthest.sample
-    return Counted(
-        [item.id for item in items], [item.form for item in items], of.called, clusters_of(labels), n=of.n, unit=of.counted
-    )
-
-
 def _of_scores(measured: Sequence[Behaviour]) -> Iterator[Finding]:
     if len({tuple(sorted(units_of(one.curve))) for one in measured}) > 1:
         yield mixed_scores(
@@ -613,7 +601,7 @@ def _of_scores(measured: Sequence[Behaviour]) -> Iterator[Finding]:
 
 def _needed(decided: Decided, band: float, confidence: float) -> int | None:
     """What would prove one mean to be outside if one seems to be, else what the most demanding behaviour needs to be inside."""
-    strict = 1 - (1 - confidence) / decided.tests
+    strict = shared_level(confidence, decided.tests)
 
     def needed(size: Inference) -> int | None:
         deviation = size.standard_deviation or 0.0
@@ -640,10 +628,9 @@ def _hidden_by_mean(behaviours: Sequence[Behaviour], band: float) -> Iterator[Fi
 
 def _contradiction(furthest: Behaviour, alone: Verdict) -> str:
     would = {Verdict.PASS: "pass", Verdict.INCONCLUSIVE: "be inconclusive"}[alone]
-    low, high = (number(bound) for bound in bounds_of(furthest.effect))
     return (
         f"the slopes alone would {would}, and at the deployed multiplier {furthest.claim.multiplier:g} the mean effect on {furthest.name} "
-        f"is {number(furthest.effect.estimate)} [{low}, {high}]"
+        f"is {estimated(furthest.effect.estimate, bounds_of(furthest.effect))}"
     )
 
 

@@ -9,7 +9,7 @@ from typing import Annotated
 import numpy as np
 
 from ...core.block import Block, Conversation, Estimate, Intervals, Line
-from ...core.clusters import clusters_of
+from ...core.clusters import independent
 from ...core.errors import MeasurementError, SteerError
 from ...core.evidence import Direction, Evidence
 from ...core.numbers import number, promise
@@ -28,9 +28,8 @@ from ..base import OverReplies, OverTexts
 from ..common import Interval, Stride, Window
 from ..judging import Judgement, verdict_of
 from ..kind import claim
-from ..measurement import Counted, Measurement, Read
-from ..over_replies import Side, Written
-from ..rulings import counts_lines, unjudged
+from ..measurement import Counted, Measurement, Read, counted, counted_replies, counted_together
+from ..rulings import Side, Written, counts_lines, unjudged
 from .stays_fluent import values_of
 
 
@@ -170,7 +169,12 @@ class NoCliff(OverTexts, OverReplies):
             percent=True,
             also={"": texts},
             reads=[Read(reading_of_texts(ask.model, base.per_text), texts.clusters, texts=texts.units, asked=asked)],
-            units=_counted(parts),
+            units=counted_together(
+                [replace(part.units, forms=[(*form, part.name) for form in part.units.forms]) for part in parts],
+                "texts and replies",
+                n=min(part.units.count for part in parts),
+                unit="texts and replies",
+            ),
             fields={**measured.fields, "data": data},
         )
 
@@ -229,7 +233,7 @@ class NoCliff(OverTexts, OverReplies):
             part = repetition_part(ask.model, written, written.sides[1])
         except MeasurementError:
             return LookedAt(multiplier, None)
-        found = Mean(self.interval, self.seed).infer(part.values, part.clusters, confidence=self.confidence)
+        found = Mean(self.interval, self.seed).infer(part.values, part.units.clusters, confidence=self.confidence)
         return LookedAt(multiplier, rise, found.estimate)
 
     def _perplexities(self, ask: Ask, multipliers: Sequence[float]) -> tuple[Perplexity, list[Perplexity]]:
@@ -289,23 +293,17 @@ class Part:
     """A rise at one multiplier: of perplexity (relative), or of the share of repeated 4-grams (absolute).
 
     Attributes:
-        values: from whose mean the rise is inferred. clusters: of these. forms / names: what each is of.
+        values: from whose mean the rise is inferred. units: what each is of.
     """
 
     what: str
     multiplier: float
     values: Array
-    clusters: list[int] | None
-    forms: list[tuple[str, ...]]
-    names: list[str]
+    units: Counted
 
     @property
     def name(self) -> str:
         return f"{self.what} at {self.multiplier:g}"
-
-    @property
-    def n(self) -> int:
-        return len(self.values if self.clusters is None else set(self.clusters))
 
 
 def perplexity_part(texts: Sample[Texts], base: Perplexity, steered: Perplexity, multiplier: float) -> Part:
@@ -321,8 +319,7 @@ def perplexity_part(texts: Sample[Texts], base: Perplexity, steered: Perplexity,
             f"the model breaks down at multiplier {multiplier:g}: the texts lose {mean:.3g} nats of log-likelihood per token. Deploy a "
             "smaller multiplier"
         )
-    clusters = None if texts.clusters is None else list(texts.clusters)
-    return Part("perplexity", multiplier, rises, clusters, texts.forms, texts.names)
+    return Part("perplexity", multiplier, rises, counted(texts))
 
 
 def repetition_part(model: Model, written: Written, side: Side) -> Part:
@@ -332,38 +329,16 @@ def repetition_part(model: Model, written: Written, side: Side) -> Part:
         MeasurementError: fewer than two prompts have a pair.
     """
     before, after = (values_of(model, one, "repetition") for one in (written.sides[0], side))
-    kept = ~(before.short | before.collapsed | after.short)
-    labels = written.clusters or tuple(range(len(kept)))
-    clusters = [label for label, is_kept in zip(labels, kept, strict=True) if is_kept]
-    if len(set(clusters)) < 2:
+    found = ~(before.short | before.collapsed | after.short)
+    kept = np.flatnonzero(found).tolist()
+    clusters = written.clusters_of(kept)
+    if independent(len(kept), clusters) < 2:
         raise MeasurementError(
-            f"repetition can be compared of {int(kept.sum())} of {len(kept)} replies at multiplier {side.multiplier:g}: the others have "
+            f"repetition can be compared of {len(kept)} of {len(found)} replies at multiplier {side.multiplier:g}: the others have "
             "too few tokens. Raise max_new_tokens, or ask for longer replies"
         )
     values = (after.values - before.values)[kept]
-    together = None if len(set(clusters)) == len(clusters) else clusters
-    places = [written.ids[at] for at in np.flatnonzero(kept)]
-    dialogues = written.sample.units
-    return Part(
-        "repetition",
-        side.multiplier,
-        values,
-        together,
-        [(*dialogues[prompt].form, str(sample)) for prompt, sample in places],
-        [dialogues[prompt].id for prompt, _ in places],
-    )
-
-
-def _counted(parts: Sequence[Part]) -> Counted:
-    labels = [(at, own) for at, part in enumerate(parts) for own in part.clusters or range(len(part.values))]
-    return Counted(
-        names=[name for part in parts for name in part.names],
-        forms=[(*form, part.name) for part in parts for form in part.forms],
-        called="texts and replies",
-        clusters=clusters_of(labels),
-        n=min(part.n for part in parts),
-        unit="texts and replies",
-    )
+    return Part("repetition", side.multiplier, values, counted_replies(written, kept))
 
 
 # --- where text collapses ---

@@ -10,6 +10,7 @@ from ...core.promises import Promise
 from ...measures import Array, NoiseFloor, PropensityCurve
 from ...measures.ask import Ask
 from ...stats.estimators import Share
+from .. import show
 from ..asserting import assertion
 from ..base import OverCurve
 from ..common import WEAK_SHARE
@@ -74,7 +75,7 @@ class NotAntiSteered(OverCurve):
             ask,
             is_wrong,
             Share(self.in_rounds()),
-            statistic="anti-steerable share" if sign > 0 else f"share that {'does not fall' if by_slope else 'rises'}",
+            statistic=show.wrong_share(sign) if by_slope or sign > 0 else "share that rises",
             moved=left_open,
             direction=Direction.AT_MOST,
             grid=None if by_slope else sorted({*(self.multipliers if linear else ()), 0.0, at}),

@@ -26,7 +26,7 @@ from ...stats.estimators import Share
 from .. import show
 from ..asserting import assertion
 from ..base import Claim
-from ..controls import CONTROLS, stride_of
+from ..curves import CONTROLS, stride_of
 from ..judging import Judgement
 from ..kind import claim
 from ..measurement import Measurement

@@ -14,7 +14,7 @@ import numpy as np
 from ...core.block import Block, Curve, Line, Series, Table
 from ...core.evidence import Evidence, Verdict
 from ...core.finding import Finding, Weight, code
-from ...core.numbers import number
+from ...core.numbers import in_brackets, number
 from ...core.parameters import Param
 from ...core.promises import Promise
 from ...core.record import LEFT_OUT, Bounds, Data, Item, SideChanges, Stratum
@@ -31,8 +31,7 @@ from .. import show
 from ..asserting import assertion
 from ..base import OverItems
 from ..common import Interval
-from ..controls import WithControls, controls_of_no_effect
-from ..curves import check_has_slope, compared_by_items
+from ..curves import WithControls, check_has_slope, compared_by_items, controls_of_no_effect
 from ..findings import Found
 from ..from_file import ITEMS
 from ..judging import Judgement
@@ -311,7 +310,7 @@ def called(side: str) -> str:
 
 def with_bounds(changed: Change) -> str:
     """A change with its sign and its interval."""
-    return f"{_signed(changed.change)} {show.bounds(changed.interval)}"
+    return f"{_signed(changed.change)} {in_brackets(changed.interval)}"
 
 
 def _diagnosis(changed: Mapping[str, Change]) -> str | None:

@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 import numpy as np
 
 from ...core.block import Block, Conversation, Distribution, Line
+from ...core.clusters import independent, part_of
 from ...core.errors import MeasurementError, SteerError
 from ...core.evidence import Direction, Evidence
 from ...core.finding import Finding, Weight, code
@@ -30,8 +31,7 @@ from ..common import Interval
 from ..findings import weak_promise
 from ..kind import claim
 from ..measurement import Measurement, Scale
-from ..over_replies import Side, reply_probes
-from ..rulings import SIDES, SideName, counts_lines, unjudged
+from ..rulings import SIDES, Side, SideName, counts_lines, reply_probes, unjudged
 
 FluencyMeasure = Literal["repetition", "distinct_2", "entropy", "base_perplexity"]
 
@@ -207,10 +207,8 @@ class StaysFluent(OverReplies):
         sides = base, steered = [values_of(ask.model, side, self.quantity) for side in written.sides]
         kept, known = np.flatnonzero(~steered.short), np.flatnonzero(~steered.short & ~steered.collapsed)
         clusters = [written.clusters_of(some.tolist()) for some in (known, kept)]
-        independent = min(
-            len(some) if own is None else len(set(own)) for some, own in zip((known, kept), clusters, strict=True)
-        )
-        self._check_enough(steered, len(known), independent)
+        n = min(independent(len(some), own) for some, own in zip((known, kept), clusters, strict=True))
+        self._check_enough(steered, len(known), n)
         shown = [[_shown(float(value), is_log) for value in side.values] for side in sides]
         bad = np.nan_to_num(-steered.values if fluency.is_least else steered.values, nan=-np.inf)
         return self.over_replies(
@@ -223,20 +221,20 @@ class StaysFluent(OverReplies):
             direction=Direction.AT_LEAST if fluency.is_least else Direction.AT_MOST,
             worst_first=np.argsort(-bad, kind="stable").tolist(),
             kept=kept.tolist(),
-            n=independent,
+            n=n,
             scale=PERPLEXITY if is_log else None,
             findings=[*self._findings(steered)],
             details=Details(self.quantity, _mean(base, is_log), dict(zip(SIDES, shown, strict=True))),
         )
 
-    def _check_enough(self, steered: Values, known: int, independent: int) -> None:
+    def _check_enough(self, steered: Values, known: int, n: int) -> None:
         left_out, of, fluency = int(steered.short.sum()), len(steered.short), self._fluency
         if left_out > (_MOST_EMPTY if fluency.of is None else _MOST_SHORT) * of:
             raise MeasurementError(
                 f"{left_out} of {of} steered replies have {fluency.too_little}, so {fluency.called} would be that of a few "
                 "others: measure repetition, of which an empty reply has the worst value, or ask for longer replies"
             )
-        if independent < 2:
+        if n < 2:
             raise MeasurementError(
                 f"{fluency.called} can be measured of {known} of {of} replies: the others have fewer than "
                 f"{fluency.fewest} tokens. Raise max_new_tokens, or ask for longer replies"
@@ -331,8 +329,7 @@ class MeanOrWorst(Filled):
 
     def infer(self, values: Array, clusters: Clusters = None, *, confidence: float, direction: Direction) -> Inference:
         known = ~np.isnan(values)
-        some = None if clusters is None else [one for one, is_known in zip(clusters, known, strict=True) if is_known]
-        some = None if some is None or len(set(some)) == len(some) else some
+        some = part_of(clusters, np.flatnonzero(known).tolist())
         without = self.of.infer(values[known], some, confidence=confidence, direction=direction)
         worst = self.of.infer(self.per_unit(values, direction), clusters, confidence=confidence, direction=direction)
         return between_fillings(*((worst, without) if direction is Direction.AT_LEAST else (without, worst)), direction)

@@ -9,6 +9,7 @@ from ...core.parameters import Param
 from ...core.promises import Promise
 from ...measures.ask import Ask
 from ...stats.estimators import Mean
+from .. import show
 from ..asserting import assertion
 from ..base import OverCurve
 from ..common import WEAK_MEAN, Interval
@@ -59,7 +60,7 @@ class Steers(OverCurve):
             ask,
             lambda curve: sign * curve.slopes,
             Mean(self.interval, self.seed, self.in_rounds(self.interval)),
-            statistic="steerability" if sign > 0 else "negative steerability",
+            statistic=show.steerability(sign),
             moved=lambda floor, curve: floor.slope(curve.multipliers.tolist()),
         )
 

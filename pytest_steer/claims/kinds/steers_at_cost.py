@@ -11,7 +11,7 @@ from ...core.block import Block, CostPoint, EffectAgainstCost, Line, Table
 from ...core.errors import MeasurementError
 from ...core.evidence import Evidence
 from ...core.finding import Finding, Weight, code
-from ...core.numbers import number, promise
+from ...core.numbers import estimated, number, promise
 from ...core.parameters import Param
 from ...core.promises import Promise
 from ...core.record import Bounds, Compared, Data, Reached, Strength
@@ -21,13 +21,12 @@ from ...measures.at_cost import MAX_MULTIPLIER, matching_probability, pne, sprea
 from ...measures.compared import finite, strength_of
 from ...measures.subject import Moves
 from ...stats import Direction, Inference, Verdict, mean_t
-from ...stats.estimators import Clusters, Estimator, Mean, floor_of
+from ...stats.estimators import AsMean, Clusters, Mean, floor_of
 from .. import show
 from ..asserting import assertion
 from ..base import AboutItems, OverTexts
 from ..common import WEAK_MEAN, Interval, Stride, Window
-from ..controls import WithControls, controls_of_no_effect
-from ..curves import moves_of
+from ..curves import WithControls, controls_of_no_effect, moves_of
 from ..findings import Found, below_floor
 from ..judging import Judgement, Reason, few_units, withhold
 from ..kind import Starter, claim
@@ -119,7 +118,7 @@ class MeanOverBudget(Mean):
     ) -> int | None:
         return None
 
-    def as_mean(self, values: Array, threshold: float, direction: Direction) -> tuple[Array, float, Estimator] | None:
+    def as_mean(self, values: Array, threshold: float, direction: Direction) -> AsMean:
         return None
 
 
@@ -334,7 +333,7 @@ class SteersAtCost(OverTexts, AboutItems):
     def always(evidence: Evidence) -> Iterator[Block]:
         """The multiplier and its cost, and the perplexity-normalised effect."""
         own: Details = evidence.own
-        cost = f"{number(own.cost, percent=True)} {show.bounds(own.cost_interval, percent=True)}"
+        cost = estimated(own.cost, own.cost_interval, percent=True)
         yield Line(
             f"judged at multiplier {number(own.multiplier_at_cost)}: perplexity {cost} at {own.cost_confidence:.4g} each side, over "
             f"{own.neutral.n} texts; budget {promise(own.budget, percent=True)}"

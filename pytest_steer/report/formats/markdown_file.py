@@ -10,10 +10,10 @@ from dataclasses import asdict, dataclass
 from itertools import groupby
 from typing import Any, TypeVar
 
-from ...core.block import Curve, Intervals, Items, Line, Table, block_of
+from ...core.block import Conversation, Curve, Intervals, Items, Line, Table, block_of, in_text
 from ...core.columns import visible
 from ...core.evidence import Json
-from ...core.numbers import bounds, number, promised
+from ...core.numbers import bounds, number, promised, would_decide
 from ...core.record import Against, AgainstClaim, ClaimRecord, Judged, Outcome, Provenance, Replies, ReplyPair, Report, typed
 from ..replies import agreement_words, counted, judge_name, outcome_words, pair_name, sides_of
 from ..verdict import (
@@ -187,7 +187,7 @@ def _why(claim: ClaimRecord) -> str:
     """The numbers of a claim that does not hold, and why that is its verdict, on one line."""
     reason, found = claim.reason, claim.counterexample
     if claim.verdict == "inconclusive" and claim.items_needed:
-        reason += f"; about {claim.items_needed} {claim.unit} would decide"
+        reason += f"; {would_decide(claim.items_needed, claim.unit)}"
     context = found and code(json.dumps(found.context, ensure_ascii=False), _WHY)
     broken_by = f" Broken in the context {context}." if found else ""
     return f"{prose(claim.statistic, _KIND)} {_measured(claim)}; {prose(reason, _WHY)}.{broken_by}"
@@ -264,9 +264,10 @@ _WORDS, _TEXT, _CELL = 400, 200, 120
 
 def drawn_blocks(blocks: Iterable[Json]) -> str:
     """All that a claim shows next to its numbers and its replies; empty where it shows nothing."""
-    drawn = [block for block in map(block_of, blocks) if type(block) in _DRAWN and not getattr(block, "is_drawing", False)]
+    known = [found for one in blocks if (found := block_of(one)) is not None]
+    apart = [one for one in in_text(known) if not isinstance(one, Conversation)]  # replies have a section of their own
     parts: list[str] = []
-    for is_lines, group in groupby(drawn, key=lambda block: isinstance(block, Line)):
+    for is_lines, group in groupby(apart, key=lambda block: isinstance(block, Line)):
         said = [_DRAWN[type(block)](block) for block in group]
         parts += ["\n".join(said)] if is_lines else said
     return "\n\n".join(parts)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from ...core.numbers import number
+from ...core.numbers import number, would_decide
 from ...core.record import Asked, ClaimRecord, Commit, Data, Model, Noise, Provenance, Receipt, Soundness
 
 Facts = list[tuple[str, str]]
@@ -86,7 +86,7 @@ def _verdict(claim: ClaimRecord) -> Facts:
             "least n for a verdict": claim.min_n,
             "p, that it holds": claim.p_pass,
             "p, that it does not": claim.p_fail,
-            "would decide": claim.items_needed,
+            "units needed": claim.items_needed and would_decide(claim.items_needed, claim.unit),
             "Holm": claim.holm and asdict(claim.holm),
             "seconds": claim.seconds,
         }

@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from typing import Any
 
-from ..core.block import Block, Conversation, Curve, Intervals, Items, Line, Table, as_reasons
+from ..core.block import Block, Conversation, Curve, Intervals, Items, Line, Table, as_reasons, in_text
 from ..core.columns import current_columns, cut, in_columns, table, visible, wrapped
 from ..core.evidence import Evidence, Verdict
-from ..core.numbers import low_confidence, number
+from ..core.numbers import bounds, low_confidence, number
 from ..core.record import Reply
 from . import show
 from .kind import ClaimKind, kind_of
@@ -103,14 +103,8 @@ def _verdict(evidence: Evidence) -> str:
 
 def _drawn(evidence: Evidence, blocks: Iterable[Block]) -> list[str]:
     lines: list[str] = []
-    for block in blocks:
-        if getattr(block, "is_drawing", False):
-            continue
-        if isinstance(block, Conversation):
-            lines += _conversation(evidence, block)
-        else:
-            draw = _DRAWN.get(type(block))
-            lines += draw(block) if draw is not None else []
+    for block in in_text(blocks):
+        lines += _conversation(evidence, block) if isinstance(block, Conversation) else _DRAWN[type(block)](block)
     return lines
 
 
@@ -137,11 +131,8 @@ def _curve(block: Curve) -> list[str]:
 def _intervals(block: Intervals) -> list[str]:
     rows = []
     for one in block.rows:
-        low, high = (number(bound, block.percent) for bound in one.interval)
-        bounds = "" if one.interval == (None, None) else f"[{low}, {high}]"
-        rows.append(
-            [one.name, "" if one.n is None else str(one.n), number(one.estimate, block.percent), bounds, one.verdict or ""]
-        )
+        n, interval = "" if one.n is None else str(one.n), bounds(one.interval, block.percent)
+        rows.append([one.name, n, number(one.estimate, block.percent), interval, one.verdict or ""])
     return [f"  {block.title}:", *_cells(rows, ["", "n", block.x, "interval", ""])]
 
 
@@ -181,7 +172,6 @@ def _cut(line: str) -> str:
     return cut(visible(line), current_columns())
 
 
-# Only the page draws a distribution and an effect against its cost. Their result is a line of the claim.
 _DRAWN: dict[type, Callable[[Any], list[str]]] = {
     Line: _line,
     Table: _table,
