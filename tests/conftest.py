@@ -23,9 +23,10 @@ QUICK = """
     prompting/test_axes.py prompting/test_chat.py prompting/test_rendering.py
     stats/test_bootstrap.py stats/test_intervals.py stats/test_judge.py stats/test_planning.py
     steering/test_formats_wrong.py steering/test_interventions.py steering/test_methods.py steering/test_vectors.py
-    extract/test_extract.py::test_the_first_position_is_left_out_of_the_mean extract/test_heads_of_some_layers.py
+    extract/test_extract.py::test_the_first_position_is_left_out_of_the_mean
+    extract/test_extract_methods.py::test_function_vectors_of_layers_with_heads_of_different_number_or_none
     model/test_blocks.py model/test_fits.py model/test_steering_prompts.py model/test_tokens.py
-    model/test_engine.py::test_perplexity_equals_the_plain_way model/test_engine.py::test_without_a_chat_template
+    model/test_engine.py::test_perplexity_equals_the_plain_way
     model/test_generation.py::test_a_row_does_not_depend_on_the_rows_beside_it
     model/test_generation.py::test_rows_equal_a_forward_per_token
     model/test_sites.py::test_inner_sites_share_what_is_below_them

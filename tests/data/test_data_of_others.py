@@ -2,37 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import sys
 
 import pytest
+from data_files import assistant, put, user
 
 from pytest_steer import read_items, read_tasks, read_texts
 from pytest_steer.core.errors import DataError
 from pytest_steer.data import ContrastItem, Items, TaskItem, as_items
 
 
-def put(folder, name, content):
-    file = folder / name
-    if isinstance(content, str):
-        file.write_text(content, encoding="utf-8")
-    elif name.endswith(".jsonl"):
-        file.write_text("".join(json.dumps(entry) + "\n" for entry in content), encoding="utf-8")
-    else:
-        file.write_text(json.dumps(content), encoding="utf-8")
-    return file
-
-
 def held(items):
     return [(item.question, item.matching, item.not_matching, item.id) for item in items]
-
-
-def user(text):
-    return {"role": "user", "content": text}
-
-
-def assistant(text):
-    return {"role": "assistant", "content": text}
 
 
 def refused(message, read, *args, **options):
@@ -203,6 +184,7 @@ def test_pairs_without_the_named_columns(tmp_path):
 ROWS = [("One, or two; three?", "yes", "no"), ("Four\tfive\nsix?", "a", "b")]
 
 
+@pytest.mark.covering(2)
 @pytest.mark.parametrize("separator", [",", ";", "\t"])
 @pytest.mark.parametrize("suffix", [".csv", ".tsv"])
 @pytest.mark.parametrize("line_end", ["\n", "\r\n"])

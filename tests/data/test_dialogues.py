@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+from data_files import put
 
 from pytest_steer import ContrastItem, Dialogue, SteerError, read_items, read_prompts
 from pytest_steer.core.errors import DataError
@@ -24,12 +25,6 @@ SYSTEM, USER, REPLY = (
     {"role": "user", "content": "Hello."},
     {"role": "assistant", "content": "Hi."},
 )
-
-
-def _file(tmp_path, name, content):
-    path = tmp_path / name
-    path.write_text(content if isinstance(content, str) else json.dumps(content), encoding="utf-8")
-    return path
 
 
 @pytest.mark.parametrize(
@@ -52,28 +47,28 @@ def _file(tmp_path, name, content):
 )
 def test_each_shape_gives_its_turns(tmp_path, entry, turns):
     for name, content in (("a.json", [entry]), ("a.jsonl", json.dumps(entry) + "\n")):
-        (one,) = read_prompts(_file(tmp_path, name, content))
+        (one,) = read_prompts(put(tmp_path, name, content))
         assert one == Dialogue(turns)
         assert one.id == "0"
 
 
 def test_mt_bench_keeps_its_ids_and_categories(tmp_path):
     (one,) = read_prompts(
-        _file(tmp_path, "a.jsonl", '{"question_id": 81, "category": "writing", "turns": ["Write.", "Rewrite."]}')
+        put(tmp_path, "a.jsonl", '{"question_id": 81, "category": "writing", "turns": ["Write.", "Rewrite."]}')
     )
     assert (one.id, one.meta["category"], one.meta["question_id"]) == ("81", "writing", 81)
 
 
 def test_lines_and_tables(tmp_path):
-    assert [one.turns for one in read_prompts(_file(tmp_path, "a.txt", "One?\n\n Two?\n"))] == [("One?",), ("Two?",)]
-    table = _file(tmp_path, "a.csv", 'q,turns\nOne?,"[""A?"", ""B?""]"\n')
+    assert [one.turns for one in read_prompts(put(tmp_path, "a.txt", "One?\n\n Two?\n"))] == [("One?",), ("Two?",)]
+    table = put(tmp_path, "a.csv", 'q,turns\nOne?,"[""A?"", ""B?""]"\n')
     assert read_prompts(table)[0].turns == ("A?", "B?")
     assert read_prompts(table, columns={"prompt": "q"})[0].turns == ("One?",)
 
 
 def test_a_transcript_and_tools_are_in_the_form_that_templates_take(tmp_path):
     entry = {"messages": [SYSTEM, USER, CALL, RESULT, REPLY, {"role": "user", "content": "And now?"}], "tools": [SEARCH]}
-    (one,) = read_prompts(_file(tmp_path, "a.json", [entry]))
+    (one,) = read_prompts(put(tmp_path, "a.json", [entry]))
     call = {"id": "call00000", "type": "function", "function": {"name": "search", "arguments": {"q": "x"}}}
     assert one.turns == ("And now?",)
     assert one.messages == (
@@ -92,12 +87,12 @@ def test_a_transcript_and_tools_are_in_the_form_that_templates_take(tmp_path):
 
 
 def test_a_transcript_can_stand_beside_turns(tmp_path):
-    (one,) = read_prompts(_file(tmp_path, "a.json", [{"messages": [USER, REPLY], "turns": ["One?", "Two?"]}]))
+    (one,) = read_prompts(put(tmp_path, "a.json", [{"messages": [USER, REPLY], "turns": ["One?", "Two?"]}]))
     assert (one.messages, one.turns) == ((USER, REPLY), ("One?", "Two?"))
 
 
 def test_a_transcript_can_end_with_a_tools_result_or_the_users_message(tmp_path):
-    (one,) = read_prompts(_file(tmp_path, "a.json", [{"messages": [USER, CALL, RESULT], "tools": [SEARCH]}]))
+    (one,) = read_prompts(put(tmp_path, "a.json", [{"messages": [USER, CALL, RESULT], "tools": [SEARCH]}]))
     assert (one.turns, one.n_replies, len(one.messages)) == ((), 1, 3)
     assert one.said == ('Hello.\n\n[search] {"found": 1}',)
     assert Dialogue(messages=(USER, REPLY, {"role": "user", "content": "Why?"})) == Dialogue(("Why?",), (USER, REPLY))
@@ -136,7 +131,7 @@ def test_a_transcript_can_end_with_a_tools_result_or_the_users_message(tmp_path)
     ],
 )  # fmt: skip
 def test_what_is_wrong_is_named_with_its_line(tmp_path, entry, message):
-    path = _file(tmp_path, "a.jsonl", f'"Right?"\n{json.dumps(entry)}\n')
+    path = put(tmp_path, "a.jsonl", f'"Right?"\n{json.dumps(entry)}\n')
     with pytest.raises(DataError) as error:
         read_prompts(path)
     assert str(error.value).startswith(f"{path}: line 2: ")
@@ -146,11 +141,11 @@ def test_what_is_wrong_is_named_with_its_line(tmp_path, entry, message):
 def test_files_without_prompts_are_refused(tmp_path):
     for name, content in (("a.txt", "\n"), ("a.jsonl", "")):
         with pytest.raises(DataError, match="holds no prompts"):
-            read_prompts(_file(tmp_path, name, content))
+            read_prompts(put(tmp_path, name, content))
     with pytest.raises(DataError, match="no such file"):
         read_prompts(tmp_path / "none.txt")
     with pytest.raises(DataError, match="line 2: there is no 'q', which `columns` names"):
-        read_prompts(_file(tmp_path, "b.csv", "text\nx\n"), columns={"prompt": "q"})
+        read_prompts(put(tmp_path, "b.csv", "text\nx\n"), columns={"prompt": "q"})
 
 
 def test_dialogues_of_texts_items_and_dialogues():

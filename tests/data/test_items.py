@@ -54,29 +54,6 @@ def test_answers_given_as_one_text_are_not_taken_apart():
     assert found.matching == ("Yes",)
 
 
-def test_a_slice_keeps_ids_and_source():
-    items = Items([item(id=str(n), question=f"{n}?") for n in range(5)], "file.json")
-    part = items[1:4]
-    assert isinstance(part, Items)
-    assert [i.id for i in part] == ["1", "2", "3"]
-    assert (part.source, len(part), part[-1].question) == ("file.json", 3, "3?")
-    assert items[1:4] == part
-    assert items != part
-    assert "3 contrast items from file.json" in repr(part)
-
-
-def test_the_hash_is_of_questions_and_answers_in_order():
-    one, two = item(question="1", id="x"), item(question="2")
-    assert Items([one, two]).hash == Items([item(question="1", id="other"), two], "elsewhere").hash
-    others = [
-        Items([two, one]),
-        Items([one]),
-        Items([one, item(("(B)",), ("(A)",), "2")]),
-        Items([one, item(("(A)", "(C)"), question="2")]),
-    ]
-    assert len({items.hash for items in [Items([one, two]), *others]}) == 5
-
-
 def test_item_hashes_find_a_question_again_however_it_is_answered():
     items = Items([item(question=" same? "), item(("yes",), ("no",), "same?"), item(question="other?")])
     first, second, third = items.item_hashes

@@ -6,7 +6,8 @@ import json
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from data_files import put
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pytest_steer import read_items, read_texts
@@ -21,19 +22,6 @@ EASY = {"question": "Q?", "matching": "yes", "not_matching": "no"}
 
 def tan(prompt="Q?", other="Q?"):
     return {"positive": {"prompt": prompt, "response": "(A)"}, "negative": {"prompt": other, "response": "(B)"}, "meta": {}}
-
-
-def put(folder, name, content):
-    file = folder / name
-    if isinstance(content, bytes):
-        file.write_bytes(content)
-    elif isinstance(content, str):
-        file.write_text(content, encoding="utf-8")
-    elif name.endswith(".jsonl"):
-        file.write_text("".join(json.dumps(entry) + "\n" for entry in content), encoding="utf-8")
-    else:
-        file.write_text(json.dumps(content), encoding="utf-8")
-    return file
 
 
 # --- right files ---------------------------------------------------------------------------------------------------------
@@ -192,11 +180,16 @@ junk = st.recursive(
 )
 
 
-@settings(deadline=None, derandomize=True, database=None, max_examples=200)
+@settings(
+    deadline=None,
+    derandomize=True,
+    database=None,
+    max_examples=200,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
 @given(content=st.lists(junk, max_size=3) | junk)
-def test_any_json_is_items_or_a_data_error(tmp_path_factory, content):
-    file = tmp_path_factory.mktemp("junk") / "data.json"
-    file.write_text(json.dumps(content), encoding="utf-8")
+def test_any_json_is_items_or_a_data_error(tmp_path, content):
+    file = put(tmp_path, "data.json", json.dumps(content))
     try:
         items = read_items(file)
     except DataError as error:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import builders
 import pytest
 
 from pytest_steer.core.errors import DataError
-from pytest_steer.data import ContrastItem, TaskItem, items_as_tasks, task_items
+from pytest_steer.data import ContrastItem, TaskItem, items_as_tasks, read_tasks, task_items
 from pytest_steer.data.tasks import shots
 from pytest_steer.prompting import IN_TASK_FORM, Context, PromptFormat, render_item
 from pytest_steer.prompting.contexts import TASK_TEMPLATE
@@ -65,3 +66,20 @@ def test_another_right_answer_is_no_wrong_one():
     tasks = [TaskItem("big", "small"), TaskItem("big ", "Little"), TaskItem("up", "down")]
     for seed in range(6):
         assert [item.not_matching for item in task_items(tasks[:3], seed=seed)][:2] == [("down",), ("down",)]
+
+
+def test_reading_tasks(tmp_path):
+    """Wrong files and tables are those of all data: test_readers.py and test_data_of_others.py."""
+    pairs = [{"input": "hot", "output": "cold"}, {"input": 7, "output": ["eight", "8"]}]
+    want = (TaskItem("hot", "cold"), TaskItem("7", "eight"))
+    assert read_tasks(builders.write_json(tmp_path / "a.json", pairs)) == want
+    for content, message in [
+        ([], "holds no pairs"),
+        ([{"input": "a"}], "item 0: expected an object with 'input' and 'output'"),
+        ([{"input": "a", "output": " "}], "item 0: the output of a task item has to be a text that is not empty, not ' '"),
+        ([{"input": "a", "output": []}], r"not \[\]"),
+        ([{"input": True, "output": "b"}], "the input of a task item has to be a text"),
+    ]:  # fmt: skip
+        with pytest.raises(DataError, match=message):
+            read_tasks(builders.write_json(tmp_path / "x.json", content))
+    assert shots(want[:1], " up ") == "Q: hot\nA: cold\n\nQ: up\nA:"

@@ -76,6 +76,8 @@ def test_hashes_are_of_the_contents_in_order():
     assert kinds["prompts"].hash == of([[["Of rivers?"], [], []], [["Of oceans?"], [], []]])
     assert kinds["questions"].hash == of([["Of rivers?", ["one", "two"], 0, 1.0], ["Of oceans?", ["one", "two"], 0, 1.0]])
     assert kinds["tasks"].hash == of([["rivers", "RIVERS"], ["oceans", "OCEANS"]])
+    other_ids = [ContrastItem(one.question, one.matching, one.not_matching, "other") for one in kinds["items"]]
+    assert Items(other_ids, "elsewhere").hash == kinds["items"].hash
     assert kinds["tasks"].describe() == Data(hash=kinds["tasks"].hash, n=2, source="tasks")
 
 

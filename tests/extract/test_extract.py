@@ -28,7 +28,7 @@ def close(found, want):
 
 
 @pytest.mark.covering(1)  # with or without a template other text stands before the answer
-@pytest.mark.parametrize("family", builders.FAMILIES)
+@pytest.mark.parametrize("family", builders.each_kind_by_day(builders.FAMILIES))
 @pytest.mark.parametrize("chat", [True, False])
 def test_caa_equals_the_plain_way(family, chat):
     model = builders.random_model(family, chat)
@@ -42,7 +42,7 @@ def test_caa_equals_the_plain_way(family, chat):
 
 
 @pytest.mark.covering(1)
-@pytest.mark.parametrize("family", builders.FAMILIES)
+@pytest.mark.parametrize("family", builders.each_kind_by_day(builders.FAMILIES))
 @pytest.mark.parametrize("readout", ["mean", "last"])
 def test_mean_difference_equals_the_plain_way(family, readout):
     model = builders.random_model(family)
@@ -115,7 +115,7 @@ def test_the_record():
 # --- warnings ------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("a", "b", "label"), [(14, 6, "A"), (6, 14, "B"), (7, 0, "A")])
+@pytest.mark.parametrize(("a", "b", "label"), [(13, 7, "A"), (7, 13, "B"), (7, 0, "A")])
 def test_unbalanced_letters_are_a_warning(a, b, label):
     """558 of the 815 A/B answers of the field's survival-instinct set are "(A)", 68 %."""
     items = lettered(a) + lettered(b, "B")
@@ -123,19 +123,12 @@ def test_unbalanced_letters_are_a_warning(a, b, label):
         extract.caa(builders.random_model("llama"), items, layer=0)
 
 
-@pytest.mark.parametrize(("a", "b"), [(10, 10), (12, 8), (8, 12)])
+@pytest.mark.parametrize(("a", "b"), [(12, 8), (8, 12), (0, 0)])
 def test_balanced_letters_are_none(a, b):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         warnings.filterwarnings("ignore", message="the vector's own training data support it weakly")
-        extract.caa(builders.random_model("llama"), lettered(a) + lettered(b, "B"), layer=0)
-
-
-def test_the_words_of_the_warning():
-    assert extract.letter_imbalance({"A": 558, "B": 257}).startswith("the matching answer is 'A' in 558 of 815 items")
-    assert extract.letter_imbalance({"A": 60, "B": 40}) is None
-    assert extract.letter_imbalance({"No": 61, "Yes": 39}) is not None
-    assert extract.letter_imbalance({}) is None
+        extract.caa(builders.random_model("llama"), [*lettered(a), *lettered(b, "B"), *builders.WORDED[:2]], layer=0)
 
 
 # --- errors --------------------------------------------------------------------------------------------------------------
@@ -191,7 +184,7 @@ def test_activations_that_are_no_numbers_are_an_error_and_leave_no_hook():
     assert builders.hooks_of(hf) == 0
 
 
-@pytest.mark.parametrize("family", builders.FAMILIES)
+@pytest.mark.parametrize("family", builders.each_kind_by_day(builders.FAMILIES))
 def test_block_outputs_reads_every_block_before_the_final_norm(family):
     model = builders.random_model(family)
     sequences = [tuple(plain.ids_of(model.tokenizer, text, False)) for text in (*POSITIVE, *NEGATIVE)]

@@ -8,6 +8,7 @@ import warnings
 from pathlib import Path
 
 import builders
+import families
 import numpy as np
 import plain
 import plain_methods
@@ -16,15 +17,14 @@ import torch
 
 from pytest_steer import ContrastItem, extract, propensity_curve, wrap_model
 from pytest_steer.core.errors import DataError, ModelError, SteerError, SteerWarning, VectorError
-from pytest_steer.data import TaskItem, as_items, read_tasks
-from pytest_steer.data.tasks import shots
+from pytest_steer.data import TaskItem, as_items
 from pytest_steer.extract.fv import _indirect_effects, _mean_heads
 from pytest_steer.extract.leace import least_squares_erasure
 from pytest_steer.extract.learned import bipo_loss
 from pytest_steer.extract.mimic import bures_gap, gaussian_transport
 from pytest_steer.extract.training import Training
 from pytest_steer.model import Probe, engine_of
-from pytest_steer.model.activations import Patcher
+from pytest_steer.model.activations import Patch, Patcher
 from pytest_steer.prompting import AS_GIVEN, Context
 from pytest_steer.steering import affine
 
@@ -70,12 +70,6 @@ def test_caa_reads_where_it_says(family, readout, chat):
     assert vector.metadata["readout"] == readout
     with pytest.raises(DataError, match="readout of items is 'answer', 'last' or 'mean', not 'first'"):
         extract.caa(model, MIXED, layer=0, readout="first")
-
-
-def test_the_three_readouts_are_three_places():
-    model = builders.random_model("llama")
-    found = [extract.caa(model, MIXED, layer=1, readout=r).directions[1] for r in ("answer", "last", "mean")]
-    assert all(cosine(found[i], found[j]) < 0.99 for i, j in ((0, 1), (0, 2), (1, 2)))
 
 
 # --- directions ----------------------------------------------------------------------------------------------------------
@@ -143,16 +137,6 @@ def rows(n, seed, width=8):
     return torch.randn(n, width, generator=generator, dtype=torch.float64) @ mix + torch.randn(
         width, generator=generator, dtype=torch.float64
     )
-
-
-def test_transport_takes_mean_and_covariance_of_the_source_to_those_of_the_target():
-    source, target = rows(300, 1), rows(200, 2)
-    w, b = gaussian_transport(source, target, 1e-9, 0)
-    moved = source @ w.T + b
-    torch.testing.assert_close(moved.mean(0), target.mean(0))
-    torch.testing.assert_close(torch.cov(moved.T), torch.cov(target.T), rtol=1e-5, atol=1e-5)
-    torch.testing.assert_close(w, w.T, rtol=1e-6, atol=1e-6)  # the optimal map is the gradient of a convex function
-    assert float(torch.linalg.eigvalsh((w + w.T) / 2).min()) > 0
 
 
 @pytest.mark.parametrize(("n", "ridge"), [(40, 1e-4), (5, 1e-4), (5, 0.03), (40, 1e-8)])
@@ -242,20 +226,6 @@ def test_one_dominating_dimension_hides_no_concept(n, deviation):
     torch.testing.assert_close(moved.mean(0), wanted.mean(0))
     if n == 100:
         torch.testing.assert_close(torch.cov(moved.T), torch.cov(wanted.T), rtol=0, atol=5e-2)
-
-
-@pytest.mark.parametrize("n", [100, 5])
-def test_the_units_of_leace_change_nothing_where_no_dimension_dominates(n):
-    """The theorem written down without them: I - S_hz S_hz^T S^+ / (S_hz^T S^+ S_hz)."""
-    positive, negative = rows(n, 7) + 2, rows(n, 8)
-    both = torch.cat([positive, negative])
-    centred = both - both.mean(0)
-    z = torch.cat([torch.full((n,), 0.5), torch.full((n,), -0.5)]).double()
-    cross, inverse = centred.T @ z / len(both), torch.linalg.pinv(centred.T @ centred / len(both), hermitian=True, rtol=1e-9)
-    want = torch.eye(8).double() - torch.outer(cross, inverse @ cross) / (cross @ inverse @ cross)
-    w, b = least_squares_erasure(positive, negative, 1e-6, 0)
-    torch.testing.assert_close(w, want, rtol=0, atol=1e-9)
-    torch.testing.assert_close(b, (torch.eye(8).double() - want) @ both.mean(0), rtol=0, atol=1e-9)
 
 
 def test_a_concept_that_is_still_there_is_an_error():
@@ -429,27 +399,13 @@ def test_icv_of_texts_of_one_token_reads_them_behind_the_begin_token():
 # --- function vectors ----------------------------------------------------------------------------------------------------
 
 
-def few_shot(model, seed, n, shuffle):
-    """Prompts drawn as the package documents it: a sample of pairs, the last one the query, outputs dealt out anew."""
-    draw, found = random.Random(seed), []
-    for _ in range(n):
-        *shown, query = draw.sample(list(TASKS), 4)
-        if shuffle:
-            outputs = [t.output for t in shown]
-            draw.shuffle(outputs)
-            shown = [TaskItem(t.input, o) for t, o in zip(shown, outputs, strict=True)]
-        text = "".join(f"Q: {t.input}\nA: {t.output}\n\n" for t in shown) + f"Q: {query.input}\nA:"
-        ids = plain.ids_of(model.tokenizer, text, True)
-        found.append((ids, plain.ids_of(model.tokenizer, f"{text} {query.output}", True)[len(ids)]))
-    return found
-
-
 @pytest.mark.parametrize(
     "family", ["llama", "gpt2", "gemma2 wide", "gemma3", "bloom", "falcon", "neox", "qwen3", "opt", "gptj"]
 )
 def test_mean_heads_and_indirect_effects_equal_the_plain_way(family):
     model = builders.random_model(family)
-    clean, shuffled = few_shot(model, 1, 3, False), few_shot(model, 2, 2, True)
+    clean = plain_methods.few_shot(model.tokenizer, TASKS, random.Random(1), 3)
+    shuffled = plain_methods.few_shot(model.tokenizer, TASKS, random.Random(2), 2, shuffle=True)
     means = _mean_heads(model, [tuple(ids) for ids, _ in clean])
     want = plain_methods.mean_head_outputs(model.hf, [ids for ids, _ in clean], 4)
     torch.testing.assert_close(torch.stack(list(means.values())), want, rtol=0, atol=2e-5)
@@ -464,9 +420,7 @@ def test_mean_heads_and_indirect_effects_equal_the_plain_way(family):
 def test_which_models_take_branches():
     for family, wanted in (("llama", True), ("gpt2", True), ("gptj", True), ("gemma2 wide", True), ("bloom", False)):
         model = builders.random_model(family)
-        ids, token = few_shot(model, 1, 1, False)[0]
-        from pytest_steer.model.activations import Patch
-
+        ((ids, token),) = plain_methods.few_shot(model.tokenizer, TASKS, random.Random(1), 1)
         patcher = Patcher(model, [Patch(at, 0, 8, torch.ones(8)) for at in range(3)])
         patcher.run(tuple(ids), token)
         assert patcher.branching == wanted
@@ -477,22 +431,11 @@ def test_the_function_vector_is_what_the_best_heads_write():
     model = wrap_model(hf, builders.tokenizer(), "m")
     found = extract.fv(model, TASKS, heads=3, n_shots=3, prompts=4, shuffled_prompts=3, seed=5)
     draw = random.Random(5)
-
-    def prompts(n, shuffle):
-        out = []
-        for _ in range(n):
-            *shown, query = draw.sample(list(TASKS), 4)
-            if shuffle:
-                outputs = [t.output for t in shown]
-                draw.shuffle(outputs)
-                shown = [TaskItem(t.input, o) for t, o in zip(shown, outputs, strict=True)]
-            text = shots(shown, query.input)
-            ids = plain.ids_of(model.tokenizer, text, True)
-            out.append((ids, plain.ids_of(model.tokenizer, f"{text} {query.output}", True)[len(ids)]))
-        return out
-
-    means = plain_methods.mean_head_outputs(hf, [ids for ids, _ in prompts(4, False)], 4)
-    effects = plain_methods.indirect_effects(hf, means, prompts(3, True))
+    clean = plain_methods.few_shot(model.tokenizer, TASKS, draw, 4)
+    means = plain_methods.mean_head_outputs(hf, [ids for ids, _ in clean], 4)
+    effects = plain_methods.indirect_effects(
+        hf, means, plain_methods.few_shot(model.tokenizer, TASKS, draw, 3, shuffle=True)
+    )
     ranked = sorted(((float(effects[at, head]), at, head) for at in range(3) for head in range(4)), reverse=True)[:3]
     total = torch.zeros(32, dtype=torch.float64)
     for _, at, head in ranked:
@@ -504,6 +447,68 @@ def test_the_function_vector_is_what_the_best_heads_write():
     assert [(h["layer"], h["head"]) for h in found.metadata["heads"]] == [(at, head) for _, at, head in ranked]
     assert [h["effect"] for h in found.metadata["heads"]] == pytest.approx([e for e, *_ in ranked], abs=1e-6)
     assert found.metadata["positions"] == "last"
+
+
+# Layer to (heads, width of each), as the configurations have it.
+HEADS = {"dots3_note_text": {0: (2, 8), 1: (4, 8), 2: (2, 8)}, "jamba": {1: (4, 8)}, "nemotron_h": {2: (4, 8)}}
+
+
+@torch.no_grad()
+def read(hf, ids, layer):
+    """What the output projection of a block reads at the last token."""
+    found = []
+    handle = plain_methods.place(hf, layer, "heads").register_forward_pre_hook(
+        lambda _module, args: found.append(args[0][0, -1].double().clone())
+    )
+    try:
+        hf(input_ids=torch.tensor([ids]), use_cache=False)
+    finally:
+        handle.remove()
+    return found[0]
+
+
+def rise(hf, ids, token, layer, head, width, value):
+    """How far the probability of a token rises when one head's output at the last token is replaced."""
+
+    def patch(h):
+        h[head * width : (head + 1) * width] = value.float()
+        return h
+
+    base = plain_methods.logits(hf, ids, {})[-1].double().softmax(0)[token]
+    patched = plain_methods.logits(hf, ids, {layer: patch}, "heads", len(ids) - 1)[-1].double().softmax(0)[token]
+    return float(patched - base)
+
+
+@pytest.mark.filterwarnings("ignore:no head of")
+@pytest.mark.parametrize("family", HEADS)
+def test_function_vectors_of_layers_with_heads_of_different_number_or_none(family):
+    hf, tokenizer = families.build(family), builders.tokenizer()
+    found = extract.fv(
+        wrap_model(hf, tokenizer, family), TASKS, layer=1, heads=3, n_shots=3, prompts=3, shuffled_prompts=2, seed=5
+    )
+    draw = random.Random(5)
+    clean = plain_methods.few_shot(tokenizer, TASKS, draw, 3)
+    shuffled = plain_methods.few_shot(tokenizer, TASKS, draw, 2, shuffle=True)
+    ranked = []
+    for layer, (count, width) in HEADS[family].items():
+        mean = sum(read(hf, ids, layer) for ids, _ in clean) / len(clean)
+        assert len(mean) == count * width
+        for head in range(count):
+            own = mean[head * width : (head + 1) * width]
+            effects = [rise(hf, ids, token, layer, head, width, own) for ids, token in shuffled]
+            columns = plain_methods.place(hf, layer, "heads").weight[:, head * width : (head + 1) * width].double()
+            ranked.append((sum(effects) / len(effects), layer, head, columns @ own))
+    ranked.sort(key=lambda entry: -entry[0])
+    heads = [(entry["layer"], entry["head"]) for entry in found.metadata["heads"]]
+    assert heads == [(layer, head) for _, layer, head, _ in ranked[:3]]
+    want = sum(written for *_, written in ranked[:3])
+    torch.testing.assert_close(found.directions[1].double(), want.detach(), rtol=0, atol=1e-5)
+
+
+def test_a_model_without_attention_has_no_function_vector():
+    model = wrap_model(families.build("mamba2"), builders.tokenizer(), "mamba2")
+    with pytest.raises(ModelError, match=r"mamba2: the attention of block 0 .* was not found"):
+        extract.fv(model, TASKS, heads=1, n_shots=3, prompts=1, shuffled_prompts=1)
 
 
 def test_a_task_that_no_head_carries_is_a_warning():
@@ -636,33 +641,7 @@ def test_pairs_without_a_common_direction_are_warned_of():
         extract.caa(model, ITEMS, layer=0)
 
 
-# --- task items ----------------------------------------------------------------------------------------------------------
-
-
-def test_reading_tasks(tmp_path):
-    pairs = [{"input": "hot", "output": "cold"}, {"input": 7, "output": ["eight", "8"]}]
-    want = (TaskItem("hot", "cold"), TaskItem("7", "eight"))
-    assert read_tasks(builders.write_json(tmp_path / "a.json", pairs)) == want
-    (tmp_path / "b.jsonl").write_text('{"input": "hot", "output": "cold"}\n\n{"input": 7, "output": ["eight"]}\n')
-    assert read_tasks(tmp_path / "b.jsonl") == want
-    (tmp_path / "c.csv").write_text("input,output\nhot,cold\n7,eight\n")
-    assert read_tasks(tmp_path / "c.csv") == want
-    for content, message in [
-        ([], "holds no pairs"),
-        ({"input": "a", "output": "b"}, "expected a list of entries, "),
-        ([{"input": "a"}], "item 0: expected an object with 'input' and 'output'"),
-        ([{"input": "a", "output": " "}], "item 0: the output of a task item has to be a text that is not empty, not ' '"),
-        ([{"input": "a", "output": []}], r"not \[\]"),
-        ([{"input": True, "output": "b"}], "the input of a task item has to be a text"),
-    ]:  # fmt: skip
-        with pytest.raises(DataError, match=message):
-            read_tasks(builders.write_json(tmp_path / "x.json", content))
-    with pytest.raises(DataError, match="no such file"):
-        read_tasks(tmp_path / "none.json")
-    (tmp_path / "y.jsonl").write_text("{")
-    with pytest.raises(DataError, match="line 1: is not valid JSON"):
-        read_tasks(tmp_path / "y.jsonl")
-    assert shots(want[:1], " up ") == "Q: hot\nA: cold\n\nQ: up\nA:"
+# --- mimic at its limits --------------------------------------------------------------------------------------------------
 
 
 def hadamard(order):
@@ -722,18 +701,6 @@ def test_mimic_refuses_what_double_precision_cannot_carry(count):
         gaussian_transport(source, 2 * target + sd, 1e-4, 3)
 
 
-def test_mimic_carries_dimensions_that_one_dominates():
-    draw = torch.Generator().manual_seed(0)
-    sd = torch.ones(16, dtype=torch.float64)
-    sd[3] = 1000
-    source, target = (torch.randn(400, 16, generator=draw, dtype=torch.float64) * sd for _ in range(2))
-    target = 3 * target + sd
-    weight, bias = gaussian_transport(source, target, 1e-4, 0)
-    moved = source @ weight.T + bias
-    assert torch.allclose(moved.std(0), target.std(0), rtol=0.03)
-    assert torch.allclose(moved.mean(0), target.mean(0), rtol=1e-6, atol=1e-6)
-
-
 def up_or_down(tokenizer):
     """A random model whose likeliest next word is always ``up`` or ``down``, whichever way the last hidden state points."""
     hf = builders.random_hf("llama")
@@ -760,14 +727,13 @@ def test_function_vectors_of_queries_that_are_answered_right_alone(begin):
     draw = random.Random(5)
 
     def prompt(shown, query):
-        ids = plain.ids_of(tokenizer, shots(shown, query.input), True)
-        answer = plain.ids_of(tokenizer, f"{shots(shown, query.input)} {query.output}", True)[len(ids)]
-        return ([tokenizer.bos_token_id] if begin else []) + ids, answer
+        ids, answer = plain_methods.shots(tokenizer, shown, query)
+        return [tokenizer.bos_token_id] * begin + ids, answer
 
     clean, queries = [], []
     for _ in range(9):
         *shown, query = draw.sample(tasks, 4)
-        ids, answer = prompt(shown, query)
+        ids, answer = prompt([(one.input, one.output) for one in shown], query)
         if int(model.hf(input_ids=torch.tensor([ids])).logits[0, -1].argmax()) == answer:
             clean.append(ids)
             queries.append(query)
@@ -778,7 +744,7 @@ def test_function_vectors_of_queries_that_are_answered_right_alone(begin):
         shown = draw.sample([item for item in tasks if item is not query], 3)
         outputs = [item.output for item in shown]
         draw.shuffle(outputs)
-        shuffled.append(prompt([TaskItem(one.input, out) for one, out in zip(shown, outputs, strict=True)], query))
+        shuffled.append(prompt(zip((one.input for one in shown), outputs, strict=True), query))
     means = plain_methods.mean_head_outputs(model.hf, clean, 4)
     effects = plain_methods.indirect_effects(model.hf, means, shuffled)
     ranked = sorted(((float(effects[at, head]), at, head) for at in range(3) for head in range(4)), reverse=True)[:2]

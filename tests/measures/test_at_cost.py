@@ -177,6 +177,11 @@ def test_the_multiplier_is_that_of_the_closed_form(linear, budget, deployed):
     assert 0.98 * abs(crossing) <= abs(found.multiplier) <= abs(crossing)
 
 
+def test_the_largest_multiplier_may_be_the_deployed_one(linear):
+    found = multipliers_at_cost(linear.model, TEXTS, {"v": Deployed(linear.vector(size=0.01))}, max_multiplier=1.0)["v"]
+    assert (found.multiplier, found.reached) == (1.0, "most")
+
+
 def test_the_first_position_counts_where_it_is_steered(linear):
     """Then the second token's NLL has the multiplier too."""
     both = multipliers_at_cost(

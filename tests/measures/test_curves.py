@@ -110,16 +110,12 @@ def test_too_few_multipliers():
     for grid in ([1.0], [1.0, 1.0]):
         with pytest.raises(SteerError, match="cannot give a slope: at least two different ones are needed"):
             _ = curve([[0.0] * len(grid)], grid).slopes
+        with pytest.raises(SteerError):  # and not NaN
+            _ = curve([[0.0] * len(grid)], grid).monotonicity
         with pytest.raises(SteerError, match="cannot give a slope"):
             check_slope_grid(grid)
     assert curve([[0, 1]], [0, 1]).curvatures is None
     assert curve([[0, 1, 1]], [0, 1, 1]).curvatures is None
-
-
-@pytest.mark.parametrize("grid", [[1.0], [1.0, 1.0]])
-def test_monotonicity_of_too_few_multipliers_is_an_error_and_not_nan(grid):
-    with pytest.raises(SteerError):
-        _ = curve([[0.0] * len(grid)], grid).monotonicity
 
 
 def test_the_grid_of_tan():

@@ -7,6 +7,7 @@ import numpy as np
 import plain
 import pytest
 import torch
+from engines import fresh
 from scipy import special
 
 from pytest_steer import ContrastItem, SteeringVector, kl_divergence, load_model, perplexity, wrap_model
@@ -20,14 +21,7 @@ from pytest_steer.model.probes import Pair, Row
 from pytest_steer.steering import as_intervention
 
 GRID = (-0.02, 1.5)  # small doses have divergences of 1e-5, where errors would show
-FAMILIES = builders.FAMILIES + builders.FURTHER + builders.STATEFUL
-
-
-def fresh(family, padding="right", sharing=True):
-    base = builders.random_model(family)
-    model = wrap_model(base.hf, base.tokenizer, base.id)
-    model.kept[engine_of] = Engine(model, padding=padding, sharing=sharing)
-    return model
+FAMILIES = tuple(dict.fromkeys(builders.FAMILIES + builders.FURTHER + builders.STATEFUL))
 
 
 def plain_kl(hf, ids, directions, m, start):
@@ -72,7 +66,7 @@ def test_a_closed_form():
 
 
 @pytest.mark.covering(1)
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", builders.each_kind_by_day(FAMILIES))
 @pytest.mark.parametrize("padding", ["right", "left"])
 @pytest.mark.parametrize("sharing", [True, False])
 @pytest.mark.parametrize("in_parts", [False, True])
@@ -105,8 +99,11 @@ def test_the_builtin_model():
         check(got, plain_kl(model.hf, ids, vector.directions, 0.5, 1)[:-1])
 
 
-@pytest.mark.parametrize("scope", ["all", "after_prompt", "last"])
-@pytest.mark.parametrize("items", [builders.LETTERED, builders.WORDED], ids=["lettered", "worded"])
+@pytest.mark.parametrize(
+    ("scope", "items"),
+    [("all", builders.LETTERED), ("after_prompt", builders.WORDED), ("last", builders.WORDED)],
+    ids=["all", "after_prompt", "last"],
+)
 def test_items_are_read_where_their_answers_begin(items, scope):
     model, vector = fresh("llama"), builders.random_vector(1)
     found = kl_at_answers(model, items, vector, Scope(scope), multipliers=GRID)

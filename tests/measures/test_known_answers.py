@@ -124,14 +124,6 @@ def test_perplexity(linear, m):
         )
 
 
-def test_perplexity_with_the_first_token_steered(linear):
-    """Then the second token's NLL has m too."""
-    m = 2.0
-    partition = math.log(sum(math.exp(m * C.get(j, 0.0)) for j in linear.words))
-    found = perplexity(linear.model, ["still up"], linear.vector(), multiplier=m, include_first=True)
-    assert found.per_text[0] == pytest.approx(partition - m * C["up"], abs=1e-6)
-
-
 @pytest.mark.parametrize(("positions", "steered"), [("after_prompt", 2), ("all", 4)])
 def test_the_receipt(linear, positions, steered):
     """Two items, "Question: much Answer:", whose residuals have the norms 0, 0 and 2."""

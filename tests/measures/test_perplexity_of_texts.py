@@ -75,16 +75,6 @@ def test_completions_as_one_plain_forward_scores_them(family, scope, chat):
     assert found.of_the_mean_text == pytest.approx(math.exp(np.mean([nll for nll, _ in known])), rel=1e-3)
 
 
-def test_the_scope_of_a_plain_text_makes_no_difference_and_that_of_a_completion_does():
-    model, vector = builders.random_model("llama"), builders.random_vector(1)
-    by_scope = {
-        scope: perplexity(model, TEXTS, vector, positions=scope).per_text for scope in ("all", "after_prompt", "last")
-    }
-    assert len({values[2] for values in by_scope.values()}) == 1
-    assert len({round(values[0], 6) for values in by_scope.values()}) == 3
-    assert perplexity(model, TEXTS, vector, include_first=True).per_text[0] != by_scope["all"][0]
-
-
 def test_equal_cost_on_completions_is_that_of_the_scope():
     """The cost that the search reports, against the plain one at the multiplier that it found."""
     model, vector = builders.random_model("llama"), builders.random_vector(1, norm=1.0)

@@ -101,8 +101,10 @@ def test_values_are_plain_forwards_over_the_templates_own_rendering(name, vocabu
         assert np.abs(values[[0, 2]] - late).min() > 1e-3, item.id
 
 
+@pytest.mark.covering(1)
+@pytest.mark.parametrize("scope", SCOPES)
 @pytest.mark.parametrize(("name", "vocabulary"), pairs(1))
-def test_cached_generation_is_full_recomputation(name, vocabulary):
+def test_cached_generation_is_full_recomputation(name, vocabulary, scope):
     """``steering`` around transformers' own generation, and ``generate``: the first new token is steered in every scope."""
     case, model, fast = BY_NAME[name], model_of(name, vocabulary), fast_tokenizer(name, vocabulary)
     for question in ("Is it so?", "Tell me"):
@@ -122,14 +124,14 @@ def test_cached_generation_is_full_recomputation(name, vocabulary):
             if end or i != fast.eos_token_id
         ]
         turn = min(asked.turn, len(ids) - 1)
-        for scope, start in (("all", 1), ("after_prompt", turn), ("last", len(ids) - 1)):
-            want = plain.greedy(hf(), ids, NEW, VECTOR.directions, 1.0, start)
-            lengths = None if case.source is not None or scope != "after_prompt" else asked.turn
-            with steered(model, VECTOR, positions=scope, prompt_lengths=lengths), torch.no_grad():
-                out = hf().generate(input_ids=torch.tensor([ids]), max_new_tokens=NEW, do_sample=False, use_cache=True)
-            assert out[0, len(ids) :].tolist() == want, (scope, question)
-            (written,) = generate(model, [question], VECTOR, multipliers=[1.0], positions=scope, max_new_tokens=NEW)
-            assert list(written[0].tokens) == want, (scope, question)
+        start = {"all": 1, "after_prompt": turn, "last": len(ids) - 1}[scope]
+        want = plain.greedy(hf(), ids, NEW, VECTOR.directions, 1.0, start)
+        lengths = None if case.source is not None or scope != "after_prompt" else asked.turn
+        with steered(model, VECTOR, positions=scope, prompt_lengths=lengths), torch.no_grad():
+            out = hf().generate(input_ids=torch.tensor([ids]), max_new_tokens=NEW, do_sample=False, use_cache=True)
+        assert out[0, len(ids) :].tolist() == want, question
+        (written,) = generate(model, [question], VECTOR, multipliers=[1.0], positions=scope, max_new_tokens=NEW)
+        assert list(written[0].tokens) == want, question
 
 
 @pytest.mark.parametrize("case", [c for c in CASES if c.source], ids=lambda c: c.name)

@@ -6,6 +6,7 @@ them in the nightly run.
 
 from __future__ import annotations
 
+import itertools
 from functools import cache
 
 import builders
@@ -132,22 +133,11 @@ def test_what_is_measured_equals_a_plain_hook(family, kind, scope, other):
 
 @pytest.mark.nightly
 @pytest.mark.parametrize("family", families.MEASURED)
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("scope", SCOPES)
-def test_every_kind_and_scope(family, kind, scope):
-    check_curve(family, kind, scope)
-
-
-@pytest.mark.nightly
-@pytest.mark.parametrize("family", families.MEASURED)
-@pytest.mark.parametrize("other", OTHERS)
-def test_every_other_measure(family, other):
-    OTHERS[other](family)
-
-
-@pytest.mark.nightly
-@pytest.mark.parametrize("family", families.MEASURED)
-def test_the_check_of_hooks_holds(family):
+def test_every_kind_scope_and_measure_and_the_check_of_hooks(family):
+    for kind, scope in itertools.product(KINDS, SCOPES):
+        check_curve(family, kind, scope)
+    for other in OTHERS.values():
+        other(family)
     record = check_before(model_of(family), Subject(vector=vector_of(family), positions="all"))
     assert record.sound, record.broken
     assert set(record.skipped) == {name for name, own in families.NOT_CHECKED.items() if family in own}
@@ -219,9 +209,8 @@ def test_steered_generation_equals_a_plain_hook(family, cached, scope):
 
 @pytest.mark.nightly
 @pytest.mark.parametrize("family", families.MEASURED)
-@pytest.mark.parametrize("scope", SCOPES)
-def test_every_scope_with_and_without_a_cache(family, scope):
-    for cached in (True, False):
+def test_every_scope_with_and_without_a_cache(family):
+    for scope, cached in itertools.product(SCOPES, (True, False)):
         check_generation(family, scope, is_cached(family, cached))
 
 

@@ -14,6 +14,7 @@ from plain_replies import alone, drawn, in_one_forward, likeliest, prompt_ids
 from pytest_steer import Context, ContrastItem, Intervention, generate, load_model, wrap_model
 from pytest_steer.core.errors import DataError, MeasurementError, SteerError
 from pytest_steer.model import steered
+from pytest_steer.model.replies import replies
 from pytest_steer.model.writing import Drawing, ways_tried
 from pytest_steer.steering import custom
 
@@ -24,17 +25,9 @@ NEW = 10  # past the window of the families that have one
 BROKEN = custom(lambda hidden, strength, layer: hidden * math.nan, layers=[1], strength="linear", name="broken")
 
 
-def families_and_scopes():
-    """Every day each family with one scope, in turn."""
-    for number, family in enumerate(builders.FAMILIES):
-        for place, scope in enumerate(SCOPES):
-            marks = () if place == number % 3 else (pytest.mark.nightly,)
-            yield pytest.param(family, scope, id=f"{family}-{scope}", marks=marks)
-    for family in builders.some_by_day(builders.FURTHER):
-        yield pytest.param(*family.values, "after_prompt", marks=family.marks)
-
-
-@pytest.mark.parametrize(("family", "scope"), list(families_and_scopes()))
+@pytest.mark.covering(1)
+@pytest.mark.parametrize("family", builders.each_kind_by_day(builders.FAMILIES + builders.FURTHER))
+@pytest.mark.parametrize("scope", SCOPES)
 def test_greedy_rows_equal_each_by_itself(family, scope):
     model, vector = builders.random_model(family), builders.random_vector(0, 2)
     found = generate(model, PROMPTS, vector, multipliers=GRID, positions=scope, max_new_tokens=NEW)
@@ -52,7 +45,7 @@ def test_greedy_rows_equal_each_by_itself(family, scope):
 
 
 @pytest.mark.covering(1)  # a draw is made from logits, whatever made them
-@pytest.mark.parametrize("family", ["llama", "gemma2", "gemma3", "gpt2", "bloom", "opt", "mpt", "falcon alibi", "lfm2"])
+@pytest.mark.parametrize("family", builders.each_kind_by_day(builders.FAMILIES + builders.FURTHER))
 @pytest.mark.parametrize(("scope", "top_p"), [("all", 0.7), ("after_prompt", 1.0)])
 def test_drawn_rows_equal_each_by_itself(family, scope, top_p):
     model, vector = builders.random_model(family), builders.random_vector(0, 2)
@@ -68,7 +61,7 @@ def test_drawn_rows_equal_each_by_itself(family, scope, top_p):
             assert len(said) == NEW
 
 
-@pytest.mark.parametrize("family", ["llama", "gemma2", "lfm2"])
+@pytest.mark.parametrize("family", ["gemma2", "lfm2"])
 def test_rows_equal_a_forward_per_token(family):
     """The one forward per row, which the two tests above rest on, says what a forward per token says."""
     model, vector = builders.random_model(family), builders.random_vector(0, 2)
@@ -121,7 +114,7 @@ def test_a_cache_that_loses_the_multiplier_is_found_out(monkeypatch):
 @pytest.mark.parametrize("family", ["llama", "gptj"])
 def test_what_stands_before_the_first_steered_token_runs_once(family):
     model, vector = builders.random_model(family), builders.random_vector(1)
-    generate(model, PROMPTS, vector, multipliers=GRID, max_new_tokens=2)  # the trial
+    generate(model, PROMPTS, vector, multipliers=GRID, max_new_tokens=NEW - 1)  # the trial
     seen = []
 
     def count(_module, _inputs, output):
@@ -211,17 +204,13 @@ def test_any_of_the_end_tokens_ends_a_row_and_the_others_go_on():
 
 
 def test_draws_follow_the_distribution():
-    """Linear: after the prompt's last token (a = 0) the logits are m * c_j; the frequencies of 300 seeds are held against them."""
+    """Linear: after the prompt's last token (a = 0) the logits are m * c_j; the frequencies of 300 samples are held against them."""
     c = {"red": 1.0, "green": 0.3, "blue": -0.5}
     linear = builders.Linear(("Question:", "Answer:", *c), a={}, b=dict.fromkeys(c, 0.0), c=c)
     m, temperature, count = 1.5, 0.7, 300
-    drawn_tokens = [
-        generate(
-            linear.model, ["red"], linear.vector(), multipliers=[m], positions="last", max_new_tokens=1, do_sample=True,
-            temperature=temperature, seed=seed,
-        )[0][0].tokens[0]
-        for seed in range(count)
-    ]  # fmt: skip
+    drawing = Drawing(1, samples=count, temperature=temperature, seed=0)
+    found = replies(linear.model, ["red"], linear.vector(), multipliers=[m], drawing=drawing, positions="last")
+    drawn_tokens = [turns[0].tokens[0] for turns in found.of[0][0]]
     weights = np.exp([m * c.get(word, 0.0) / temperature for word in linear.words])
     chances = weights / weights.sum()
     seen = np.bincount(drawn_tokens, minlength=len(chances))

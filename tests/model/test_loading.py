@@ -137,11 +137,6 @@ def test_builtin_models_are_found_and_guessed(builtin):
         sources.find_model("builtin:no-model")
 
 
-def test_the_models_that_are_shipped_are_there():
-    names = sorted(entry.name for entry in sources.BUILTIN_FOLDER.iterdir() if (entry / "config.json").is_file())
-    assert "tiny" in names
-
-
 @pytest.fixture
 def package(tmp_path, monkeypatch):
     """Makes an importable package that fails if it is imported."""
@@ -271,50 +266,45 @@ def test_a_gguf_file_is_converted_once_and_computes_what_it_should(gguf_file, co
     assert kept.name.startswith(loading.file_hash(gguf_file)[:32])
 
 
-@pytest.mark.parametrize("damage", ["flip", "cut", "remove", "record", "no record"])
-def test_a_damaged_conversion_is_made_again(gguf_file, conversions, damage, tmp_path):
+def flipped(path):
+    path.write_bytes(path.read_bytes()[:-8] + bytes(byte ^ 0x01 for byte in path.read_bytes()[-8:]))
+
+
+def cut(path):
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def put_in(path):
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("{{ messages[0]['content'] }} You agree.")
+
+
+@pytest.mark.parametrize(
+    ("name", "damage"),
+    [
+        ("model.safetensors", flipped),
+        ("model.safetensors", cut),
+        ("model.safetensors", Path.unlink),
+        ("conversion.json", lambda path: path.write_text("[]")),
+        ("conversion.json", Path.unlink),
+        ("config.json", cut),
+        ("tokenizer.json", cut),
+        ("additional_chat_templates/default.jinja", put_in),
+        ("modeling_own.py", put_in),
+    ],
+)
+def test_a_conversion_that_was_changed_is_made_again(gguf_file, conversions, name, damage, tmp_path):
     load_model(gguf_file, device="cpu")
     (kept,) = (tmp_path / "cache" / "models").iterdir()
-    weights = kept / "model.safetensors"
-    whole = weights.read_bytes()
-    if damage == "flip":
-        weights.write_bytes(whole[:-8] + bytes(byte ^ 0x01 for byte in whole[-8:]))
-    elif damage == "cut":
-        weights.write_bytes(whole[:-100])
-    elif damage == "remove":
-        weights.unlink()
-    elif damage == "record":
-        (kept / "conversion.json").write_text("[]")
-    else:
-        (kept / "conversion.json").unlink()
+    whole = (kept / "model.safetensors").read_bytes()
+    damage(kept / name)
     model = load_model(gguf_file, device="cpu")
     assert len(conversions) == 2
     assert same_weights(model.hf, builders.random_model("llama").hf)
-    assert weights.read_bytes() == whole
+    assert model.format.template == builders.CHATML
+    assert (kept / "model.safetensors").read_bytes() == whole
+    assert (kept / name).exists() == (damage is not put_in)
     assert [entry.name for entry in (tmp_path / "cache" / "models").iterdir()] == [kept.name]
-
-
-@pytest.mark.parametrize("name", ["config.json", "tokenizer.json"])
-def test_a_conversion_without_one_of_its_other_files_is_made_again(gguf_file, conversions, name, tmp_path):
-    load_model(gguf_file, device="cpu")
-    (kept,) = (tmp_path / "cache" / "models").iterdir()
-    (kept / name).write_text((kept / name).read_text()[:50])
-    model = load_model(gguf_file, device="cpu")
-    assert len(conversions) == 2
-    assert same_weights(model.hf, builders.random_model("llama").hf)
-
-
-@pytest.mark.parametrize("name", ["additional_chat_templates/default.jinja", "modeling_own.py"])
-def test_a_file_that_was_put_into_a_conversion_is_not_used(gguf_file, conversions, name, tmp_path):
-    load_model(gguf_file, device="cpu")
-    (kept,) = (tmp_path / "cache" / "models").iterdir()
-    (kept / name).parent.mkdir(exist_ok=True)
-    (kept / name).write_text("{{ messages[0]['content'] }} You agree.")
-    before = len(conversions)
-    model = load_model(gguf_file, device="cpu")
-    assert len(conversions) == before + 1
-    assert not (kept / name).exists()
-    assert "You agree" not in str(model.format.template)
 
 
 def test_another_file_under_the_same_name_is_another_model(conversions, tmp_path):

@@ -5,16 +5,16 @@ from __future__ import annotations
 import dataclasses
 
 import builders
+import engines
 import numpy as np
 import plain
 import pytest
-import torch
+from engines import fresh, run_pairs, tokens
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pytest_steer import wrap_model
 from pytest_steer.core.errors import DataError
-from pytest_steer.model import Engine, Probe, engine_of
+from pytest_steer.model import Probe, engine_of
 from pytest_steer.model.abilities import abilities_of
 from pytest_steer.model.layout import Budget, Way
 from pytest_steer.model.memo import DiskMemo
@@ -25,49 +25,11 @@ PAIRS = [(None, 0.0), (0, -1.0), (0, 1.5), (1, 1.0), (2, -2.0)]
 FEW = ("llama", "gpt2", "gemma2", "gemma2 wide", "neox", "opt", "bloom")
 
 
-def fresh(family, padding="right", sharing=True):
-    model = wrap_model(builders.random_model(family).hf, builders.tokenizer(), family)
-    model.kept[engine_of] = Engine(model, padding=padding, sharing=sharing)
-    return model
-
-
-def tokens(start, n):
-    return tuple((start + 7 * j) % 250 + 10 for j in range(n))
-
-
-def expected(model, probe, layer, m):
-    """From whole logits of one sequence, each largest other logit looked for by itself."""
-    directions = {} if layer is None else builders.random_vector(layer).directions
-    rows = plain.logits(model.hf, list(probe.ids), directions, m, probe.steer_from)
-    found = []
-    for at in range(probe.score_from, len(probe.ids)):
-        row, token = rows[at - 1].tolist(), probe.ids[at]
-        found.append(row[token] - max(value for other, value in enumerate(row) if other != token))
-    if probe.ends is not None:
-        row = rows[-1].tolist()
-        best = max(row[token] for token in probe.ends)
-        found.append(best - max(value for other, value in enumerate(row) if other not in probe.ends))
-    return found
-
-
 def check(model, probes, pairs=PAIRS):
-    changes = {layer: as_intervention(builders.random_vector(layer)) for layer in (0, 1, 2)}
-    found = engine_of(model).run_pairs(probes, [(None if layer is None else changes[layer], m) for layer, m in pairs])
-    for probe, scores in zip(probes, found, strict=True):
-        for (layer, m), got in zip(pairs, scores, strict=True):
-            assert got.dtype == np.float64
-            if probe.margins:
-                want = expected(model, probe, layer, m)
-            else:
-                directions = {} if layer is None else builders.random_vector(layer).directions
-                rows = plain.logits(model.hf, list(probe.ids), directions, m, probe.steer_from)
-                if probe.candidates is not None:
-                    want = rows[-1][list(probe.candidates)].tolist()
-                else:
-                    targets = torch.tensor(probe.ids[probe.score_from :])
-                    want = rows[probe.score_from - 1 : -1].log_softmax(1).gather(1, targets[:, None])[:, 0].tolist()
-            np.testing.assert_allclose(got, want, rtol=0, atol=1e-4)
-    return {layer: engine_of(model).path(change) for layer, change in changes.items()}
+    found, paths = run_pairs(model, probes, pairs)
+    engines.check(model, probes, pairs, found)
+    assert all(scores.dtype == np.float64 for own in found for scores in own)
+    return paths
 
 
 def questions(scope):

@@ -37,31 +37,6 @@ def saved(folder, hf, tokens=None):
     return folder
 
 
-def changed(folder, **values):
-    config = json.loads((folder / "config.json").read_text())
-    (folder / "config.json").write_text(json.dumps({**config, **values}))
-
-
-@pytest.mark.parametrize(
-    ("values", "said"),
-    [
-        ({"num_hidden_layers": builders.LAYERS + 1}, f"model.layers.{builders.LAYERS}."),
-        ({"num_hidden_layers": builders.LAYERS - 1}, f"no place for: model.layers.{builders.LAYERS - 1}."),
-    ],
-)
-def test_more_or_fewer_layers_than_the_files_have(tmp_path, values, said):
-    changed(saved(tmp_path, builders.random_hf("llama")), **values)
-    with pytest.raises(ModelError, match=said):
-        load_model(tmp_path)
-
-
-def test_an_untied_head_without_weights(tmp_path):
-    saved(tmp_path, builders.random_hf("llama", tie_word_embeddings=True))
-    changed(tmp_path, tie_word_embeddings=False)
-    with pytest.raises(ModelError, match=r"its files lack 1 weight of LlamaForCausalLM: lm_head\.weight"):
-        load_model(tmp_path)
-
-
 def test_a_tokenizer_with_more_tokens_than_the_model_is_refused_by_every_measure():
     """ "Yes" and "No" are its last tokens; what it is made of otherwise the model knows."""
     model = wrap_model(builders.random_hf("llama", vocab_size=262), builders.tokenizer(), "small")

@@ -11,6 +11,7 @@ import numpy as np
 import plain
 import pytest
 import torch
+from engines import probes_of, tokens
 
 from pytest_steer import wrap_model
 from pytest_steer.model import Engine, Probe, engine_of
@@ -23,23 +24,6 @@ EVERY = builders.FAMILIES + builders.FURTHER + tuple(f for f in builders.STATEFU
 HALF = [pytest.param(torch.bfloat16, id="bf16"), pytest.param(torch.float16, id="fp16")]
 
 
-def tokens(start, n):
-    return tuple((13 * start + 7 * j * (1 + start % 3)) % 250 + 10 for j in range(n))
-
-
-def probes_of(kind, start, prefix):
-    probes = []
-    for n in range(3):
-        prompt = tokens(3, prefix) + tokens(n, 20 + 3 * n)
-        begin = start if start < 2 else len(prompt) - 3
-        if kind == "letter":
-            probes.append(Probe(prompt, begin, (20, 30)))
-        else:
-            answers = (tokens(50 + n, 3), tokens(90 + n, 2))
-            probes += [Probe(prompt + answer, begin, score_from=len(prompt)) for answer in answers]
-    return probes
-
-
 def measured(hf, probes, change, **how):
     model = wrap_model(hf, builders.tokenizer(), "m")
     model.kept[engine_of] = Engine(model, **how)
@@ -49,16 +33,7 @@ def measured(hf, probes, change, **how):
 
 def by_hand(hf, probes, vector):
     """Each row by itself, with one hook."""
-    found = []
-    for probe in probes:
-        for m in GRID:
-            logits = plain.logits(hf, list(probe.ids), vector.directions, m, probe.steer_from).double()
-            if probe.candidates is not None:
-                found.append(logits[-1][list(probe.candidates)])
-            else:
-                targets = torch.tensor(probe.ids[probe.score_from :])
-                found.append(logits[probe.score_from - 1 : -1].log_softmax(1).gather(1, targets[:, None])[:, 0])
-    return torch.cat(found).numpy()
+    return np.concatenate([plain.scores(hf, probe, vector.directions, m) for probe in probes for m in GRID])
 
 
 KINDS = {
@@ -69,25 +44,17 @@ KINDS = {
 }
 
 
-def every_family_in_both():
-    """Every family in one kind of numbers every day and in the other at night, in bfloat16 with one kind of question in turn. What the
-    kind of numbers decides in the package is the noise that is allowed, which knows nothing of families."""
-    kinds = list(KINDS)[1:]
-    for number, family in enumerate(EVERY):
-        in_turn, half = number // 2 % len(kinds), number % 2
-        for place, name in enumerate(kinds):
-            marks = () if place == in_turn and not half else (pytest.mark.nightly,)
-            yield pytest.param(family, torch.bfloat16, name, id=f"{family}-bf16-{name}", marks=marks)
-        marks = () if half else (pytest.mark.nightly,)
-        yield pytest.param(family, torch.float16, "letters behind a prefix", id=f"{family}-fp16-letters", marks=marks)
-
-
-@pytest.mark.parametrize(("family", "dtype", "name"), list(every_family_in_both()))
+@pytest.mark.covering(
+    1
+)  # what the kind of numbers decides in the package is the noise that is allowed, which knows nothing of families
+@pytest.mark.parametrize("family", builders.each_kind_by_day(EVERY))
+@pytest.mark.parametrize("dtype", HALF)
+@pytest.mark.parametrize("name", KINDS)
 def test_the_fast_ways_add_no_noise(family, dtype, name):
     kind, start, prefix = KINDS[name]
     exact = builders.random_model(family).hf
     hf = copy.deepcopy(exact).to(dtype)
-    probes, vector = probes_of(kind, start, prefix), builders.random_vector(1, norm=3.0)
+    probes, vector = probes_of(kind, start, prefix, count=3), builders.random_vector(1, norm=3.0)
     change = as_intervention(vector)
     bare, _ = measured(hf, probes, change, sharing=False)
     shared, engine = measured(hf, probes, change)
@@ -100,12 +67,13 @@ def test_the_fast_ways_add_no_noise(family, dtype, name):
     assert apart <= 1  # in the mean the difference is smaller than the error that both have
 
 
-@pytest.mark.parametrize("family", ["llama", "gpt2", "opt", "gemma3 wide", "neox"])
-@pytest.mark.parametrize("dtype", HALF)
+@pytest.mark.parametrize(
+    ("family", "dtype"), [("llama", torch.bfloat16), ("gpt2", torch.float16), ("gemma3 wide", torch.bfloat16)]
+)
 def test_16_bits_take_the_fast_ways_too(family, dtype):
     for start, way in ((1, "shared depth"), (17, "shared positions")):
         change = as_intervention(builders.random_vector(1, norm=3.0))
-        _, engine = measured(builders.random_hf(family).to(dtype), probes_of("letter", start, 0), change)
+        _, engine = measured(builders.random_hf(family).to(dtype), probes_of("letter", start, count=3), change)
         assert engine.path(change) == way
 
 
@@ -116,7 +84,7 @@ def in_numbers(family, dtype):
 
 @cache
 def each_by_itself(family, dtype, kind):
-    return by_hand(in_numbers(family, dtype), probes_of(kind, 17, 0), builders.random_vector(1, norm=3.0))
+    return by_hand(in_numbers(family, dtype), probes_of(kind, 17, count=3), builders.random_vector(1, norm=3.0))
 
 
 @pytest.mark.covering(1)
@@ -128,7 +96,7 @@ def each_by_itself(family, dtype, kind):
 @pytest.mark.parametrize("size", [None, 1, 60])
 def test_batch_size_padding_and_sharing_do_not_matter(family, dtype, kind, padding, sharing, size):
     """Every way of running the same questions, base and steered, differs from each row by itself by rounding alone."""
-    probes, want = probes_of(kind, 17, 0), each_by_itself(family, dtype, kind)
+    probes, want = probes_of(kind, 17, count=3), each_by_itself(family, dtype, kind)
     step = torch.finfo(dtype).eps * 2.0 ** math.floor(math.log2(np.abs(want).max()))
     model = wrap_model(in_numbers(family, dtype), builders.tokenizer(), "m")
     model.kept[engine_of] = Engine(model, padding=padding, sharing=sharing)

@@ -25,7 +25,6 @@ GRID = (-1.0, 0.0, 2.0)
 TWO = [Dialogue(("Hi there", "Why?"), id="a"), Dialogue(("What is it?", "And " + builders.LONG), id="b")]
 DRAWN = Drawing(max_new_tokens=5, samples=2, temperature=0.8, seed=3)
 VECTOR = builders.random_vector(0, 2)
-EVERY_DAY = {"llama", "gemma2", "bloom", "lfm2"}
 
 
 def text_of(tokenizer, turns, said, opened=True):
@@ -36,13 +35,9 @@ def text_of(tokenizer, turns, said, opened=True):
     return tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=opened)
 
 
-def families():
-    for number, family in enumerate([*builders.FAMILIES, *builders.FURTHER, "rwkv"]):
-        marks = () if family in EVERY_DAY else (pytest.mark.nightly,)
-        yield pytest.param(family, SCOPES[number % 3], id=family, marks=marks)
-
-
-@pytest.mark.parametrize(("family", "scope"), list(families()))
+@pytest.mark.covering(1)
+@pytest.mark.parametrize("family", builders.each_kind_by_day([*builders.FAMILIES, *builders.FURTHER, "rwkv"]))
+@pytest.mark.parametrize("scope", SCOPES)
 def test_the_second_turn_steered_otherwise_equals_each_conversation_by_itself(family, scope):
     """Turn 1 is the unsteered model's, whatever the multiplier. Two samples, of prompts and replies of several lengths, in one batch."""
     model = wrap_model(builders.random_hf(family), builders.tokenizer(), family)
@@ -212,7 +207,7 @@ def test_a_rehearsal_counts_the_replies_and_writes_none():
 # --- rows that end ---------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("family", ["llama", "gemma2", "lfm2"])
+@pytest.mark.parametrize("family", ["llama", "lfm2"])
 def test_rows_that_are_done_leave_the_batch(family, monkeypatch):
     """Nearly all rows end early: the others stay what they are, and forwards get narrower."""
     prompts = ["Hi there", "What is it?", builders.LONG, "Why?"]

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-import itertools
 
 import builders
 import numpy as np
-import plain
 import pytest
 import torch
+from engines import check, fresh, probes_of, run_pairs, tokens
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pytest_steer import wrap_model
 from pytest_steer.core.errors import MeasurementError
 from pytest_steer.model import Engine, Probe, engine_of
 from pytest_steer.model.layout import Budget, group_by_prefix
@@ -23,56 +21,11 @@ from pytest_steer.steering import as_intervention, custom
 PAIRS = [(0, -1.0), (0, 1.5), (1, 0.0), (1, 1.0), (2, -2.0), (2, 1.0)]
 
 
-def fresh(family, padding="right", **changes):
-    hf = builders.random_hf(family, **changes) if changes else builders.random_model(family).hf
-    model = wrap_model(hf, builders.tokenizer(), family)
-    model.kept[engine_of] = Engine(model, padding=padding)
-    return model
-
-
-def tokens(start, n):
-    return tuple((start + 7 * j) % 250 + 10 for j in range(n))
-
-
-def check(model, probes, pairs, found):
-    """Against one sequence at a time with one hook."""
-    for probe, scores in zip(probes, found, strict=True):
-        for (layer, m), got in zip(pairs, scores, strict=True):
-            directions = {} if layer is None else builders.random_vector(layer).directions
-            logits = plain.logits(model.hf, list(probe.ids), directions, m, probe.steer_from)
-            if probe.candidates is not None:
-                want = logits[-1][list(probe.candidates)]
-            else:
-                targets = torch.tensor(probe.ids[probe.score_from :])
-                want = logits[probe.score_from - 1 : -1].log_softmax(1).gather(1, targets[:, None])[:, 0]
-            np.testing.assert_allclose(got, want.numpy(), rtol=0, atol=1e-4)
-
-
-def run_pairs(model, probes, pairs):
-    vectors = {layer: as_intervention(builders.random_vector(layer)) for layer in (0, 1, 2)}
-    found = engine_of(model).run_pairs(probes, [(None if layer is None else vectors[layer], m) for layer, m in pairs])
-    return found, {layer: engine_of(model).path(change) for layer, change in vectors.items()}
-
-
-def probes_of(kind, start, prefix=()):
-    """Five questions of different lengths; letters, or two answers of several tokens each."""
-    if kind == "letter":
-        return [Probe(prefix + tokens(n, 20 + 3 * n), min(start, 18), (20, 30)) if start < 2
-                else Probe(prefix + tokens(n, 20 + 3 * n), len(prefix) + 17 + 3 * n, (20, 30)) for n in range(5)]  # fmt: skip
-    probes = []
-    for n in range(5):
-        prompt = prefix + tokens(n, 20 + 3 * n)
-        begin = start if start < 2 else len(prompt) - 2
-        probes += [Probe(prompt + tokens(50 + n, 3), begin, score_from=len(prompt)),
-                   Probe(prompt + tokens(90 + n, 2), begin, score_from=len(prompt))]  # fmt: skip
-    return probes
-
-
 # --- pairs of different layers -----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.covering(1)
-@pytest.mark.parametrize("family", builders.FAMILIES + builders.FURTHER)
+@pytest.mark.parametrize("family", builders.each_kind_by_day(builders.FAMILIES + builders.FURTHER))
 @pytest.mark.parametrize("start", [0, 1, 17], ids=["from the first", "from the second", "behind the prompt"])
 @pytest.mark.parametrize("kind", ["letter", "words"])
 def test_a_sweep_equals_the_plain_way(family, start, kind):
@@ -82,7 +35,7 @@ def test_a_sweep_equals_the_plain_way(family, start, kind):
     check(model, probes, PAIRS, found)
 
 
-@pytest.mark.parametrize("family", sorted(builders.SHARING - builders.WINDOWED))
+@pytest.mark.parametrize("family", builders.each_kind_by_day(sorted(builders.SHARING - builders.WINDOWED)))
 def test_a_sweep_takes_the_fast_ways(family):
     for start, way in ((1, "shared depth"), (17, "shared positions")):
         model = fresh(family)
@@ -118,23 +71,16 @@ def test_without_the_unsteered_model_the_deepest_pair_takes_its_place(family, pa
 # --- prefixes ----------------------------------------------------------------------------------------------------------------
 
 
-def prefixed():
-    """Every day each family steered within the prefix, from its first or second token on in turn, and after it; padding and kind of
-    question in turn as well."""
-    ways = list(itertools.product(("right", "left"), ("letter", "words")))
-    for number, family in enumerate(builders.FAMILIES + builders.FURTHER):
-        for start in (0, 1, 17):
-            for place, (padding, kind) in enumerate(ways):
-                daily = start in (number % 2, 17) and place == (number // 2 + start) % len(ways)
-                marks = () if daily else (pytest.mark.nightly,)
-                yield pytest.param(family, padding, kind, start, id=f"{family}-{padding}-{kind}-{start}", marks=marks)
-
-
-@pytest.mark.parametrize(("family", "padding", "kind", "start"), list(prefixed()))
+@pytest.mark.covering(2)
+@pytest.mark.parametrize("family", builders.each_kind_by_day(builders.FAMILIES + builders.FURTHER))
+@pytest.mark.parametrize(
+    ("padding", "kind"), [("right", "letter"), ("right", "words"), ("left", "letter"), ("left", "words")]
+)
+@pytest.mark.parametrize("start", [0, 1, 17])
 def test_a_shared_prefix_changes_nothing(family, padding, kind, start):
     """Sixty tokens that all five questions begin with, steered with the rest or left alone."""
     model = fresh(family, padding)
-    probes = probes_of(kind, start, prefix=tokens(3, 60))
+    probes = probes_of(kind, start, prefix=60)
     found, paths = run_pairs(model, probes, PAIRS)
     check(model, probes, PAIRS, found)
     if family in builders.SHARING - builders.WINDOWED:
@@ -146,11 +92,11 @@ def test_a_shared_prefix_changes_nothing(family, padding, kind, start):
 @pytest.mark.parametrize("kind", ["letter", "words"])
 def test_starts_before_within_and_after_one_prefix(family, kind):
     """Questions that begin with the same sixty tokens: what is steered of those differs, so their keys and values do too."""
-    model, prefix = fresh(family), tokens(3, 60)
+    model = fresh(family)
     # Without the unsteered model, whose scores are asked for once only: all questions have the same pairs to be grouped by.
     pairs = [(layer, m) for layer, m in PAIRS if m]
     probes = [dataclasses.replace(probe, steer_from=start)
-              for start in (0, 1, 30, 61) for probe in probes_of(kind, 17, prefix)]  # fmt: skip
+              for start in (0, 1, 30, 61) for probe in probes_of(kind, 17, 60)]  # fmt: skip
     found, paths = run_pairs(model, probes, pairs)
     check(model, probes, pairs, found)
     assert all("shared prefix" in path for path in paths.values()), paths
@@ -174,7 +120,7 @@ def test_long_prompts(family):
 
 def test_a_prefix_without_steering():
     model = fresh("llama")
-    probes = probes_of("letter", 1, prefix=tokens(3, 60))
+    probes = probes_of("letter", 1, prefix=60)
     check(model, probes, [(None, 0.0)], run_pairs(model, probes, [(None, 0.0)])[0])
 
 
@@ -312,7 +258,7 @@ def test_a_way_that_is_a_little_wrong_is_not_taken(monkeypatch, broken, row):
     monkeypatch.setattr(module, "run_batch", wrong)
     model = fresh("llama")
     for start in (1, 17):
-        probes = probes_of("letter", start, prefix=tokens(3, 60))
+        probes = probes_of("letter", start, prefix=60)
         found, paths = run_pairs(model, probes, PAIRS)
         check(model, probes, PAIRS, found)
         assert not any(broken in path for path in paths.values())
@@ -333,7 +279,7 @@ def test_without_memory_for_a_prefix_there_is_none(monkeypatch, start):
     monkeypatch.setattr(module, "run_prefix", none)
     model = fresh("llama")
     engine_of(model)._budget = Budget(200, 2**25)
-    probes = probes_of("letter", start, prefix=tokens(3, 60))
+    probes = probes_of("letter", start, prefix=60)
     found, paths = run_pairs(model, probes, PAIRS)
     check(model, probes, PAIRS, found)
     assert len(asked) == 1

@@ -8,13 +8,14 @@ import plain
 import plain_methods
 import pytest
 import torch
+from engines import fresh
 
 from pytest_steer import Context, SteeringVector, perplexity, propensity_curve, wrap_model
 from pytest_steer.core.errors import ModelError, SteerError, VectorError
 from pytest_steer.measures import steering_receipt
 from pytest_steer.measures.propensity import curves_in_contexts
 from pytest_steer.measures.subject import Subject
-from pytest_steer.model import Engine, Probe, engine_of, steered
+from pytest_steer.model import Probe, engine_of, steered
 from pytest_steer.model.engine import block_outputs
 from pytest_steer.soundness.examine import check_before
 from pytest_steer.steering import (
@@ -37,13 +38,6 @@ for weights in NET.parameters():
     weights.data = torch.randn(weights.shape, generator=torch.Generator().manual_seed(7)) * 0.4
 MAP = torch.randn(32, 32, generator=torch.Generator().manual_seed(8)) * 0.3
 OFFSET = torch.randn(32, generator=torch.Generator().manual_seed(9))
-
-
-def fresh(family, padding="right", sharing=True):
-    base = builders.random_model(family)
-    model = wrap_model(base.hf, base.tokenizer, base.id)
-    model.kept[engine_of] = Engine(model, padding=padding, sharing=sharing)
-    return model
 
 
 def method(name, layers, site):
@@ -114,7 +108,7 @@ ITEMS = (builders.LETTERED[0], builders.LETTERED[1], builders.WORDED[1])
 
 
 @pytest.mark.covering(1)
-@pytest.mark.parametrize("family", [*builders.FAMILIES, "mpt"])
+@pytest.mark.parametrize("family", builders.each_kind_by_day([*builders.FAMILIES, "mpt"]))
 @pytest.mark.parametrize("site", ["block", "mlp", "heads"])
 @pytest.mark.parametrize("layers", [(0, 2), (1,)], ids=str)
 @pytest.mark.parametrize(("scope", "padding"), [("all", "left"), ("after_prompt", "right")])
@@ -296,7 +290,7 @@ def test_a_block_that_goes_past_its_site_is_an_error():
     assert builders.hooks_of(model.hf) == 0
 
 
-@pytest.mark.parametrize("family", builders.some_by_day([*builders.FAMILIES, "mpt"]))
+@pytest.mark.parametrize("family", builders.each_kind_by_day([*builders.FAMILIES, "mpt"]))
 def test_reading_the_heads_and_the_mlp(family):
     model = fresh(family)
     rows = [tuple(plain.ids_of(model.tokenizer, text, False)) for text in builders.TEXTS]

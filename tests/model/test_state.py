@@ -1,4 +1,5 @@
-"""A model in memory that would not give its own numbers is refused by every measure; what changes nothing is named."""
+"""A model in memory that would not give its own numbers is refused by every measure, and none of its scores is kept; what changes nothing
+is named."""
 
 from __future__ import annotations
 
@@ -13,13 +14,22 @@ import torch
 import transformers
 from accelerate.hooks import AlignDevicesHook, ModelHook, add_hook_to_module
 
-from pytest_steer import assert_steers, extract, perplexity, propensity_curve, wrap_model
+from pytest_steer import TaskItem, assert_steers, extract, perplexity, propensity_curve, task_accuracy, wrap_model
 from pytest_steer.core.errors import ModelError, SteerError
-from pytest_steer.measures import first_order_slopes, steering_receipt
+from pytest_steer.measures import (
+    Deployed,
+    Scope,
+    effects_at,
+    first_order_slopes,
+    multipliers_at_cost,
+    steering_receipt,
+    sweep_curves,
+)
 from pytest_steer.model import engine_of, generate, steered
 from pytest_steer.model.abilities import abilities_of
 from pytest_steer.model.activations import Patch, Patcher
 from pytest_steer.model.engine import block_outputs
+from pytest_steer.model.memo import DiskMemo
 from pytest_steer.model.probes import Probe
 from pytest_steer.model.state import foreign_hooks, measuring
 from pytest_steer.steering import as_intervention
@@ -62,6 +72,12 @@ MEASURES = {
     "receipt": lambda model: steering_receipt(model, [Probe(IDS, 1)], as_intervention(VECTOR), 1.0),
     "activations": lambda model: block_outputs(model, [IDS], [0, 1], lambda _, hidden: hidden),
     "patches": lambda model: Patcher(model, [Patch(0, 0, 4, torch.ones(4))]).run(IDS, 3),
+    "sweep": lambda model: sweep_curves(
+        model, builders.LETTERED, builders.random_vector(0, 1), Scope("last"), multipliers=(0, 1)
+    ),
+    "task accuracy": lambda model: task_accuracy(model, [TaskItem("one", "Yes"), TaskItem("two", "No")], VECTOR),
+    "effects": lambda model: effects_at(model, builders.LETTERED, {0: (Deployed(VECTOR), 1.0)}),
+    "at cost": lambda model: multipliers_at_cost(model, builders.TEXTS, {0: Deployed(VECTOR)}),
     "steering": steered_forward,
 }
 every_measure = pytest.mark.parametrize("measure", MEASURES.values(), ids=MEASURES)
@@ -79,11 +95,6 @@ def look(_module, _inputs, _output):
 
 
 @every_measure
-def test_nothing_is_wrong_with_a_model_as_it_is_loaded(measure):
-    measure(fresh())
-
-
-@every_measure
 def test_weights_on_meta(measure):
     with torch.device("meta"):
         model = fresh()
@@ -94,39 +105,25 @@ def test_weights_on_meta(measure):
 
 
 @every_measure
-def test_training_mode_with_dropout_also_if_it_was_switched_on_later(measure):
+def test_hooks_training_mode_and_open_steering_also_where_everything_is_remembered(measure):
     model = fresh(attention_dropout=0.1)
-    model.hf.train()
-    with pytest.raises(
-        ModelError, match=r"is in training mode, .*attention_dropout = 0\.1\). Call model\.hf\.eval\(\) before"
-    ):
-        measure(model)
-    model.hf.eval()
     measure(model)
-
-
-@every_measure
-def test_hooks_of_others_that_change_outputs(measure):
-    model = fresh()
     handle = model.blocks[1].register_forward_hook(add_one)
     with pytest.raises(
         ModelError, match=r"hooks of others change what it computes, .*model\.layers\.1: forward hook add_one"
     ):
         measure(model)
     handle.remove()
-    measure(model)
-
-
-@every_measure
-def test_what_is_steered_through_another_wrapper_of_the_same_model(measure):
-    model = fresh()
-    other = wrap_model(model.hf, model.tokenizer, "other")
-    with steered(other, VECTOR):
-        if measure is steered_forward:
-            measure(model)  # steering twice is what it says
-            return
-        with pytest.raises(SteerError, match="is being steered by an open steering"):
-            measure(model)
+    model.hf.train()
+    with pytest.raises(
+        ModelError, match=r"is in training mode, .*attention_dropout = 0\.1\). Call model\.hf\.eval\(\) before"
+    ):
+        measure(model)
+    model.hf.eval()
+    with steered(wrap_model(model.hf, model.tokenizer, "other"), VECTOR):
+        if measure is not steered_forward:  # steering twice is what it says
+            with pytest.raises(SteerError, match="is being steered by an open steering"):
+                measure(model)
     measure(model)
 
 
@@ -202,8 +199,24 @@ class Callable:
         lambda model: model.blocks[0].mlp.register_forward_hook(Callable()),
         lambda model: model.blocks[0].mlp.register_forward_hook(Callable().method),
         lambda model: model.hf.register_forward_hook(lambda _m, _i, out: setattr(out, "logits", out.logits + 1)),
+        lambda model: model.blocks[0].mlp.register_forward_hook(lambda _m, _i, out: out.add_(1.0)),
+        lambda model: model.blocks[0].mlp.register_forward_hook(lambda _m, _i, out: out[:, -1:].mul_(2.0)),
+        lambda model: model.blocks[0].mlp.register_forward_hook(lambda _m, _i, out: out[:, :, :8]),
+        lambda model: model.blocks[0].mlp.register_forward_hook(lambda _m, _i, out: out.double()),
     ],
-    ids=["pre-hook", "no_grad", "wraps", "partial", "object", "method", "whole model"],
+    ids=[
+        "pre-hook",
+        "no_grad",
+        "wraps",
+        "partial",
+        "object",
+        "method",
+        "whole model",
+        "in place",
+        "in part",
+        "cut",
+        "double",
+    ],
 )
 def test_hooks_of_every_make_are_found(put):
     model = fresh()
@@ -296,23 +309,6 @@ def test_a_hook_that_acts_later_or_on_some_inputs_is_refused_where_it_acts():
     np.testing.assert_array_equal(curve(model), curve(clean))
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        lambda output: output.add_(1.0),
-        lambda output: output[:, -1:].mul_(2.0),
-        lambda output: torch.zeros_like(output),
-        lambda output: output[:, :, :8],
-        lambda output: output.double(),
-    ],
-)
-def test_changes_in_place_and_in_part(change):
-    model = fresh()
-    model.blocks[0].mlp.register_forward_hook(lambda _module, _inputs, output: change(output))
-    with pytest.raises(ModelError, match="hooks of others change what it computes"):
-        ready(model)
-
-
 def test_a_hook_that_gives_back_what_it_got():
     model = fresh()
     model.blocks[0].register_forward_hook(lambda _module, _inputs, output: output)
@@ -344,6 +340,42 @@ def test_a_hook_that_is_taken_off_or_put_on_within_a_measure():
     assert not model.blocks[0]._forward_hooks
     assert list(model.blocks[1]._forward_hooks.values()) == [look]
     kept.remove()
+
+
+def test_no_score_that_was_measured_under_a_hook_reaches_a_memory(tmp_path):
+    clean = propensity_curve(fresh(), builders.LETTERED, VECTOR).values
+    model = fresh()
+    engine_of(model).disk = disk = DiskMemo(tmp_path)
+    calls = []
+
+    def later(_module, _inputs, output):
+        calls.append(1)
+        return output * 1.5 if len(calls) > 3 else None
+
+    handle = model.blocks[0].register_forward_hook(later)
+    propensity_curve(model, builders.LETTERED[:1], None, multipliers=[0])
+    assert len(calls) <= 3
+    with pytest.raises(ModelError, match="hooks of others change what it computes"):
+        propensity_curve(model, builders.LETTERED, VECTOR)
+    handle.remove()
+    looking = model.blocks[0].register_forward_hook(lambda *_: None)
+    assert (propensity_curve(model, builders.LETTERED, VECTOR).values == clean).all()
+    assert disk._connection.execute("SELECT count(*) FROM scores").fetchone() == (0,)
+    looking.remove()
+    assert (propensity_curve(model, builders.LETTERED, VECTOR).values == clean).all()
+    assert disk._connection.execute("SELECT count(*) FROM scores").fetchone() == (
+        clean.size + 1,
+    )  # and the norms of hidden states
+    other = fresh()
+    engine_of(other).disk = DiskMemo(tmp_path)
+    assert (propensity_curve(other, builders.LETTERED, VECTOR).values == clean).all()
+    assert engine_of(other).forwards == 0
+    # And what is on disk does not hide a hook.
+    third = fresh()
+    engine_of(third).disk = DiskMemo(tmp_path)
+    third.blocks[0].register_forward_hook(add_one)
+    with pytest.raises(ModelError, match="hooks of others change what it computes"):
+        propensity_curve(third, builders.LETTERED, VECTOR)
 
 
 # --- what is part of a model, or of how it is run ---------------------------------------------------------------------------------

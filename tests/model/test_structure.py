@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import builders
 import families
-import numpy as np
 import plain
 import pytest
 import torch
 import transformers
 
-from pytest_steer import SteeringInconclusive, assert_ppl_delta_below, perplexity, propensity_curve, wrap_model
+from pytest_steer import SteeringInconclusive, assert_ppl_delta_below, perplexity, wrap_model
 from pytest_steer.claims.drawn import explain
 from pytest_steer.core.errors import ModelError, SteerError
 from pytest_steer.measures.subject import Subject
@@ -139,6 +138,7 @@ def test_a_block_that_adds_up_two_mlps_has_no_mlp_site(family):
 # --- masks and states ----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.covering(1)
 @pytest.mark.parametrize("family", ["gemma3", "gemma4", "mamba2", "llama"])
 @pytest.mark.parametrize("scope", ["all", "after_prompt", "last"])
 @torch.no_grad()
@@ -237,10 +237,3 @@ def test_recurrent_decoding_is_compared_with_plain_hooks():
     record = check_before(model_of("minimax"), Subject(vector=VECTOR, positions="all"))
     assert record.sound
     assert "cached_decoding" in record.holds
-
-
-def test_a_curve_on_a_model_within_another_one():
-    model = model_of("gemma3")
-    got = propensity_curve(model, builders.LETTERED, VECTOR, multipliers=[0.0, 1.0], positions="after_prompt").values
-    want = plain.curve(model.hf, model.tokenizer, builders.LETTERED, VECTOR.directions, [0.0, 1.0], "after_prompt")
-    np.testing.assert_allclose(got, want, rtol=0, atol=2e-4)

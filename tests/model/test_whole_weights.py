@@ -30,7 +30,7 @@ def saved(folder, hf, change=lambda weights: None):
 # --- missing -------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("family", ["llama", "gpt2", "neox", "opt", "falcon"])
+@pytest.mark.parametrize("family", ["llama", "gpt2"])
 def test_missing_weights_are_refused_and_named(tmp_path, family):
     hf = builders.random_hf(family)
     name = next(name for name in sorted(hf.state_dict()) if ".1." in name)
@@ -104,23 +104,13 @@ def test_unexpected_weights_are_refused_with_the_line_that_accepts_them(tmp_path
     assert model.unexpected == tuple(sorted(EXTRA))
 
 
-@pytest.mark.parametrize(
-    ("patterns", "fits"),
-    [
-        (["mtp"], True),
-        (("norm", "proj"), True),
-        ([r"^mtp\.(norm|layers\.0\.proj)\.weight$"], True),
-        (["^mtp.norm"], False),
-        ([], False),
-    ],
-)
-def test_every_weight_has_to_match_a_pattern(tmp_path, patterns, fits):
+def test_every_weight_has_to_match_a_pattern(tmp_path):
     saved(tmp_path, builders.random_hf("llama"), lambda weights: weights.update(EXTRA))
-    if fits:
+    for patterns in (("norm", "proj"), [r"^mtp\.(norm|layers\.0\.proj)\.weight$"]):
         assert load_model(tmp_path, allow_unexpected=patterns).unexpected == tuple(sorted(EXTRA))
-        return
-    with pytest.raises(ModelError, match="has no place for: mtp"):
-        load_model(tmp_path, allow_unexpected=patterns)
+    for patterns in (["^mtp.norm"], []):
+        with pytest.raises(ModelError, match="has no place for: mtp"):
+            load_model(tmp_path, allow_unexpected=patterns)
 
 
 def test_layers_beyond_the_depth_are_named_apart_from_those_that_are_used(tmp_path):

@@ -6,7 +6,6 @@ import copy
 import dataclasses
 
 import builders
-import plain
 import pytest
 
 from pytest_steer import Context, ContrastItem, wrap_model
@@ -55,18 +54,6 @@ def test_plain_form(system, before):
     worded = render_item(WORDED, PromptFormat(), Context(system=system))
     assert worded.opening == "\n\nAnswer: "
     assert (worded.matching, worded.not_matching) == (("Yes", "yes"), ("No",))
-
-
-@pytest.mark.parametrize("chat", [True, False])
-@pytest.mark.parametrize("system", [None, "", "Sing."])
-@pytest.mark.parametrize("item", [*builders.LETTERED, *builders.WORDED], ids=lambda item: item.id)
-def test_is_what_the_plain_implementation_renders(chat, system, item):
-    template = builders.CHATML if chat else None
-    ours = render_item(item, format_of(template), Context(system=system))
-    other = plain.render(builders.tokenizer(template), item, system)
-    assert (ours.turn, ours.prompt, ours.matching, ours.not_matching) == (
-        other.turn, other.prompt, other.matching, other.not_matching
-    )  # fmt: skip
 
 
 def test_the_context_is_applied_before_rendering():

@@ -44,7 +44,7 @@ def broken_by(model, apply, **more):
 # --- sound ---------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("family", [*EVERY, "rwkv"])
+@pytest.mark.parametrize("family", [*builders.each_kind_by_day(EVERY), "rwkv"])
 def test_own_steering_is_sound_on_every_family(family):
     model, scope = builders.random_model(family), SCOPES[(*EVERY, "rwkv").index(family) % 3]
     evidence = assert_hooks_are_sound(model, builders.random_vector(1), positions=scope, max_batches=2)
@@ -71,13 +71,10 @@ def test_where_nothing_could_be_looked_at_nobody_says_sound():
         assert found.record({}).sound is sound
 
 
-@pytest.mark.parametrize("first", [False, True])
-def test_own_steering_at_several_layers_and_at_the_first_position(first):
-    model = builders.random_model("gpt2", chat=False)
-    evidence = assert_hooks_are_sound(
-        model, builders.random_vector(0, 2), positions="all", include_first=first, multiplier=-2.0, max_batches=5
-    )
-    assert evidence.soundness.skipped.keys() == ({"zero_tokens"} if first else set())
+def test_own_steering_at_several_layers_and_at_the_first_position():
+    model, vector = builders.random_model("gpt2", chat=False), builders.random_vector(0, 2)
+    evidence = assert_hooks_are_sound(model, vector, positions="all", include_first=True, multiplier=-2.0, max_batches=3)
+    assert evidence.soundness.skipped.keys() == {"zero_tokens"}
 
 
 def test_a_vector_of_one_layer_is_tried_at_the_others_too(monkeypatch):
@@ -87,13 +84,13 @@ def test_a_vector_of_one_layer_is_tried_at_the_others_too(monkeypatch):
     assert_hooks_are_sound(model, builders.random_vector(1), max_batches=10)
     assert tried == {None, *range(model.n_layers)} - {1}
     tried.clear()
-    assert_hooks_are_sound(model, builders.random_vector(0, 1), max_batches=10)
+    assert_hooks_are_sound(model, builders.random_vector(0, 1), max_batches=4)
     assert tried == {None}
 
 
-@pytest.mark.covering(2)
+@pytest.mark.covering(1)
 @pytest.mark.parametrize("way", ["sound", "sound_by_wrapping", "sound_on_the_next_input"])
-@pytest.mark.parametrize("family", ["llama", "gptj", "openai", "gpt2", "gemma3"])
+@pytest.mark.parametrize("family", builders.each_kind_by_day(["bloom", "openai", "gpt2", "gptj", "gemma3"]))
 @pytest.mark.parametrize("scope", ["all", "last"])
 def test_a_users_sound_hooks_pass(family, way, scope):
     model, vector = builders.random_model(family), builders.random_vector(0, 1)
@@ -108,15 +105,15 @@ def test_strengths_without_a_slope_are_not_asked_for_one():
     model, axis = builders.random_model("llama"), builders.random_vector(1).directions[1]
     unit = axis / axis.norm()
     ablate = custom(lambda h, s, k: h - (h @ unit)[..., None] * unit, layers=1, strength="ignored", name="ablate")
-    evidence = assert_hooks_are_sound(model, ablate, max_batches=4)
+    evidence = assert_hooks_are_sound(model, ablate, max_batches=2)
     assert evidence.soundness.skipped == {"identity": "the strength is ignored", "sign": "the strength is ignored"}
     blend = custom(lambda h, s, k: h * (1 - 0.5 * s), layers=1, strength="interpolated", name="blend")
-    assert assert_hooks_are_sound(model, blend, max_batches=4).soundness.skipped == {"sign": "the strength is interpolated"}
+    assert assert_hooks_are_sound(model, blend, max_batches=2).soundness.skipped == {"sign": "the strength is interpolated"}
 
 
 def test_half_precision_has_tolerances_of_its_own():
     model = wrap_model(builders.random_hf("llama").bfloat16(), builders.tokenizer(), "bf16")
-    evidence = assert_hooks_are_sound(model, builders.random_vector(1), positions="after_prompt", max_batches=6)
+    evidence = assert_hooks_are_sound(model, builders.random_vector(1), positions="after_prompt", max_batches=3)
     assert evidence.passed
     assert evidence.soundness.skipped == {}
 
@@ -142,12 +139,9 @@ BATCH = {"batch_size", "batch_order", "padding_side"}
 BROKEN = [
     # (way, scope, the property that names it, others that may follow from it)
     ("silent_unless_a_tuple", FIRST, "output_type", {"dose", "first_position"}),
-    ("first_row_for_first_entry", FIRST, "output_type", {"dose", "first_position", "padding", "batch_size", "batch_order"}),
     ("twice", ALL, "dose", set()),
-    ("rounded", ALL, "dose", set()),
     ("one_position_late", AFTER, "dose", set()),
     ("scaled_in_place", ALL, "repetition", {"dose", "sign", "cached_decoding", "nothing_left", "exceptions", *BATCH}),
-    ("adds_up", ALL, "repetition", {"dose", "sign", "cached_decoding", *BATCH}),
     ("prompt_only", AFTER, "cached_decoding", set()),
     ("pads_too", ALL, "padding", set()),
     ("next_layer", ALL, "layer", {"dose"}),
@@ -185,10 +179,9 @@ def test_each_way_to_break_a_hook_is_caught_by_the_property_that_names_it(way, s
     assert not model.hf.training
 
 
-@pytest.mark.parametrize("way", ["mean_over_padding", "gate_of_the_first_row"])
-def test_a_dose_that_nobody_declared_is_still_held_to_its_batch(way):
+def test_a_dose_that_nobody_declared_is_still_held_to_its_batch():
     model = builders.random_model("llama")
-    apply = getattr(broken_hooks, way)(model, builders.random_vector(1).directions, None)
+    apply = broken_hooks.mean_over_padding(model, builders.random_vector(1).directions, None)
     broken, evidence = broken_by(model, apply, layers=1)
     assert "dose" not in broken
     assert "batch_size" in broken
@@ -334,7 +327,7 @@ def test_hypothesis_settings_of_the_user_neither_count_nor_change():
         settings.load_profile(before or "default")
 
 
-@settings(max_examples=2, deadline=None)
+@settings(max_examples=1, deadline=None)
 @given(scope=st.sampled_from(SCOPES))
 def test_inside_of_a_hypothesis_test(scope):
     assert assert_hooks_are_sound(
@@ -382,11 +375,10 @@ def test_nan_is_an_error_and_never_a_pass():
         assert_hooks_are_sound(wrap_model(hf, builders.tokenizer(), "m"), builders.random_vector(1))
 
 
-@pytest.mark.parametrize("names", [("dose",), "dose"])
-def test_left_out_properties_are_not_asked(names):
+def test_left_out_properties_are_not_asked():
     model, directions = builders.random_model("llama"), builders.random_vector(1).directions
     apply = broken_hooks.twice(model, directions, None)
-    broken, evidence = broken_by(model, apply, directions=directions, leave_out=names)
+    broken, evidence = broken_by(model, apply, directions=directions, leave_out="dose")
     assert not broken
     assert evidence.soundness.skipped["dose"] == "left out on request"
     assert evidence.verdict is Verdict.INCONCLUSIVE  # the prompt may be steered, and nobody looked
@@ -450,8 +442,7 @@ def capped(direction, cap, **declared):
     return custom(transform, layers=[1], strength="interpolated", name="capped", **declared)
 
 
-@pytest.mark.parametrize("include_first", [False, True])
-@pytest.mark.parametrize("cap", [0.0, 1e9])
+@pytest.mark.parametrize(("cap", "include_first"), [(0.0, True), (1e9, False)])
 def test_what_may_rest_says_so_and_is_sound(cap, include_first):
     model, direction = builders.random_model("llama"), builders.random_vector(1).directions[1]
     capping, scope = capped(direction, cap, rests=True), {"positions": "all", "include_first": include_first}
@@ -519,14 +510,7 @@ def test_before_claims_a_vector_that_does_not_fit_is_the_error_that_it_was():
         check_before(builders.random_model("llama"), Subject(vector=builders.random_vector(7)))
 
 
-# The other families every day with more examples of the same properties, in the first test of this file.
-@pytest.mark.parametrize(
-    "family",
-    [
-        pytest.param(family, marks=() if family in ("llama", "gemma2", "openai", "lfm2", "rwkv") else (pytest.mark.nightly,))
-        for family in (*EVERY, "rwkv")
-    ],
-)
+@pytest.mark.parametrize("family", [*builders.each_kind_by_day(EVERY), "rwkv"])
 def test_before_claims_every_family_is_sound(family):
     for scope in SCOPES:
         subject = Subject(vector=builders.random_vector(0, 2), positions=scope)

@@ -102,16 +102,26 @@ def svec(folder):
     return folder / "v.svec"
 
 
+def numpy_file(folder, name):
+    if name == "v.npz":
+        np.savez_compressed(folder / name, **{f"layer.{layer}": d.numpy() for layer, d in DIRECTIONS.items()})
+    else:
+        np.save(folder / name, np.stack([d.numpy() for d in DIRECTIONS.values()]))
+    return folder / name
+
+
 WITH_CHECKSUM = {
     "safetensors": lambda folder: ours(folder, ".safetensors"),
     "gguf": lambda folder: ours(folder, ".gguf"),
     "pt, keys": lambda folder: torch_file(folder, DIRECTIONS),
     "pt, steering-vectors": package_file,
+    "npz": lambda folder: numpy_file(folder, "v.npz"),
 }
 WITHOUT = {
     "safetensors without checksum": old_file,
     "gguf of repeng": lambda folder: repeng_gguf(folder / "v.gguf", {k: d.numpy() for k, d in DIRECTIONS.items()}),
     "svec": svec,
+    "npy": lambda folder: numpy_file(folder, "v.npy"),
 }
 
 

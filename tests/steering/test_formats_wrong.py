@@ -36,6 +36,7 @@ class Bomb:
 # --- nothing runs --------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.covering(1)
 @pytest.mark.parametrize(
     "name", ["v.pt", "vec_layer_3_m.pt", "v.pth", "v.bin", "v.gguf", "v.svec", "v.safetensors", "folder"]
 )
@@ -90,17 +91,12 @@ def test_the_refusal_names_what_it_would_need_and_how_to_convert(tmp_path):
         ({1: torch.ones(2, 6)}, r"layer 1: a direction has shape \[width\], not \[2, 6\]"),
         (torch.ones(0, 6), r"of shape \[0, 6\] is empty"),
         ({}, "an empty dictionary"),
-        ([], "an empty list"),
         (None, "holds a NoneType; expected a tensor"),
-        ("text", "holds a str"),
         ({1: None}, "layer 1 is a NoneType, not a tensor"),
         ([torch.ones(3), 1.0], "entry 1 is a float"),
         ({-1: torch.ones(6)}, "has the key -1, which is no layer"),
         ({"vector": torch.ones(6), "layer": 3}, "has the key 'vector'.*it has 'vector', 'layer'"),
         ({1: torch.ones(6), "1": torch.ones(6)}, "layer 1 twice"),
-        ({1: torch.ones(6), 2: torch.ones(5)}, "different widths: {1: 6, 2: 5}"),
-        ({1: torch.tensor([1.0, float("nan")])}, "layer 1: 1 of 2 values are NaN or infinite"),
-        ({1: torch.zeros(6)}, "layer 1: every value is 0"),
         (torch.ones(1).expand(10**12), "claims 1000000000000 values, more than the file stores"),
         (torch.ones(1).expand(10**9, 10**3), r"claims \[1000000000, 1000\] values"),
         ({1: torch.ones(6, device="meta")}, "unpickled|meta"),
@@ -192,7 +188,6 @@ def pair(name, kind, content):
     [
         (b"", "is not a readable gguf file, damaged or cut off"),
         (gguf_bytes([GOOD], magic=b"GGML"), "is not a readable gguf file.*magic invalid"),
-        (gguf_bytes([GOOD], version=1), "is not a readable gguf file.*version 1 which"),
         (gguf_bytes([GOOD], arch="llama"), "architecture 'llama'; a control vector has controlvector or steeringvector"),
         (
             gguf_bytes([GOOD], arch="llama", values=[pair("tokenizer.ggml.model", 8, text("gpt2"))]),
@@ -202,28 +197,12 @@ def pair(name, kind, content):
         (gguf_bytes([]), "holds no tensors"),
         (gguf_bytes([GOOD, GOOD]), "duplicated tensor with name direction.1"),
         (gguf_bytes([("weight", (6,), 0, ONES)]), "unexpected tensor 'weight'; a control vector has direction.N"),
-        (gguf_bytes([("direction.-1", (6,), 0, ONES)]), "unexpected tensor 'direction.-1'"),
         (gguf_bytes([("direction.1", (6,), 24, ONES)]), "ggml type I8, quantized or of integers"),
         (gguf_bytes([("direction.1", (3, 2), 0, ONES)]), r"has shape \[2, 3\]; a direction has shape \[width\]"),
         (gguf_bytes([("direction.1", (0,), 0, b"")]), "direction.1 is empty"),
-        (gguf_bytes([("direction.1", (2**61,), 0, ONES)]), "is not a readable gguf file, damaged or cut off"),
         (
             gguf_bytes([GOOD, ("direction.2", (6,), 0, ONES, 0)]),
             "direction.2 starts at byte .* was expected: a damaged file",
-        ),
-        (gguf_bytes([GOOD], n_tensors=2**60), "is not a readable gguf file, damaged or cut off"),
-        (
-            gguf_bytes([GOOD], values=[pair("a", 9, struct.pack("<IQ", 4, 2**62))]),
-            "is not a readable gguf file, damaged or cut off",
-        ),
-        (gguf_bytes([GOOD], values=[pair("a", 77, b"")]), "is not a readable gguf file.*77. is not a valid"),
-        (
-            gguf_bytes([GOOD], values=[pair("controlvector.model_hint", 8, struct.pack("<Q", 1) + b"\xff")]),
-            "codec can't decode",
-        ),
-        (
-            gguf_bytes([GOOD], values=[pair("general.alignment", 4, struct.pack("<I", 0))]),
-            "is not a readable gguf file.*alignment",
         ),
         (gguf_bytes([GOOD], values=[pair("pytest_steer.steering", 8, text("{}"))]), "only one of pytest_steer.steering"),
         (gguf_bytes([("direction.1", (6,), 0, struct.pack("<6f", *[float("nan")] * 6))]), "6 of 6 values are NaN"),
@@ -252,16 +231,12 @@ def test_layer_0_is_not_written_where_llama_cpp_would_refuse_the_file(tmp_path):
     ("content", "message"),
     [
         ("", "is not a readable svec file"),
-        ("[" * 100000, "is not a readable svec file"),
         ("[1, 2]", "a .svec file is a JSON object with directions"),
         ('{"directions": {"1": [1.0], "1": [2.0]}}', "'1' stands twice"),
         ('{"directions": {"a": [1.0]}}', "directions has the key 'a'"),
         ('{"directions": {"1": 2.0}}', "layer 1 has to be a list of numbers"),
         ('{"directions": {"1": [[1.0]]}}', "it has \\[1.0\\]"),
-        ('{"directions": {"1": []}}', "layer 1 is empty"),
-        ('{"directions": {"1": [NaN, 1]}}', "1 of 2 values are NaN"),
         ('{"directions": {"1": [1' + "0" * 400 + "]}}", "too large for a float"),
-        ('{"directions": {"1": [1, 2], "2": [1]}}', "different widths"),
     ],
 )
 def test_wrong_svec(tmp_path, content, message):

@@ -71,18 +71,11 @@ def test_at_takes_some_layers():
 # --- the file ------------------------------------------------------------------------------------------------------------
 
 
-def test_save_and_load_keep_everything(tmp_path):
-    saved = vector(0, 7)
-    saved.save(tmp_path / "v.safetensors")
-    loaded = SteeringVector.load(str(tmp_path / "v.safetensors"))
-    assert loaded.layers == (0, 7)
-    assert all(torch.equal(loaded.directions[layer], saved.directions[layer]) for layer in (0, 7))
-    assert (loaded.metadata, loaded.hash) == (RECORD, saved.hash)
-
-
-def test_saving_where_nothing_can_be_written_is_a_vector_error(tmp_path):
+def test_where_nothing_can_be_written_and_nothing_is_there(tmp_path):
     with pytest.raises(VectorError, match="cannot be written"):
         vector(1).save(tmp_path / "none" / "v.safetensors")
+    with pytest.raises(VectorError, match="no such file"):
+        SteeringVector.load(tmp_path / "none.safetensors")
 
 
 def write(path, tensors, format=FORMAT, record=None):
@@ -103,13 +96,7 @@ def write(path, tensors, format=FORMAT, record=None):
         ({"layer.1.x": torch.ones(2)}, {}, "unexpected tensor 'layer.1.x'"),
         ({"layer.\u00b2": torch.ones(2)}, {}, "unexpected tensor"),
         ({"layer.1": torch.ones(2), "layer.01": torch.zeros(2) + 2}, {}, "layer"),
-        ({"layer.1": torch.tensor([1.0, float("nan")])}, {}, "layer 1: 1 of 2 values are NaN or infinite"),
-        ({"layer.1": torch.zeros(2)}, {}, "layer 1: every value is 0"),
-        ({"layer.1": torch.ones(2, 2)}, {}, r"a direction has shape \[width\], not \[2, 2\]"),
-        ({"layer.1": torch.ones(2), "layer.2": torch.ones(3)}, {}, "different widths"),
         ({"layer.1": torch.ones(2)}, {"record": "{"}, "its record is not valid JSON"),
-        ({"layer.1": torch.ones(2)}, {"record": "[1, 2]"}, "record"),
-        ({"layer.1": torch.ones(2)}, {"record": '"text"'}, "record"),
         (
             {"layer.1": torch.ones(2)},
             {"record": {"layer_convention": "hidden_states index"}},
@@ -117,30 +104,9 @@ def write(path, tensors, format=FORMAT, record=None):
         ),
         ({}, {}, "at least one layer"),
     ],
-    ids=[
-        "no format", "other format", "other tensor", "negative layer", "more after the layer", "digit that is no number",
-        "one layer twice", "nan", "zero", "two dimensions", "two widths", "record no JSON", "record a list", "record a text",
-        "other convention", "no tensors",
-    ],
-)  # fmt: skip
+)
 def test_a_wrong_file_is_a_vector_error_with_its_name(tmp_path, tensors, more, message):
     file = write(tmp_path / "v.safetensors", tensors, **more)
     with pytest.raises(VectorError, match=message) as caught:
         SteeringVector.load(file)
     assert str(caught.value).startswith(str(file))
-
-
-def test_files_that_are_none(tmp_path):
-    with pytest.raises(VectorError, match="no such file"):
-        SteeringVector.load(tmp_path / "none.safetensors")
-    with pytest.raises(VectorError, match=r"is a folder without \.pt files"):
-        SteeringVector.load(tmp_path)
-    (tmp_path / "v.pt").write_bytes(b"x")
-    with pytest.raises(VectorError, match="Nothing is unpickled"):
-        SteeringVector.load(tmp_path / "v.pt")
-    vector(1).save(tmp_path / "cut.safetensors")
-    whole = (tmp_path / "cut.safetensors").read_bytes()
-    for end in (0, 4, 40, len(whole) - 1):
-        (tmp_path / "cut.safetensors").write_bytes(whole[:end])
-        with pytest.raises(VectorError, match="is not a readable safetensors file"):
-            SteeringVector.load(tmp_path / "cut.safetensors")

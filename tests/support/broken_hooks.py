@@ -144,23 +144,6 @@ def silent_unless_a_tuple(model, directions, _):
     return apply
 
 
-def first_row_for_first_entry(model, directions, _):
-    """``output[0] += v`` on a tensor."""
-
-    @contextmanager
-    def apply(multiplier):
-        def hook(_module, _inputs, output):
-            output[0] += multiplier * directions[1]
-
-        handle = model.blocks[1].register_forward_hook(hook)
-        try:
-            yield
-        finally:
-            handle.remove()
-
-    return apply
-
-
 def twice(model, directions, _):
     return hooking(model, directions, lambda h, k, m, mask: added(added(h, directions[k], m, mask), directions[k], m, mask))
 
@@ -168,10 +151,6 @@ def twice(model, directions, _):
 def scaled_in_place(model, directions, _):
     """The dose is worked out in the vector's own memory."""
     return hooking(model, directions, lambda h, k, m, mask: added(h, directions[k].mul_(m), 1.0, mask))
-
-
-def rounded(model, directions, _):
-    return hooking(model, directions, lambda h, k, m, mask: added(h, directions[k].half().float(), m, mask))
 
 
 def prompt_only(model, directions, _):
@@ -299,17 +278,6 @@ def one_position_late(model, directions, _):
         return added(hidden, directions[k], m, late)
 
     return hooking(model, directions, change)
-
-
-def adds_up(model, directions, declared):
-    """State in a class: every entry steers by more."""
-    entries = []
-
-    def apply(multiplier, batch):
-        entries.append(1)
-        return sound(model, directions, declared)(multiplier * (1 + 0.01 * len(entries)), batch)
-
-    return apply
 
 
 def bias_left(model, directions, declared):

@@ -259,9 +259,14 @@ UNPLACED = frozenset({"bloom", "openai"})
 SHARING = frozenset(FAMILIES) - UNPLACED
 
 
-def some_by_day(names: Any) -> list[Any]:
-    """Every third of the families; the others in the nightly run."""
-    return [pytest.param(name, marks=[pytest.mark.nightly] if at % 3 else []) for at, name in enumerate(names)]
+# One family of each kind that the package tells apart: ordinary, windows, positions that have to be told, positions that follow from the
+# mask and blocks that return a tuple, blocks that return a list and no cache, a state in the place of keys and values.
+KINDS = ("llama", "gemma2", "gpt2", "bloom", "openai", "lfm2")
+
+
+def each_kind_by_day(names: Any) -> list[Any]:
+    """One family of each kind by day; the others in the nightly run. ``test_families.py`` measures every family every day."""
+    return [pytest.param(name, marks=[] if name in KINDS else [pytest.mark.nightly]) for name in names]
 
 
 def random_hf(family: str, seed: int = 0, **changes: Any) -> Any:

@@ -169,6 +169,22 @@ def greedy(
 # --- scores --------------------------------------------------------------------------------------------------------------
 
 
+def scores(hf: Any, probe: Any, directions: dict[int, Any], m: float) -> np.ndarray:
+    """What a probe asks for: logits of its candidates after the last token, margins of an answer's tokens (each largest other logit
+    looked for by itself) and of what ends it, or the log-likelihoods of its tokens."""
+    rows, ids = logits(hf, list(probe.ids), directions, m, probe.steer_from).double(), probe.ids
+    if probe.candidates is not None:
+        return rows[-1][list(probe.candidates)].numpy()
+    places = range(probe.score_from, len(ids))
+    if not probe.margins:
+        return np.array([float(rows[at - 1].log_softmax(0)[ids[at]]) for at in places])
+    found = []
+    for row, right in [*((rows[at - 1].tolist(), (ids[at],)) for at in places), (rows[-1].tolist(), probe.ends)]:
+        if right is not None:
+            found.append(max(row[token] for token in right) - max(x for token, x in enumerate(row) if token not in right))
+    return np.array(found)
+
+
 def start_of(scope: str, turn_tokens: int, prompt_tokens: int, include_first: bool = False) -> int:
     """The first steered token: ``all`` every one, ``after_prompt`` from the first after the user's turn, ``last`` from the
     last before the answer; the first token of all only with ``include_first``."""

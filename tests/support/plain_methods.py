@@ -9,6 +9,7 @@ import math
 from typing import Any
 
 import plain
+import plain_tasks
 import torch
 
 # Where a class keeps what its MLP adds to the residual stream, and its output projection, seen from a block.
@@ -164,8 +165,10 @@ def principal(differences: Any) -> Any:
     moment = differences.T @ differences
     v = torch.ones(len(moment), dtype=torch.float64)
     for _ in range(20000):
-        v = moment @ v
+        before, v = v, moment @ v
         v = v / v.norm()
+        if (v - before).abs().max() < 1e-14:
+            break
     return v
 
 
@@ -206,6 +209,25 @@ def logistic(positive: Any, negative: Any, strength: float) -> Any:
         hessian = strength * x1.T @ torch.diag(p * (1 - p)) @ x1 + penalty
         w = w - torch.linalg.solve(hessian + 1e-12 * torch.eye(len(w), dtype=torch.float64), gradient)
     return w[:-1]
+
+
+def shots(tokenizer: Any, shown: Any, query: Any) -> tuple[list[int], int]:
+    """Tokens of a prompt that shows (input, output) pairs before a query, and the first token of the answer."""
+    text = plain_tasks.prompt_of(shown, query.input)
+    ids = plain.ids_of(tokenizer, text, True)
+    return ids, plain.ids_of(tokenizer, f"{text} {query.output}", True)[len(ids)]
+
+
+def few_shot(tokenizer: Any, tasks: Any, draw: Any, n: int, shuffle: bool = False) -> list[tuple[list[int], int]]:
+    """Prompts drawn as the package documents it: a sample of four pairs, the last one the query, outputs dealt out anew."""
+    found = []
+    for _ in range(n):
+        *shown, query = draw.sample(list(tasks), 4)
+        outputs = [task.output for task in shown]
+        if shuffle:
+            draw.shuffle(outputs)
+        found.append(shots(tokenizer, zip((task.input for task in shown), outputs, strict=True), query))
+    return found
 
 
 def mean_head_outputs(hf: Any, prompts: list[list[int]], n_heads: int) -> Any:

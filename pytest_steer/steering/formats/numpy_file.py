@@ -55,6 +55,8 @@ def _arrays(archive: zipfile.ZipFile) -> dict[str, torch.Tensor]:
             raise VectorError(f"has the entry {entry.filename[:60]!r}, which is no array as numpy.savez writes it")
         if name in arrays:
             raise VectorError(f"has the array {name!r} twice: a damaged file")
+        if entry.comment:  # no checksum covers its length, and a wrong length swallows the next entry
+            raise VectorError(f"has a comment on the array {name!r}, which numpy.savez never writes: a damaged file")
         if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
             raise VectorError(f"{entry.filename} is compressed in another way than numpy does. Save it with numpy.savez")
         if entry.file_size > _MOST_BYTES:
