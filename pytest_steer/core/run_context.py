@@ -146,10 +146,10 @@ _BFLOAT16 = frozenset({"avx512_bf16", "amx_bf16", "bf16"})
 
 
 @cache
-def has_bfloat16() -> bool:
-    """Whether the processor has instructions for bfloat16; False where that cannot be told."""
+def has_bfloat16(listing: Path = Path("/proc/cpuinfo")) -> bool:
+    """Whether the processor has instructions for bfloat16, by what the system lists of it; False where that cannot be told."""
     try:
-        text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+        text = listing.read_text(encoding="utf-8", errors="replace")
     except OSError:
         return False
     flags = (line.partition(":")[2] for line in text.splitlines() if line.lower().startswith(("flags", "features")))
