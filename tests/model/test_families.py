@@ -15,6 +15,8 @@ import numpy as np
 import plain
 import pytest
 import torch
+import transformers
+from packaging.version import Version
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
 from pytest_steer import extract, perplexity, propensity_curve, wrap_model
@@ -73,12 +75,17 @@ def _steps(places):
 def test_the_list_is_that_of_transformers():
     known = set(families.FAMILIES) | set(families.NOT_BUILT)
     missing = set(MODEL_FOR_CAUSAL_LM_MAPPING_NAMES) - known
-    assert not missing, f"families without a line in tests/families.py: {sorted(missing)}"
     assert not set(families.FAMILIES) & set(families.NOT_BUILT)
+    if missing and Version(transformers.__version__) > Version(families.TRIED_UP_TO):
+        pytest.skip(
+            f"transformers {transformers.__version__} has families that {families.TRIED_UP_TO} had not and that nobody has "
+            f"tried: {', '.join(sorted(missing))}. Give each a line in tests/support/families.py."
+        )
+    assert not missing, f"families without a line in tests/support/families.py: {sorted(missing)}"
 
 
 def test_the_page_of_models_is_that_of_the_list():
-    """``python tests/families.py`` makes it so."""
+    """``python tests/support/families.py`` writes it."""
     text = families.PAGE.read_text(encoding="utf-8")
     assert families.filled(text) == text
 

@@ -15,6 +15,8 @@ import torch
 import transformers
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
 
+# The newest release whose families were all tried. A later one may add families that have no line yet.
+TRIED_UP_TO = "5.25.0"
 WIDTH, VOCABULARY = 32, 304
 
 _NONE = (
@@ -143,6 +145,7 @@ FAMILIES: dict[str, dict[str, Any]] = {
     "dots3_note_text": _DOTS3,
     "electra": {},
     "emu3": {"text_config": {}},
+    "ergo": {**_MIXED, "first_dense_intermediate_size": 48},
     "ernie": {},
     "ernie4_5": {},
     "ernie4_5_moe": {},
@@ -206,6 +209,9 @@ FAMILIES: dict[str, dict[str, Any]] = {
     "jetmoe": {"kv_channels": 8},
     "kimi_linear": {**_LINEAR, **_LATENT},
     "kolibri1": _MIXED,
+    "kolibri1_1": {"layer_types": ["sliding_attention", "indexed_attention", "sliding_attention"], "head_dim": 16,
+                   "index_num_heads": 2, "index_num_local_tokens": 4, "index_num_sink_tokens": 1, "index_pool_size": 16,
+                   "index_compression": 4, "mlp_only_intermediate_size": 48},
     "laguna": _MIXED,
     "lara_mini": {},
     "lfm2": _CONV,
@@ -224,6 +230,7 @@ FAMILIES: dict[str, dict[str, Any]] = {
     "mellum": _MIXED,
     "mimo_v2_flash": {},
     "minicpm3": _LATENT,
+    "minicpm5_moe": {},
     "minimax": _LINEAR,
     "minimax_m2": {},
     "minimax_m3_vl_text": {},
@@ -247,6 +254,7 @@ FAMILIES: dict[str, dict[str, Any]] = {
     "olmoe": {},
     "openai-gpt": {},
     "opt": {},
+    "param2moe": {},
     "pegasus": {},
     "persimmon": {},
     "phi": {},
