@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import os
@@ -9,6 +10,10 @@ import tempfile
 from pathlib import Path
 
 import pytest
+
+# A run within a test forgets the modules that it loaded, and this one can be loaded once in a process.
+with contextlib.suppress(ImportError):
+    import vl_convert  # noqa: F401
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("OMP_NUM_THREADS", "1")

@@ -22,11 +22,7 @@ from pytest_steer.files.inputs import Inputs
 
 from .conftest import HEAD
 
-# Imported here, since pytester forgets what a test imports, and vl_convert can be imported once.
 HAS_ALTAIR = all(map(find_spec, ("altair", "vl_convert")))
-if HAS_ALTAIR:
-    import altair  # noqa: F401
-    import vl_convert  # noqa: F401
 needs_altair = pytest.mark.skipif(not HAS_ALTAIR, reason="pictures need the extra: pip install pytest-steer[page]")
 CLAIMS = """
   - steers: {name: small, steerability: 0.1, multiplier: 0.5}
